@@ -1,0 +1,1 @@
+"""3D human pose from masks alone."""

@@ -1,0 +1,52 @@
+"""The only structures that flow from the data to the losses and metrics.
+
+Axes, everywhere and always in this order: `n` batch, `v` views, `j` joints, `b` bones, `h w` crop
+rows and columns, `d` depth bins. NamedTuples, so that collating, pinning and moving to a device
+need no code of ours.
+"""
+
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["Batch", "Camera", "Labels", "Views"]
+
+
+class Camera(NamedTuple):
+    """Calibrated pinhole cameras, OpenCV axes (x right, y down, z forward); NaN if uncalibrated."""
+
+    K: Float[Tensor, "*n 3 3"]
+    """Camera (mm) -> crop coordinates in [-1, 1]; the crop is already folded in."""
+    R: Float[Tensor, "*n 3 3"]
+    """World -> camera."""
+    t: Float[Tensor, "*n 3"]
+    """World -> camera, mm: x_cam = R x_world + t."""
+
+
+class Views(NamedTuple):
+    """All that the losses of mask training may see."""
+
+    image: Float[Tensor, "*n v 3 h w"]
+    """RGB in [0, 1]."""
+    mask: Float[Tensor, "*n v hm wm"]
+    """Foreground in [0, 1], at the size at which skeletons are drawn."""
+    weight: Float[Tensor, "*n v hm wm"]
+    """Geodesic weights (G); all ones when geodesic weighting is off."""
+    camera: Camera
+
+
+class Labels(NamedTuple):
+    """Read by metrics only. NaN where a joint or a whole pose has no label."""
+
+    joints_world: Float[Tensor, "*n j 3"]
+    """mm, in the order of the skeleton."""
+    name: list[str] | str
+    """For example `S9/Walking.1/000123`."""
+
+
+class Batch(NamedTuple):
+    """One multi-view batch: what training sees, and apart from it what metrics see."""
+
+    views: Views
+    labels: Labels

@@ -1,0 +1,136 @@
+"""The root schema, where `conf/` is, and how a config node becomes an object."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+__all__ = ["Config", "build", "conf_dir", "plain"]
+
+TRUSTED = ("mask_sup.", "torch.optim.", "lightning.pytorch.")
+
+
+@dataclass
+class Without:
+    """Ablations are subtractions: what the paper's Table 3 leaves out."""
+
+    psi: bool = False
+    G: bool = False
+    Delta: bool = False
+
+
+@dataclass
+class Config:
+    """Keys of a training run. Component nodes are checked by the constructors they name."""
+
+    name: str = MISSING
+    seed: int = MISSING
+    resume: str | None = None
+    init: str | None = None
+    without: Without = field(default_factory=Without)
+    skeleton: Any = MISSING
+    data: Any = MISSING
+    detector: Any = MISSING
+    renderer: Any = MISSING
+    shape_prior: Any = MISSING
+    geodesic: Any = MISSING
+    fuse: Any = MISSING
+    cascade: Any = MISSING
+    optimizer: Any = MISSING
+    trainer: Any = MISSING
+    logger: Any = MISSING
+
+
+@dataclass
+class EvaluateConfig:
+    """Keys of an evaluation."""
+
+    checkpoint: str = MISSING
+    split: str = MISSING
+    data: dict[str, Any] = field(default_factory=dict)
+    untrained: bool = False
+    output: str | None = None
+    device: str = MISSING
+
+
+@dataclass
+class PredictConfig:
+    """Keys of a prediction."""
+
+    checkpoint: str = MISSING
+    input: str = MISSING
+    masks: str | None = None
+    output: str | None = None
+    every: int = MISSING
+    person_height: float = MISSING
+    overlays: bool = MISSING
+    device: str = MISSING
+
+
+store = ConfigStore.instance()
+store.store(name="train_schema", node=Config)
+store.store(name="evaluate_schema", node=EvaluateConfig)
+store.store(name="predict_schema", node=PredictConfig)
+# A resumed run lives in its own folder; Hydra's record of the new command goes beside it.
+OmegaConf.register_new_resolver(
+    "run_dir", lambda resume, fresh: f"{resume}/resumed" if resume else fresh, replace=True
+)
+
+
+def conf_dir() -> str:
+    """The folder of YAML files: inside an installed package, or the checkout's top level."""
+    packaged = Path(__file__).parent / "conf"
+    folder = packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no configuration at {folder}: reinstall mask-sup")
+    return str(folder)
+
+
+def plain(cfg: Any) -> Any:
+    """A config node as plain resolved dicts and lists, safe to store in a checkpoint."""
+    return OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
+
+
+def build(node: Any, **objects: Any) -> Any:
+    """The object a config node describes: its `_target_`, called with its keys and `objects`.
+
+    Nested nodes are built first. Only targets of this package, torch's optimisers and Lightning are
+    allowed: a config or checkpoint from somebody else must not be able to call anything else.
+
+    Raises:
+        ValueError: If the node has no `_target_` or names one that is not allowed.
+        TypeError: If a key is not a parameter of the target, or one is missing.
+    """
+    from hydra.utils import get_method
+
+    node = plain(node)
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise ValueError(
+            f"expected a config node with a _target_, got {node!r}: choose an option of its group"
+        )
+    target = node["_target_"]
+    if not target.startswith(TRUSTED):
+        raise ValueError(f"_target_ {target!r} is not one of {TRUSTED}*: refused")
+    keys = {
+        key: build(value) if isinstance(value, Mapping) and "_target_" in value else value
+        for key, value in node.items()
+        if key not in ("_target_", "_partial_")
+    }
+    call = functools.partial(get_method(target), **keys, **objects)
+    if node.get("_partial_"):
+        return call
+    try:
+        return call()
+    except TypeError as error:
+        raise TypeError(f"cannot build {target} from the keys {sorted(node)}: {error}") from error
+
+
+def load_config(path: Path) -> DictConfig:
+    """A run's saved config."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path.name} in {path.parent}: not the folder of a run")
+    return OmegaConf.load(path)

@@ -1,0 +1,1 @@
+"""Data sets: each turns files into `Moment`s; reading, cropping and weighting are shared."""

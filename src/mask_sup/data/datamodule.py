@@ -1,0 +1,172 @@
+"""Loaders over any source of moments, multi-view or single-view."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Sampler
+
+from mask_sup.batch import Batch
+from mask_sup.data.moments import Moment, MomentDataset, expand
+from mask_sup.geodesic import GeodesicWeight
+from mask_sup.skeleton import Skeleton
+
+__all__ = ["PoseDataModule", "Source", "StepSampler"]
+
+
+class Source(Protocol):
+    """What a data set has to provide."""
+
+    splits: tuple[str, ...]
+
+    def prepare(self) -> None:
+        """Make or check the files, once, before anything is read."""
+
+    def moments(self, split: str) -> list[Moment]:
+        """The moments of a split."""
+
+
+class StepSampler(Sampler[list[int]]):
+    """Batches as a function of the seed and the step, so that a resumed run sees the same ones.
+
+    Every moment is seen once before any is seen again.
+
+    Args:
+        items: Number of moments.
+        batch_size: Moments per batch (and rank).
+        seed: Seed of the permutations.
+        steps: Number of batches.
+        first: Step to start from.
+        rank: This process's number.
+        ranks: Number of processes; each sees other moments.
+    """
+
+    def __init__(
+        self,
+        items: int,
+        batch_size: int,
+        seed: int,
+        steps: int,
+        first: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
+    ):
+        self.items, self.batch_size, self.seed, self.steps = items, batch_size, seed, steps
+        self.first, self.rank, self.ranks = first, rank, ranks
+
+    def __len__(self) -> int:
+        """All steps of the stage, those before `first` included."""
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Indices of one batch after the other."""
+        for step in range(self.first, self.steps):
+            start = (step * self.ranks + self.rank) * self.batch_size
+            yield [self._at(position) for position in range(start, start + self.batch_size)]
+
+    def _at(self, position: int) -> int:
+        epoch, place = divmod(position, self.items)
+        if getattr(self, "_epoch", None) != epoch:
+            generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
+            self._order = torch.randperm(self.items, generator=generator).tolist()
+            self._epoch = epoch
+        return self._order[place]
+
+
+class PoseDataModule(LightningDataModule):
+    """Batches of one source for training, validation and evaluation.
+
+    Args:
+        source: The data set.
+        skeleton: Joint order of its labels.
+        geodesic: Weights from masks; None for ones.
+        image_size: Side of the detector's input, pixels.
+        mask_size: Side of masks and weights, pixels (the renderer's size).
+        padding: Side of the crop over the larger side of the mask's bounding box.
+        mask_input: Whether images are multiplied by their masks.
+        batch_size: Moments per step; each brings all its views.
+        workers: Loader processes.
+        memory: Whether crops are kept in memory (small data sets) or read again each time.
+        seed: Seed of the order.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        skeleton: Skeleton,
+        geodesic: GeodesicWeight | None,
+        image_size: int,
+        mask_size: int,
+        padding: float,
+        mask_input: bool,
+        batch_size: int,
+        workers: int,
+        memory: bool,
+        seed: int,
+    ):
+        super().__init__()
+        self.source, self.batch_size, self.workers = source, batch_size, workers
+        self.memory, self.seed = memory, seed
+        self.item_settings: dict[str, Any] = {
+            "joints": len(skeleton.joints),
+            "image_size": image_size,
+            "mask_size": mask_size,
+            "padding": padding,
+            "mask_input": mask_input,
+            "geodesic": geodesic,
+            "memory": memory,
+        }
+        self.datasets: dict[str, MomentDataset] = {}
+        self.steps, self.first = 1, 0
+
+    def prepare_data(self) -> None:
+        """Make or check the source's files."""
+        self.source.prepare()
+
+    def dataset(self, split: str) -> MomentDataset:
+        """The items of a split, checked; read into memory at once where `memory` says so."""
+        if split not in self.datasets:
+            dataset = MomentDataset(self.source.moments(split), **self.item_settings)
+            if self.memory:
+                dataset.load()
+            self.datasets[split] = dataset
+        return self.datasets[split]
+
+    def plan(self, steps: int, first: int) -> None:
+        """Set how many steps the next fit has in all, and the one it starts from."""
+        self.steps, self.first = steps, first
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches by step, for the steps that `plan` has set."""
+        dataset = self.dataset("train")
+        trainer = self.trainer
+        sampler = StepSampler(
+            len(dataset),
+            self.batch_size,
+            self.seed,
+            self.steps,
+            self.first,
+            trainer.global_rank if trainer else 0,
+            trainer.world_size if trainer else 1,
+        )
+        return DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        """The `val` split in order."""
+        return self.eval_dataloader("val")
+
+    def eval_dataloader(self, split: str) -> DataLoader:
+        """Any split in order."""
+        return DataLoader(
+            self.dataset(split), batch_size=4 * self.batch_size, num_workers=self.workers
+        )
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Pictures travel as bytes and become floats on the device."""
+        return expand(batch)

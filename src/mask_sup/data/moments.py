@@ -1,0 +1,331 @@
+"""From files to batch items: the one place that reads pictures, crops them and folds the crop in."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from mask_sup.batch import Batch, Camera, Labels, Views
+from mask_sup.camera import fold_crop
+from mask_sup.geodesic import GeodesicWeight
+
+__all__ = [
+    "Crop",
+    "Moment",
+    "MomentDataset",
+    "View",
+    "check_view",
+    "crop_view",
+    "expand",
+    "mask_box",
+    "read_image",
+    "read_mask",
+    "undistort",
+]
+
+
+class View(NamedTuple):
+    """One camera's picture of one moment. Cameras in OpenCV convention, for whole-image pixels."""
+
+    image: Path
+    mask: Path | None  # None: no mask is known, the whole picture counts (prediction only)
+    K: np.ndarray  # (3, 3) camera -> continuous pixels; NaN where uncalibrated
+    R: np.ndarray  # (3, 3) world -> camera
+    t: np.ndarray  # (3,) world -> camera, mm
+    distortion: np.ndarray  # (5,) k1 k2 p1 p2 k3; zeros for an ideal lens
+
+
+class Moment(NamedTuple):
+    """All views of one moment, and its label for metrics (NaN where there is none)."""
+
+    name: str
+    views: tuple[View, ...]
+    joints_world: np.ndarray  # (j, 3) mm
+
+
+class Crop(NamedTuple):
+    """A view as the network sees it."""
+
+    image: np.ndarray  # (h, w, 3) uint8 RGB
+    mask: np.ndarray  # (hm, wm) uint8, 255 = person
+    box: tuple[float, float, float]  # left, top, side in continuous pixels of the whole image
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An RGB picture, (h, w, 3) uint8.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no picture.
+    """
+    picture = _decode(path, cv2.IMREAD_COLOR)
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """A foreground mask, (h, w) uint8, 255 = person.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no picture, is empty, or does not use the values 0 to 255.
+    """
+    mask = _decode(path, cv2.IMREAD_GRAYSCALE)
+    top = int(mask.max())
+    if top == 0:
+        raise ValueError(f"empty mask {path}: drop the moment or fix the mask")
+    if top < 128:
+        raise ValueError(
+            f"mask {path} has no value above {top}: expected 0 for background and 255 for the "
+            "person; multiply masks of 0/1 by 255"
+        )
+    return mask
+
+
+def _decode(path: Path, flags: int) -> np.ndarray:
+    if not path.is_file():
+        raise FileNotFoundError(f"missing file {path}")
+    picture = cv2.imdecode(np.fromfile(path, np.uint8), flags) if path.stat().st_size else None
+    if picture is None:
+        raise ValueError(f"unreadable picture {path} ({path.stat().st_size} bytes): replace it")
+    return picture
+
+
+def mask_box(mask: np.ndarray, padding: float) -> tuple[float, float, float]:
+    """The square crop around a mask: left, top, side in whole pixels.
+
+    The box comes from the mask alone, never from a label. It may reach beyond the picture.
+
+    >>> mask = np.zeros((50, 50), np.uint8); mask[10:30, 20:25] = 255
+    >>> mask_box(mask, 1.2)
+    (10.0, 8.0, 24.0)
+    """
+    rows, cols = np.nonzero(mask > 127)
+    top, bottom, left, right = rows.min(), rows.max() + 1, cols.min(), cols.max() + 1
+    side = max(2.0, np.ceil(max(bottom - top, right - left) * padding))
+    return (
+        float(np.floor((left + right - side) / 2)),
+        float(np.floor((top + bottom - side) / 2)),
+        float(side),
+    )
+
+
+def crop_square(picture: np.ndarray, box: tuple[float, float, float], size: int) -> np.ndarray:
+    """The picture inside `box`, black beyond its border, resized to size x size.
+
+    Averages over areas when shrinking, so that thin limbs are not lost.
+    """
+    left, top, side = (int(value) for value in box)
+    h, w = picture.shape[:2]
+    inside = picture[max(0, top) : min(h, top + side), max(0, left) : min(w, left + side)]
+    padded = cv2.copyMakeBorder(
+        inside,
+        min(side, max(0, -top)),
+        min(side, max(0, top + side - h)),
+        min(side, max(0, -left)),
+        min(side, max(0, left + side - w)),
+        cv2.BORDER_CONSTANT,
+        value=0,
+    )
+    return cv2.resize(
+        padded, (size, size), interpolation=cv2.INTER_AREA if side >= size else cv2.INTER_LINEAR
+    )
+
+
+def undistort(picture: np.ndarray, view: View, interpolation: int) -> np.ndarray:
+    """The picture as an ideal lens with the same K would have seen it."""
+    if not np.any(view.distortion):
+        return picture
+    K = view.K - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])  # OpenCV: centres at integers
+    maps = cv2.initUndistortRectifyMap(
+        K, view.distortion, None, K, picture.shape[1::-1], cv2.CV_32FC1
+    )
+    return cv2.remap(picture, *maps, interpolation)
+
+
+def crop_view(
+    view: View, image_size: int, mask_size: int, padding: float, mask_input: bool
+) -> Crop:
+    """Read one view, undo its lens distortion, and crop it around its mask.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a picture is unreadable, the mask is empty, or their sizes differ.
+    """
+    image = read_image(view.image)
+    mask = read_mask(view.mask) if view.mask else np.full(image.shape[:2], 255, np.uint8)
+    if image.shape[:2] != mask.shape:
+        raise ValueError(
+            f"mask {view.mask} is {mask.shape[1]}x{mask.shape[0]} but its image {view.image} is "
+            f"{image.shape[1]}x{image.shape[0]}: make the masks again from these images"
+        )
+    image = undistort(image, view, cv2.INTER_LINEAR)
+    mask = undistort(mask, view, cv2.INTER_LINEAR)
+    if not (mask > 127).any():
+        raise ValueError(f"empty mask {view.mask}: drop the moment or fix the mask")
+    box = mask_box(mask, padding)
+    small, small_mask = crop_square(image, box, image_size), crop_square(mask, box, mask_size)
+    if mask_input:
+        small = cv2.multiply(small, _as_rgb(crop_square(mask, box, image_size)), scale=1 / 255)
+    return Crop(small, small_mask, box)
+
+
+def _as_rgb(mask: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB)
+
+
+def check_view(view: View) -> None:
+    """Refuse a view whose files are missing or whose camera is damaged, before work is lost.
+
+    An uncalibrated camera is NaN throughout; one that is NaN in part is damaged.
+
+    Raises:
+        FileNotFoundError: If the image or the mask is missing.
+        ValueError: If the camera is NaN in part, or not a rotation.
+    """
+    for path in (view.image, view.mask):
+        if path is not None and not path.is_file():
+            raise FileNotFoundError(f"missing file {path}")
+    unknown = np.isnan(np.concatenate([view.K.ravel(), view.R.ravel(), view.t.ravel()]))
+    if unknown.all():
+        return
+    if unknown.any():
+        raise ValueError(
+            f"the camera of {view.image} has NaN in K, R or t: correct its calibration, or make "
+            "all of it NaN for an uncalibrated view"
+        )
+    if not np.allclose(view.R @ view.R.T, np.eye(3), atol=1e-3) or np.linalg.det(view.R) < 0:
+        raise ValueError(
+            f"the camera of {view.image} has an R that is no rotation: expected world -> camera, "
+            "orthonormal, determinant +1"
+        )
+
+
+class MomentDataset(Dataset[Batch]):
+    """Moments as batch items.
+
+    Args:
+        moments: What to read.
+        joints: Number of joints of the skeleton.
+        image_size: Side of the detector's input, pixels.
+        mask_size: Side of the mask that drawn skeletons are compared with, pixels.
+        padding: Side of the crop over the larger side of the mask's bounding box.
+        mask_input: Whether the image is multiplied by the mask.
+        geodesic: Weights from a mask; None weighs every pixel the same (ablation wo_G).
+        memory: Whether crops and weights stay in memory once they are read.
+
+    Raises:
+        ValueError: If there are no moments, they differ in their number of views, a label has
+            another number of joints, or a camera is damaged.
+        FileNotFoundError: If a file is missing.
+    """
+
+    def __init__(
+        self,
+        moments: Sequence[Moment],
+        joints: int,
+        image_size: int,
+        mask_size: int,
+        padding: float,
+        mask_input: bool,
+        geodesic: GeodesicWeight | None,
+        memory: bool,
+    ):
+        if not moments:
+            raise ValueError("no moments in this split: check data.root and the split's settings")
+        if len(counts := {len(moment.views) for moment in moments}) > 1:
+            raise ValueError(f"moments of one data set have the same views, got {sorted(counts)}")
+        for moment in moments:
+            if moment.joints_world.shape != (joints, 3):
+                raise ValueError(
+                    f"moment {moment.name} has labels of shape {moment.joints_world.shape}, the "
+                    f"skeleton has {joints} joints: choose the skeleton of this data set"
+                )
+            for view in moment.views:
+                check_view(view)
+        self.moments = list(moments)
+        self.image_size, self.mask_size, self.padding = image_size, mask_size, padding
+        self.mask_input, self.geodesic = mask_input, geodesic
+        self.kept: dict[int, Batch] | None = {} if memory else None
+
+    @property
+    def views(self) -> int:
+        """Views per moment."""
+        return len(self.moments[0].views)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether every camera is known."""
+        return not any(np.isnan(view.K).any() for m in self.moments for view in m.views)
+
+    def __len__(self) -> int:
+        """Number of moments."""
+        return len(self.moments)
+
+    def load(self) -> None:
+        """Read every moment into memory, with a progress bar; damaged files are found here."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        from rich.progress import track
+
+        with ThreadPoolExecutor() as pool:
+            items = pool.map(self._read, range(len(self)))
+            self.kept = dict(
+                enumerate(track(items, f"reading {len(self)} moments", total=len(self)))
+            )
+
+    def __getitem__(self, index: int) -> Batch:
+        """One moment, images and masks as uint8; `expand` makes the floats of a `Batch`."""
+        if self.kept is None:
+            return self._read(index)
+        if index not in self.kept:
+            self.kept[index] = self._read(index)
+        return self.kept[index]
+
+    def _read(self, index: int) -> Batch:
+        moment = self.moments[index]
+        crops = [
+            crop_view(view, self.image_size, self.mask_size, self.padding, self.mask_input)
+            for view in moment.views
+        ]
+        masks = np.stack([crop.mask for crop in crops])
+        weight = np.ones(masks.shape, np.float16)
+        if self.geodesic is not None:
+            for i, (mask, view) in enumerate(zip(masks, moment.views, strict=True)):
+                if not (mask > 127).any():
+                    raise ValueError(
+                        f"mask {view.mask} vanishes at {self.mask_size} pixels: fix the mask, or "
+                        "raise renderer.size"
+                    )
+                weight[i] = self.geodesic(mask > 127)
+        camera = Camera(
+            *(
+                torch.tensor(np.stack(part), dtype=torch.float32)
+                for part in zip(
+                    *(
+                        (fold_crop(view.K, crop.box), view.R, view.t)
+                        for view, crop in zip(moment.views, crops, strict=True)
+                    ),
+                    strict=True,
+                )
+            )
+        )
+        image = torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2)
+        views = Views(image.contiguous(), torch.from_numpy(masks), torch.from_numpy(weight), camera)
+        label = torch.tensor(moment.joints_world, dtype=torch.float32)
+        return Batch(views, Labels(label, moment.name))
+
+
+def expand(batch: Batch) -> Batch:
+    """Stored uint8 pictures and float16 weights as the float32 of a `Batch`."""
+    views = batch.views
+    return batch._replace(
+        views=views._replace(
+            image=views.image.float() / 255,
+            mask=views.mask.float() / 255,
+            weight=views.weight.float(),
+        )
+    )

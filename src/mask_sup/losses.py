@@ -1,0 +1,76 @@
+"""The terms that training minimises. None of them sees a label."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mask_sup.batch import Camera, Views
+from mask_sup.camera import cam_from_world
+
+__all__ = ["consistency_loss", "depth_loss", "mask_loss", "rest_loss", "upright_loss"]
+
+
+def mask_loss(drawn: Float[Tensor, "n v hm wm"], views: Views) -> Float[Tensor, ""]:
+    """Weighted squared difference between a drawn mask and the foreground (Eq. 9), mean per pixel.
+
+    As printed in Eq. (9), G multiplies the difference before it is squared.
+    """
+    return (views.weight * (views.mask - drawn)).square().mean()
+
+
+def consistency_loss(
+    xy: Float[Tensor, "n v j 2"], fused: Float[Tensor, "n v j 2"]
+) -> Float[Tensor, ""]:
+    """Squared distance of the raw 2D joints from the re-projected triangulated ones, crop units.
+
+    Delta alone leaves the raw joints free wherever their errors cancel in the triangulation.
+    """
+    return (xy - fused).square().sum(-1).mean()
+
+
+def depth_loss(
+    z: Float[Tensor, "n v j"],
+    joints_world: Float[Tensor, "n j 3"],
+    camera: Camera,
+    root: int,
+    depth_range: float,
+) -> Float[Tensor, ""]:
+    """Squared error of the detector's depth against the detached triangulated joints.
+
+    Masks and triangulation use only x and y; without this term nothing trains the depth axis, and
+    monocular 3D would be noise. In units of the depth axis, [-1, 1] about the root.
+    """
+    depth = cam_from_world(joints_world.detach().unsqueeze(1), camera)[..., 2]
+    target = (depth - depth[..., root, None]) * (2 / depth_range)
+    return (z - target.clamp(-1, 1)).square().mean()
+
+
+def rest_loss(
+    joints_crop: Float[Tensor, "n v j 3"], resting: Sequence[tuple[int, int]]
+) -> Float[Tensor, ""]:
+    """Keeps joints whose bones are not drawn yet at rest on their nearest drawn ancestor.
+
+    The ancestor is detached: the pull moves the resting joint alone.
+    """
+    if not resting:
+        return joints_crop.new_zeros(())
+    joint, anchor = torch.tensor(resting, device=joints_crop.device).T
+    return (joints_crop[..., joint, :] - joints_crop[..., anchor, :].detach()).square().sum(-1).mean()
+
+
+def upright_loss(
+    xy: Float[Tensor, "n v j 2"], heights: Float[Tensor, " j"]
+) -> Float[Tensor, ""]:
+    """Pull towards a vertical line of rough anatomical heights inside the crop.
+
+    No left or right and no pose: it says no more than "people mostly stand upright", and serves to
+    leave the upside-down optimum in the first steps.
+
+    Args:
+        xy: Raw 2D joints.
+        heights: y of each joint in crop coordinates, [-1, 1], down is +.
+    """
+    line = torch.stack([torch.zeros_like(heights), heights], -1)
+    return (xy - line).square().sum(-1).mean()

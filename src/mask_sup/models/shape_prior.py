@@ -1,0 +1,57 @@
+"""psi: a light U-Net that fattens the Skeleton Mask into the Physique Mask (Eq. 6-7)."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mask_sup.models.blocks import conv_norm_act
+
+__all__ = ["ShapePrior"]
+
+
+class ShapePrior(nn.Module):
+    """Shape Prior Network psi (Eq. 6).
+
+    Args:
+        channels: Channels per level, from full size down; the size halves between levels.
+    """
+
+    def __init__(self, channels: Sequence[int]):
+        super().__init__()
+        channels = list(channels)
+        self.down = nn.ModuleList(
+            _double(before, after)
+            for before, after in zip([1, *channels[:-1]], channels, strict=True)
+        )
+        upwards = list(zip(channels[:0:-1], channels[-2::-1], strict=True))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(low, high, 2, 2) for low, high in upwards)
+        self.merge = nn.ModuleList(_double(2 * high, high) for _, high in upwards)
+        self.out = nn.Conv2d(channels[0], 1, 1)
+
+    def forward(self, skeleton_mask: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n h w"]:
+        """The Physique Mask, in (0, 1).
+
+        Raises:
+            ValueError: If the mask's side cannot be halved once per level.
+        """
+        multiple = 2 ** len(self.up)
+        if skeleton_mask.shape[-1] % multiple or skeleton_mask.shape[-2] % multiple:
+            raise ValueError(
+                f"psi with {len(self.down)} levels needs mask sides that are multiples of "
+                f"{multiple}, got {tuple(skeleton_mask.shape[-2:])}: change renderer.size"
+            )
+        x = skeleton_mask.reshape(-1, 1, *skeleton_mask.shape[-2:])
+        skips = []
+        for block in self.down:
+            x = block(F.max_pool2d(x, 2) if skips else x)
+            skips.append(x)
+        for up, merge, skip in zip(self.up, self.merge, skips[-2::-1], strict=True):
+            x = merge(torch.cat([up(x), skip], 1))
+        return self.out(x).sigmoid().reshape(skeleton_mask.shape)
+
+
+def _double(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(conv_norm_act(inputs, outputs), conv_norm_act(outputs, outputs))

@@ -1,0 +1,224 @@
+"""python -m mask_sup.train: chains the stages of the cascade."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from mask_sup.config import build, conf_dir, load_config, plain
+
+__all__ = ["build_data", "build_parts", "train"]
+
+
+def build_parts(cfg: DictConfig) -> tuple[Any, Any, Any]:
+    """The shared networks, the fusion of views, and the geodesic weights.
+
+    The one place that honours `cfg.without`: psi -> no shape prior, G -> None (all ones),
+    Delta -> independent views.
+    """
+    from mask_sup.stages import Parts
+    from mask_sup.triangulate import Independent
+
+    skeleton = build(cfg.skeleton)
+    parts = Parts(
+        build(cfg.detector, skeleton=skeleton),
+        build(cfg.renderer, skeleton=skeleton),
+        None if cfg.without.psi else build(cfg.shape_prior),
+    )
+    fuse = Independent() if cfg.without.Delta else build(cfg.fuse)
+    geodesic = None if cfg.without.G else build(cfg.geodesic)
+    return parts, fuse, geodesic
+
+
+def build_data(cfg: DictConfig, skeleton: Any, geodesic: Any) -> Any:
+    """The data module of a run."""
+    return build(cfg.data, skeleton=skeleton, geodesic=geodesic)
+
+
+def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """Train the cascade in `folder`; finished stages are skipped, a stopped one goes on.
+
+    Returns:
+        The last stage's validation metrics.
+
+    Raises:
+        ValueError: On contradictions of the config with the data, before any training.
+    """
+    import lightning
+
+    from mask_sup.checkpoint import start_from
+
+    lightning.seed_everything(cfg.seed, workers=True)
+    parts, fuse, geodesic = build_parts(cfg)
+    data = build_data(cfg, parts.detector.skeleton, geodesic)
+    # Every stage is built once before the first step: a wrong key in the last one costs no hours.
+    for stage in cfg.cascade.values():
+        build_stage(cfg, stage, parts, fuse)
+    if cfg.init:
+        start_from(cfg.init, parts.detector, parts.shape_prior)
+    data.prepare_data()
+    check_views(data, fuse)
+    record_run(cfg, folder)
+    metrics: dict[str, Any] = {}
+    for name, stage in cfg.cascade.items():
+        metrics = run_stage(cfg, folder, str(name), stage, parts, fuse, data)
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2))
+    return metrics
+
+
+def build_stage(cfg: DictConfig, stage: DictConfig, parts: Any, fuse: Any) -> Any:
+    """The LightningModule of one stage of the cascade."""
+    unknown = set(stage) - {"module", "max_steps"}
+    if unknown or "module" not in stage or "max_steps" not in stage:
+        raise ValueError(
+            f"a stage of the cascade has the keys module and max_steps, got {sorted(stage)}: "
+            "cascade options and the stages an experiment changes must fit together"
+        )
+    return build(stage.module, parts=parts, fuse=fuse, optimizer=build(cfg.optimizer))
+
+
+def check_views(data: Any, fuse: Any) -> None:
+    """Refuse Delta on single or uncalibrated views."""
+    dataset = data.dataset("train")
+    if fuse.needs_cameras and (dataset.views < 2 or not dataset.calibrated):
+        what = "single views" if dataset.views < 2 else "uncalibrated views"
+        raise ValueError(
+            f"Delta (fuse=triangulate) needs at least two calibrated views, but the data has "
+            f"{what}: give the cameras, or train with +ablation=wo_Delta"
+        )
+
+
+def run_stage(
+    cfg: DictConfig, folder: Path, name: str, stage: DictConfig, parts: Any, fuse: Any, data: Any
+) -> dict[str, Any]:
+    """Fit one stage, or take it over where it is finished already."""
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    from mask_sup.callbacks import LogOverlays, SaveConfig
+    from mask_sup.checkpoint import start_from
+
+    here = folder / name
+    last, done = here / "checkpoints" / "last.ckpt", here / "finished.json"
+    if done.is_file():
+        start_from(last, parts.detector, parts.shape_prior)
+        print(f"stage {name}: finished before, taken over from {last}")
+        return json.loads(done.read_text())
+    module = build_stage(cfg, stage, parts, fuse)
+    resume = str(last) if last.is_file() else None
+    data.plan(stage.max_steps, _steps_done(last) if resume else 0)
+    loggers = build(cfg.logger)(folder=here, run=folder.name, stage=name)
+    trainer = build(cfg.trainer)(
+        max_steps=stage.max_steps,
+        logger=loggers,
+        default_root_dir=here,
+        callbacks=[
+            SaveConfig(plain(cfg)),
+            LogOverlays(here / "overlays"),
+            ModelCheckpoint(
+                here / "checkpoints",
+                filename="last",
+                every_n_train_steps=200,
+                save_top_k=1,
+                enable_version_counter=False,
+            ),
+        ],
+    )
+    status = "error"
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        trainer.save_checkpoint(last)
+        if trainer.val_dataloaders is None or not trainer.callback_metrics.get("val/skeleton"):
+            trainer.validate(module, datamodule=data, verbose=False)
+        status = "success"
+    finally:
+        _close(loggers, status)
+    metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+    if trainer.is_global_zero:
+        done.write_text(json.dumps({"steps": trainer.global_step, **metrics}, indent=2))
+    return metrics
+
+
+def _steps_done(path: Path) -> int:
+    from mask_sup.checkpoint import read_checkpoint
+
+    return int(read_checkpoint(path)["global_step"])
+
+
+def _close(loggers: list[Any], status: str) -> None:
+    """Finish W&B runs, so that the next stage is a run of its own and a crash shows as one."""
+    for logger in loggers:
+        logger.finalize(status)
+    if "wandb" in sys.modules:
+        sys.modules["wandb"].finish(exit_code=0 if status == "success" else 1)
+
+
+def record_run(cfg: DictConfig, folder: Path) -> None:
+    """Write what made this run: resolved config, revision, versions, machine.
+
+    A folder that holds a run of another config is refused.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "config.yaml"
+    if path.is_file() and plain(load_config(path)) != plain(cfg):
+        raise ValueError(f"{folder} holds a run of another config: choose another name or folder")
+    OmegaConf.save(cfg, path, resolve=True)
+    (folder / "run.json").write_text(json.dumps(_provenance(cfg), indent=2))
+
+
+def _provenance(cfg: DictConfig) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    packages = ("mask-sup", "torch", "lightning", "hydra-core", "numpy", "opencv-python-headless")
+    return {
+        "command": sys.argv,
+        "seed": cfg.seed,
+        "git": _git("rev-parse", "HEAD"),
+        "git_changes": _git("status", "--porcelain"),
+        "versions": {name: version(name) for name in packages},
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def _git(*words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *words],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None  # installed from a wheel, or no git
+    return done.stdout.strip()
+
+
+@hydra.main(version_base="1.3", config_path=conf_dir(), config_name="train")
+def main(cfg: DictConfig) -> None:
+    """Train, or with resume=<folder> finish a stopped run with its own config."""
+    job = HydraConfig.get()
+    if cfg.resume:
+        others = [o for o in job.overrides.task if not o.lstrip("+").startswith("resume=")]
+        if others:
+            raise SystemExit(
+                f"resume takes the run's own config: leave out {others}, or start a fresh run"
+            )
+        folder = Path(cfg.resume)
+        cfg = load_config(folder / "config.yaml")
+    else:
+        folder = Path(job.runtime.output_dir)
+    print(f"run folder: {folder}")
+    train(cfg, folder)
+
+
+if __name__ == "__main__":
+    main()
