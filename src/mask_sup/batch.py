@@ -16,11 +16,11 @@ __all__ = ["Batch", "Camera", "Labels", "Views"]
 class Camera(NamedTuple):
     """Calibrated pinhole cameras, OpenCV axes (x right, y down, z forward); NaN if uncalibrated."""
 
-    K: Float[Tensor, "*n 3 3"]
+    K: Float[Tensor, "*cameras 3 3"]
     """Camera (mm) -> crop coordinates in [-1, 1]; the crop is already folded in."""
-    R: Float[Tensor, "*n 3 3"]
+    R: Float[Tensor, "*cameras 3 3"]
     """World -> camera."""
-    t: Float[Tensor, "*n 3"]
+    t: Float[Tensor, "*cameras 3"]
     """World -> camera, mm: x_cam = R x_world + t."""
 
 

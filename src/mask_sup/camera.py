@@ -8,6 +8,7 @@ Convention:
     | depth of `joints_crop` | z in [-1, 1] of a cube `depth_range` mm deep centred on the root joint; + is away from the camera |
     | 3D unit | millimetres |
     | camera | OpenCV; x_cam = R x_world + t; world -> camera |
+    | leading axes | points (*n j) and cameras (*cameras) broadcast: a pose (n 1 j 3) meets cameras (n v) |
     | function names | `b_from_a`, so that neighbours match when composed |
     | precision | float32 at least, autocast off |
 """  # noqa: E501
@@ -34,7 +35,7 @@ __all__ = [
 NEAREST_MM = 1.0  # points closer to the camera plane are projected as if at this depth
 
 
-def cam_from_world(x_world: Float[Tensor, "*n j 3"], camera: Camera) -> Float[Tensor, "*n j 3"]:
+def cam_from_world(x_world: Float[Tensor, "*n j 3"], camera: Camera) -> Float[Tensor, "*m j 3"]:
     """World -> camera coordinates, mm.
 
     >>> eye = torch.eye(3)
@@ -45,13 +46,13 @@ def cam_from_world(x_world: Float[Tensor, "*n j 3"], camera: Camera) -> Float[Te
         return x_world @ camera.R.mT + camera.t.unsqueeze(-2)
 
 
-def world_from_cam(x_cam: Float[Tensor, "*n j 3"], camera: Camera) -> Float[Tensor, "*n j 3"]:
+def world_from_cam(x_cam: Float[Tensor, "*n j 3"], camera: Camera) -> Float[Tensor, "*m j 3"]:
     """Camera -> world coordinates, mm."""
     with torch.autocast(x_cam.device.type, enabled=False):
         return (x_cam - camera.t.unsqueeze(-2)) @ camera.R
 
 
-def crop_from_cam(x_cam: Float[Tensor, "*n j 3"], camera: Camera) -> Float[Tensor, "*n j 2"]:
+def crop_from_cam(x_cam: Float[Tensor, "*n j 3"], camera: Camera) -> Float[Tensor, "*m j 2"]:
     """Perspective projection of camera coordinates (mm) to crop coordinates in [-1, 1].
 
     Points behind the camera are projected as if 1 mm in front of it: finite, and far outside.
@@ -65,7 +66,7 @@ def crop_from_cam(x_cam: Float[Tensor, "*n j 3"], camera: Camera) -> Float[Tenso
         return image[..., :2] / image[..., 2:].clamp_min(NEAREST_MM)
 
 
-def crop_from_world(x_world: Float[Tensor, "*n j 3"], camera: Camera) -> Float[Tensor, "*n j 2"]:
+def crop_from_world(x_world: Float[Tensor, "*n j 3"], camera: Camera) -> Float[Tensor, "*m j 2"]:
     """Projection of world coordinates (mm) to crop coordinates (Pi in Eq. 10)."""
     return crop_from_cam(cam_from_world(x_world, camera), camera)
 

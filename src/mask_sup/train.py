@@ -51,11 +51,14 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: On contradictions of the config with the data, before any training.
     """
+    import logging
+
     import lightning
 
     from mask_sup.checkpoint import start_from
 
-    lightning.seed_everything(cfg.seed, workers=True)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     parts, fuse, geodesic = build_parts(cfg)
     data = build_data(cfg, parts.detector.skeleton, geodesic)
     # Every stage is built once before the first step: a wrong key in the last one costs no hours.
@@ -110,6 +113,7 @@ def run_stage(
         start_from(last, parts.detector, parts.shape_prior)
         print(f"stage {name}: finished before, taken over from {last}")
         return json.loads(done.read_text())
+    print(f"stage {name}: up to {stage.max_steps} steps")
     module = build_stage(cfg, stage, parts, fuse)
     resume = str(last) if last.is_file() else None
     data.plan(stage.max_steps, _steps_done(last) if resume else 0)

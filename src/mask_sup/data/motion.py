@@ -75,7 +75,7 @@ GESTURES = {
 class Style:
     """How one action moves; chances are per key pose, angles in degrees, lengths in metres."""
 
-    gestures: Mapping[str, float]  # relative frequency of each arm gesture
+    gestures: Mapping[str, float | int]  # relative frequency of each arm gesture
     both_arms: float = 0.3  # chance that the second arm does as the first
     keep_arm: float = 0.35  # chance that an arm stays as it was in the last key pose
     tempo: tuple[float, float] = (0.7, 1.6)  # seconds between key poses
@@ -153,7 +153,6 @@ HIP, THIGH, SHANK, ANKLE, BALL = 0.12, 0.41, 0.45, 0.08, 0.14
 LEG = THIGH + SHANK
 REACH = 0.995  # of the leg's length: a leg is never quite straight
 TORSO_RADII = (0.15, 0.11)  # metres, half width and half depth that no forearm may enter
-SMOOTH_FPS = 50.0  # footfalls and key poses are laid out at this rate, then sampled
 
 
 def procedural_motion(
@@ -325,7 +324,7 @@ def _stand(action: str, times: np.ndarray, rng: np.random.Generator) -> Motion:
     for side in SIDES:
         angles = _smooth(keys, arms[side], times) + _waving(style, arms[side], keys, times, rng)
         parts |= _arm(side, _limited(angles))
-    legs, position = _standing_legs(style, keys, feet, lean, times, rng)
+    legs, position = _standing_legs(keys, feet, lean, times, rng)
     return _assembled(action, parts | legs, position)
 
 
@@ -439,7 +438,7 @@ def _key_feet(style: Style, n: int, rng: np.random.Generator) -> _Feet:
             heading += np.radians(rng.normal(0, style.turn))
             centre = centre + rng.normal(0, 0.1, 2)
             width, ahead = rng.uniform(*style.stance), rng.normal(0, 0.12)
-            mover = rng.integers(2)
+            mover = int(rng.integers(2))
             current = current.copy()
             current[mover] = _foot_places(centre, heading, width, ahead, rng)[mover]
             current = _uncrossed(current, heading, mover)
@@ -480,7 +479,6 @@ def _uncrossed(feet: np.ndarray, heading: float, mover: int) -> np.ndarray:
 
 
 def _standing_legs(
-    style: Style,
     keys: np.ndarray,
     feet: _Feet,
     trunk: np.ndarray,
