@@ -75,7 +75,9 @@ def mask_gradient(name, batch):
     return stage, torch.autograd.grad(loss, drawn.fused.xy)[0]
 
 
-@pytest.mark.parametrize(("name", "moved"), [("skeleton", False), ("physique", False), ("arms", True)])
+@pytest.mark.parametrize(
+    ("name", "moved"), [("skeleton", False), ("physique", False), ("arms", True)]
+)
 def test_masks_pull_at_the_arms_in_the_last_stage_only(name, moved, batch):
     stage, gradient = mask_gradient(name, batch)
     index = stage.detector.skeleton.index

@@ -1,1 +1,23 @@
 """3D human pose from masks alone."""
+
+from importlib import import_module
+from typing import Any
+
+__all__ = ["Batch", "Camera", "Detector", "Labels", "Skeleton", "Views", "load"]
+
+_HOME = {
+    "Batch": "batch",
+    "Camera": "batch",
+    "Labels": "batch",
+    "Views": "batch",
+    "Detector": "models.detector",
+    "Skeleton": "skeleton",
+    "load": "checkpoint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when they are used: help and config errors stay fast."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'mask_sup' has no attribute {name!r}")
+    return getattr(import_module(f"mask_sup.{_HOME[name]}"), name)

@@ -115,7 +115,9 @@ def fold_crop(K: np.ndarray, box: tuple[float, float, float]) -> np.ndarray:
     """
     left, top, side = box
     scale = 2 / side
-    crop_from_px = np.array([[scale, 0, -1 - scale * left], [0, scale, -1 - scale * top], [0, 0, 1]])
+    crop_from_px = np.array(
+        [[scale, 0, -1 - scale * left], [0, scale, -1 - scale * top], [0, 0, 1]]
+    )
     return crop_from_px @ K
 
 

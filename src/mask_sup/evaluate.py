@@ -11,15 +11,30 @@ from mask_sup.config import build, conf_dir, plain
 
 __all__ = ["evaluate", "run_folder"]
 
-# What the figures took from labels, in the words of the paper's table 1; anatomy: our own priors.
-SETTINGS = {"UP": False, "T": False, "SF": False, "SPP": False, "anatomy": "none"}
 SHEET_MOMENTS = 4
 
 
 def run_folder(checkpoint: str | Path) -> Path:
     """The run that a checkpoint belongs to: <run>/<stage>/checkpoints/<file>."""
-    path = Path(checkpoint)
+    path = Path(checkpoint).absolute()
     return path.parents[2] if path.parent.name == "checkpoints" else path.parent
+
+
+def settings(config: dict[str, Any]) -> dict[str, Any]:
+    """What a training was given beside masks and cameras, in the words of the paper's table 1.
+
+    UP: unpaired poses, T: a template, SF: a supervised flip, SPP: supervised post-processing; none
+    of them exists here. Ours: `anatomy` (terms that a stage weighs) and the `upright` start.
+    """
+    weights = [stage["module"]["weights"] for stage in config["cascade"].values()]
+    on = {term for stage in weights for term, weight in stage.items() if weight}
+    bare = config["anatomy"]["_target_"].endswith("NoAnatomy")
+    anatomy = sorted(on & {"symmetry", "midpoints", "chains", "too_long", "too_short"})
+    return {
+        **dict.fromkeys(("UP", "T", "SF", "SPP"), False),
+        "anatomy": "none" if bare or not anatomy else "+".join(anatomy),
+        "upright": "upright" in on,
+    }
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
@@ -49,9 +64,9 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     detector = detector.to(cfg.device)
     node = OmegaConf.merge(trained["data"], plain(cfg.data))
     data = build(node, skeleton=detector.skeleton, geodesic=None)
+    data.prepare_data()
     if cfg.split not in data.source.splits:
         raise ValueError(f"this data has the splits {list(data.source.splits)}, not {cfg.split!r}")
-    data.prepare_data()
     metrics = PoseMetrics(detector.skeleton).to(cfg.device)
     first, poses = None, {}
     with torch.inference_mode():
@@ -70,7 +85,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     folder = Path(cfg.output) if cfg.output else _default_folder(cfg)
     folder.mkdir(parents=True, exist_ok=True)
     about = {
-        "settings": SETTINGS,
+        "settings": settings(trained),
         "root_depth": "labels (monocular), none (triangulated)",
         "n_mpjpe": "root-relative, least-squares scale",
         "left_right": "not fixed by labels or priors",

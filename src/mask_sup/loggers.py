@@ -1,15 +1,37 @@
 """Loggers of one stage: metrics.csv always, W&B when asked."""
 
+import csv
+import secrets
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers.logger import rank_zero_experiment
 
 __all__ = ["csv_loggers", "wandb_loggers"]
 
 
+class _ContinuedCSVLogger(CSVLogger):
+    """Lightning's deletes the metrics.csv of a stopped run; this one goes on in it."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        if self._experiment is None:
+            path = Path(self.log_dir) / "metrics.csv"
+            rows = []
+            if path.is_file():
+                with path.open(newline="") as file:
+                    rows = list(csv.DictReader(file))
+            writer = super().experiment
+            writer.metrics += rows
+            writer.save()
+        return self._experiment
+
+
 def csv_loggers(folder: Path, run: str, stage: str) -> list[Logger]:
-    """metrics.csv in the stage's folder."""
-    return [CSVLogger(folder, name="", version="")]
+    """metrics.csv in the stage's folder; a resumed stage goes on in it."""
+    return [_ContinuedCSVLogger(folder, name="", version="")]
 
 
 def wandb_loggers(
@@ -34,13 +56,12 @@ def wandb_loggers(
         raise ValueError(f"WANDB_MODE is online, offline or disabled, not {mode!r}")
     if mode == "disabled":
         return csv_loggers(folder, run, stage)
-    import wandb
     from lightning.pytorch.loggers import WandbLogger
 
     record = folder / "wandb_id.txt"
     folder.mkdir(parents=True, exist_ok=True)
     if not record.is_file():
-        record.write_text(wandb.util.generate_id())
+        record.write_text(secrets.token_hex(4))
     logger = WandbLogger(
         project=project,
         entity=entity,
@@ -49,6 +70,6 @@ def wandb_loggers(
         id=record.read_text(),
         resume="allow",
         save_dir=folder,
-        offline=mode == "offline",
+        mode=mode,  # not offline=True: that puts WANDB_MODE=dryrun in the environment for good
     )
     return [*csv_loggers(folder, run, stage), logger]

@@ -57,12 +57,12 @@ def rest_loss(
     if not resting:
         return joints_crop.new_zeros(())
     joint, anchor = torch.tensor(resting, device=joints_crop.device).T
-    return (joints_crop[..., joint, :] - joints_crop[..., anchor, :].detach()).square().sum(-1).mean()
+    return (
+        (joints_crop[..., joint, :] - joints_crop[..., anchor, :].detach()).square().sum(-1).mean()
+    )
 
 
-def upright_loss(
-    xy: Float[Tensor, "n v j 2"], heights: Float[Tensor, " j"]
-) -> Float[Tensor, ""]:
+def upright_loss(xy: Float[Tensor, "n v j 2"], heights: Float[Tensor, " j"]) -> Float[Tensor, ""]:
     """Pull towards a vertical line of rough anatomical heights inside the crop.
 
     No left or right and no pose: it says no more than "people mostly stand upright", and serves to

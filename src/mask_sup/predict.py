@@ -84,9 +84,7 @@ def predict(cfg: DictConfig) -> Path:
     return folder
 
 
-def input_moments(
-    source: Path, masks: str | Path | None, every: int, folder: Path
-) -> list[Moment]:
+def input_moments(source: Path, masks: str | Path | None, every: int, folder: Path) -> list[Moment]:
     """What there is to predict: each moment with its views.
 
     Args:
@@ -99,6 +97,8 @@ def input_moments(
         FileNotFoundError: If there is nothing at `source`.
         ValueError: If it is none of these, or the numbers of pictures and masks differ.
     """
+    if every < 1:
+        raise ValueError(f"every={every}: expected 1 for all frames, 2 for every second one, ...")
     if not source.exists():
         raise FileNotFoundError(f"no input at {source}: give a picture, video, folder or recording")
     if (source / "cameras.json").is_file():
@@ -108,7 +108,8 @@ def input_moments(
     if source.is_dir():
         images = list_pictures(source)
     elif source.suffix.lower() in VIDEO_SUFFIXES:
-        frames = folder / "frames"
+        told = source.stat()  # another video must not find the frames of this one
+        frames = folder / "frames" / f"{source.stem}-{told.st_size}-{told.st_mtime_ns}"
         if not frames.is_dir():
             extract_frames(source, frames)
         images = list_pictures(frames)
@@ -159,8 +160,10 @@ def _poses(
         "joints_root_mm": scale_to_height(crop, detector.skeleton, detector.depth_range, height),
     }
     if v > 1:
-        parts = zip(*((fold_crop(w.K, b), w.R, w.t) for w, b in zip(views, boxes, strict=True)))
-        camera = Camera(*(torch.tensor(np.stack(part)).float().unflatten(0, (n, v)) for part in parts))
+        pairs = zip(views, boxes, strict=True)
+        parts = zip(*((fold_crop(view.K, box), view.R, view.t) for view, box in pairs), strict=True)
+        stacks = (torch.tensor(np.stack(part)).float() for part in parts)
+        camera = Camera(*(stack.unflatten(0, (n, v)) for stack in stacks))
         if is_calibrated(camera):
             world = triangulate(joints_crop[..., :2], camera)
             again = to_px(crop_from_world(world.unsqueeze(1), camera).numpy())

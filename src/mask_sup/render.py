@@ -20,7 +20,9 @@ __all__ = ["GaussianRenderer", "SkeletonRenderer", "draw_segments"]
 
 Merge = Literal["max", "sum"]
 TINY = 1e-12
-CHUNK_PIXELS = 1 << 17  # crops are drawn in chunks of about this many pixels: scratch stays in cache
+CHUNK_PIXELS = (
+    1 << 17
+)  # crops are drawn in chunks of about this many pixels: scratch stays in cache
 
 
 def draw_segments(

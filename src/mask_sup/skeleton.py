@@ -27,7 +27,8 @@ class Skeleton:
 
     Raises:
         ValueError: If a name is unknown or double, the parents form no single tree, a bone group is
-            empty, a height is missing, or a `right_`/`left_` joint has no partner in `pairs`.
+            empty, a bone or pair is not two joints, a height is missing, or a `right_`/`left_`
+            joint has no partner in `pairs`.
     """
 
     name: str
@@ -42,6 +43,9 @@ class Skeleton:
         if len(set(joints)) != len(joints):
             twice = sorted({j for j in joints if joints.count(j) > 1})
             raise ValueError(f"skeleton {self.name!r}: joints listed twice: {twice}")
+        couples = [*self.pairs, *(bone for group in self.bones.values() for bone in group)]
+        if odd := [list(couple) for couple in couples if len(couple) != 2]:
+            raise ValueError(f"skeleton {self.name!r}: a bone or pair is two joints, got {odd}")
         used = {*self.parents, *self.parents.values()}
         used |= {j for group in self.bones.values() for bone in group for j in bone}
         used |= {j for pair in self.pairs for j in pair}
@@ -57,7 +61,7 @@ class Skeleton:
         roots = [j for j in joints if j not in self.parents]
         if len(roots) != 1:
             raise ValueError(
-                f"skeleton {self.name!r}: expected one joint without a parent (the root), got {roots}"
+                f"skeleton {self.name!r}: expected one joint without a parent (root), got {roots}"
             )
         for joint in joints:
             self._chain(joint)

@@ -16,7 +16,7 @@ Classes say what a stage is; `conf/cascade/*.yaml` says how strong and how long.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -45,6 +45,8 @@ class Parts(NamedTuple):
     renderer: SkeletonRenderer
     shape_prior: ShapePrior | None = None
     """None: trained without psi."""
+    anatomy: nn.Module | None = None
+    """Terms on triangulated joints (`mask_sup.anatomy`); None: none."""
 
 
 class Drawn(NamedTuple):
@@ -85,10 +87,11 @@ class CascadeStage(LightningModule):
         parts: Shared networks.
         fuse: Delta, or the identity (`mask_sup.triangulate`).
         weights: Weight per term of `losses`, one entry for each; 0 switches a term off.
+        drawn: Bone groups to draw instead of the stage's own; None: its own.
         optimizer: Parameters -> optimiser; every stage starts a fresh one.
         width_start: Factor on the bone width at the first step.
         width_steps: Steps over which the factor falls geometrically to 1 (coarse to fine).
-        upright_steps: First steps in which the `upright` term acts.
+        upright_steps: First steps, over which the `upright` term fades out.
         exit_plateau: Window and tolerance of the plateau of the skeleton loss that ends the stage
             before its `max_steps`; None: steps alone.
     """
@@ -100,6 +103,7 @@ class CascadeStage(LightningModule):
         parts: Parts,
         fuse: nn.Module,
         weights: Mapping[str, float],
+        drawn: Sequence[str] | None,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
         width_start: float,
         width_steps: int,
@@ -108,6 +112,9 @@ class CascadeStage(LightningModule):
     ):
         super().__init__()
         self.detector, self.renderer, self.fuse = parts.detector, parts.renderer, fuse
+        self.anatomy = parts.anatomy
+        if drawn is not None:
+            self.drawn = tuple(drawn)
         self.weights = {name: float(weight) for name, weight in weights.items()}
         self.optimizer = optimizer
         self.width_start, self.width_steps = width_start, width_steps
@@ -144,12 +151,16 @@ class CascadeStage(LightningModule):
                 self.detector.skeleton.root,
                 self.detector.depth_range,
             )
+            if self.anatomy is not None:
+                terms |= self.anatomy(fused.joints_world)
         if self.weights.get("upright") and self.global_step < self.upright_steps:
             terms["upright"] = upright_loss(joints[..., :2], self.heights)
         return terms
 
     def weight_of(self, term: str) -> float:
-        """Weight of a term at this step."""
+        """Weight of a term at this step; the upright start fades out linearly."""
+        if term == "upright":
+            return self.weights[term] * (1 - self.global_step / self.upright_steps)
         return self.weights[term]
 
     @property
@@ -272,7 +283,7 @@ class PhysiqueStage(SkeletonStage):
     def weight_of(self, term: str) -> float:
         """lambda_p grows linearly from the start of the ramp on (Eq. 8)."""
         if term != "physique":
-            return self.weights[term]
+            return super().weight_of(term)
         progress = (self.global_step - int(self.ramp_start) + 1) / max(1, self.ramp_steps)
         return self.weights[term] * min(1.0, max(0.0, progress))
 

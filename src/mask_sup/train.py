@@ -31,6 +31,7 @@ def build_parts(cfg: DictConfig) -> tuple[Any, Any, Any]:
         build(cfg.detector, skeleton=skeleton),
         build(cfg.renderer, skeleton=skeleton),
         None if cfg.without.psi else build(cfg.shape_prior),
+        build(cfg.anatomy, skeleton=skeleton),
     )
     fuse = Independent() if cfg.without.Delta else build(cfg.fuse)
     geodesic = None if cfg.without.G else build(cfg.geodesic)
@@ -120,6 +121,7 @@ def run_stage(
     loggers = build(cfg.logger)(folder=here, run=folder.name, stage=name)
     trainer = build(cfg.trainer)(
         max_steps=stage.max_steps,
+        val_check_interval=min(cfg.trainer.val_check_interval, stage.max_steps),
         logger=loggers,
         default_root_dir=here,
         callbacks=[
@@ -128,7 +130,7 @@ def run_stage(
             ModelCheckpoint(
                 here / "checkpoints",
                 filename="last",
-                every_n_train_steps=200,
+                every_n_train_steps=cfg.save_every,
                 save_top_k=1,
                 enable_version_counter=False,
             ),

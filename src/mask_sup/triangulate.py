@@ -1,4 +1,4 @@
-"""Delta: one 3D pose from the joints of several calibrated views, and its re-projection (Eq. 10)."""
+"""Delta: one 3D pose from the joints of several calibrated views, and its projection (Eq. 10)."""
 
 from typing import NamedTuple
 

@@ -1,7 +1,7 @@
 """Loaders over any source of moments, multi-view or single-view."""
 
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning import LightningDataModule
@@ -15,10 +15,11 @@ from mask_sup.skeleton import Skeleton
 __all__ = ["PoseDataModule", "Source", "StepSampler"]
 
 
+@runtime_checkable
 class Source(Protocol):
     """What a data set has to provide."""
 
-    splits: tuple[str, ...]
+    splits: Sequence[str]
 
     def prepare(self) -> None:
         """Make or check the files, once, before anything is read."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mask_sup.data.moments import Moment, View
-from mask_sup.data.recording import list_pictures
+from mask_sup.data.recording import PICTURE_SUFFIXES
 
 __all__ = ["ImagesData", "uncalibrated_view"]
 
@@ -49,7 +49,8 @@ class ImagesData:
             raise ValueError(f"a folder of images has the splits {self.splits}, not {split!r}")
         folder = self.root / "images"
         folders = [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())]
-        images = [p for f in folders if any(f.glob("*.*")) for p in list_pictures(f)]
+        files = [p for f in folders for p in sorted(f.glob("*"))]
+        images = [p for p in files if p.is_file() and p.suffix.lower() in PICTURE_SUFFIXES]
         if not images:
             raise FileNotFoundError(f"no pictures in {folder}: put them there, masks in masks/")
         label = np.full((self.joints, 3), np.nan)

@@ -1,13 +1,14 @@
 """A prepared data set: pictures and masks beside one `manifest.npz` per split.
 
-    root/<split>/manifest.npz
-        images, masks      (n, v) paths relative to the split's folder
-        names              (n,)
-        joints_world       (n, j, 3) mm, NaN where there is no label
-        K, R, t            (n, v, 3, 3), (n, v, 3, 3), (n, v, 3); NaN where uncalibrated
-        distortion         (n, v, 5)
+root/<split>/manifest.npz
+    images, masks      (n, v) paths relative to the split's folder
+    names              (n,)
+    joints_world       (n, j, 3) mm, NaN where there is no label
+    K, R, t            (n, v, 3, 3), (n, v, 3, 3), (n, v, 3); NaN where uncalibrated
+    distortion         (n, v, 5)
 """
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from mask_sup.data.moments import Moment, View
 __all__ = ["PreparedData", "read_manifest", "write_manifest"]
 
 KEYS = ("images", "masks", "names", "joints_world", "K", "R", "t", "distortion")
+PER_MOMENT = ("names", "joints_world")  # the others are per moment and view
 
 
 def write_manifest(folder: Path, moments: Sequence[Moment]) -> None:
@@ -49,17 +51,28 @@ def read_manifest(folder: Path) -> list[Moment]:
 
     Raises:
         FileNotFoundError: If the manifest is missing.
-        ValueError: If it lacks one of its arrays.
+        ValueError: If it is damaged, lacks one of its arrays, or they differ in length.
     """
     path = folder / "manifest.npz"
     if not path.is_file():
         raise FileNotFoundError(
             f"missing {path}: prepare the data set first (layout: mask_sup/data/manifest.py)"
         )
-    with np.load(path, allow_pickle=False) as file:
-        if missing := sorted(set(KEYS) - set(file.files)):
-            raise ValueError(f"{path} lacks {missing}: prepare the data set again")
-        told = {key: file[key] for key in KEYS}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            told = {key: file[key] for key in file.files if key in KEYS}
+    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} cannot be read ({error}): prepare the data set again") from error
+    if missing := sorted(set(KEYS) - set(told)):
+        raise ValueError(f"{path} lacks {missing}: prepare the data set again")
+    n, v = len(np.atleast_1d(told["names"])), np.atleast_2d(told["images"]).shape[1]
+    for key, array in told.items():
+        expected = (n,) if key in PER_MOMENT else (n, v)
+        if array.shape[: len(expected)] != expected:
+            raise ValueError(
+                f"{path} lists {n} moments of {v} views, but {key} has the shape {array.shape}: "
+                "prepare the data set again"
+            )
     moments = []
     for i, name in enumerate(told["names"]):
         views = tuple(

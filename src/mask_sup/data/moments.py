@@ -1,4 +1,4 @@
-"""From files to batch items: the one place that reads pictures, crops them and folds the crop in."""
+"""From files to batch items: the one place that reads and crops pictures and folds the crop in."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -180,22 +180,24 @@ def _as_rgb(mask: np.ndarray) -> np.ndarray:
 def check_view(view: View) -> None:
     """Refuse a view whose files are missing or whose camera is damaged, before work is lost.
 
-    An uncalibrated camera is NaN throughout; one that is NaN in part is damaged.
+    An uncalibrated camera is NaN throughout with a distortion of zero; one that is NaN in part is
+    damaged.
 
     Raises:
         FileNotFoundError: If the image or the mask is missing.
-        ValueError: If the camera is NaN in part, or not a rotation.
+        ValueError: If the camera has numbers that are not finite, or an R that is no rotation.
     """
     for path in (view.image, view.mask):
         if path is not None and not path.is_file():
             raise FileNotFoundError(f"missing file {path}")
-    unknown = np.isnan(np.concatenate([view.K.ravel(), view.R.ravel(), view.t.ravel()]))
-    if unknown.all():
+    numbers = np.concatenate([view.K.ravel(), view.R.ravel(), view.t.ravel()])
+    if np.isnan(numbers).all() and not view.distortion.any():
         return
-    if unknown.any():
+    if not np.isfinite([*numbers, *view.distortion.ravel()]).all():
         raise ValueError(
-            f"the camera of {view.image} has NaN in K, R or t: correct its calibration, or make "
-            "all of it NaN for an uncalibrated view"
+            f"the camera of {view.image} has NaN or infinite numbers in K, R, t or distortion: "
+            "correct its calibration, or make K, R and t NaN throughout and the distortion zero "
+            "for an uncalibrated view"
         )
     if not np.allclose(view.R @ view.R.T, np.eye(3), atol=1e-3) or np.linalg.det(view.R) < 0:
         raise ValueError(

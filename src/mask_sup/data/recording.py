@@ -32,11 +32,16 @@ class RecordingData:
         masks: Folder of masks, `<masks>/<camera>/*.png`; None: `root/masks`.
         joints: Joints of the skeleton, for labels that are NaN throughout.
         every: Use every n-th frame.
+
+    Raises:
+        ValueError: If `every` is below 1.
     """
 
     splits = ("train", "val")
 
     def __init__(self, root: str | Path, masks: str | Path | None, joints: int, every: int):
+        if every < 1:
+            raise ValueError(f"every={every}: expected 1 for all frames, 2 for every second one")
         self.root = Path(root).expanduser()
         self.masks = Path(masks).expanduser() if masks else self.root / "masks"
         self.joints, self.every = joints, every
@@ -123,6 +128,8 @@ def read_cameras(path: Path) -> dict[str, dict[str, np.ndarray]]:
         told = json.loads(path.read_text())
         scale = MM[told["unit"]]
         cameras = {str(name): _camera(entry, scale) for name, entry in told["cameras"].items()}
+        if not cameras:
+            raise ValueError("no camera in it")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} is no camera file ({type(error).__name__}: {error}): expected "

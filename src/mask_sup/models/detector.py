@@ -19,7 +19,7 @@ def expectation(weight: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
     """
     bins = weight.shape[-1]
     centres = (torch.arange(bins, device=weight.device, dtype=weight.dtype) * 2 + 1) / bins - 1
-    return weight @ centres
+    return (weight * centres).sum(-1)  # a matrix product would be rounded under autocast
 
 
 class VolumeHead(nn.Module):
@@ -85,7 +85,7 @@ class FactorisedHead(nn.Module):
         local = heat @ features.float().flatten(2).mT  # n j c
         whole = features.float().mean((-1, -2)).unsqueeze(1).expand_as(local)
         context = self.context(torch.cat([local, whole], -1)).relu()
-        depth = torch.einsum("njc,jcd->njd", context, self.depth).softmax(-1)
+        depth = torch.einsum("njc,jcd->njd", context, self.depth).float().softmax(-1)
         plane = heat.reshape(n, -1, h, w)
         return torch.stack(
             [expectation(plane.sum(-2)), expectation(plane.sum(-1)), expectation(depth)], -1

@@ -1,0 +1,57 @@
+# Two commands set a fresh machine up and do everything: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+DEMO ?= outputs/demo
+TORCH ?= 2.13.0
+export WANDB_MODE ?= offline
+
+.PHONY: help install demo test test-all lint format smoke bench wheel notebooks clean
+
+help:  ## what there is
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 12
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet torch==$(TORCH)
+	$(BIN)/pip install --quiet --editable .[dev]
+	touch $@
+
+install: $(VENV)/installed  ## virtual environment with everything
+
+demo: install  ## train the quickstart on the embedded data, evaluate it, draw overlays
+	$(BIN)/python -m mask_sup.train +experiment=quickstart hydra.run.dir=$(DEMO)
+	$(BIN)/python -m mask_sup.evaluate checkpoint=$(DEMO)/arms/checkpoints/last.ckpt split=val untrained=true
+	$(BIN)/python -m mask_sup.evaluate checkpoint=$(DEMO)/arms/checkpoints/last.ckpt split=val
+	$(BIN)/python -m mask_sup.evaluate checkpoint=$(DEMO)/arms/checkpoints/last.ckpt split=mocap untrained=true
+	$(BIN)/python -m mask_sup.evaluate checkpoint=$(DEMO)/arms/checkpoints/last.ckpt split=mocap
+
+test: install  ## the tests, without the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: install  ## all tests
+	$(BIN)/python -m pytest
+
+lint: install  ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: install  ## mend the style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+smoke: install  ## every part of the program in a minute
+	$(BIN)/python -m mask_sup.train +experiment=smoke hydra.run.dir=outputs/smoke
+	$(BIN)/python -m mask_sup.evaluate checkpoint=outputs/smoke/arms/checkpoints/last.ckpt split=mocap
+
+bench: install  ## time and memory of the renderer
+	$(BIN)/python benchmarks/renderer.py
+
+wheel: install  ## build the wheel into dist/
+	$(BIN)/python -m build --wheel
+
+notebooks: install  ## run the notebooks
+	$(BIN)/python -m pytest --nbmake notebooks -p no:cacheprovider -o addopts=
+
+clean:  ## remove what the commands above made
+	rm -rf $(VENV) dist outputs/demo outputs/smoke

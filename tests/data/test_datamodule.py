@@ -1,0 +1,221 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from mask_sup.data.datamodule import PoseDataModule, StepSampler
+from mask_sup.data.moments import expand
+from mask_sup.geodesic import GeodesicWeight
+
+
+class Figures:
+    """A source that counts how often it is asked."""
+
+    splits = ("train", "val", "blank")
+
+    def __init__(self, moments):
+        self.known, self.prepared, self.asked = moments, 0, 0
+
+    def prepare(self):
+        self.prepared += 1
+
+    def moments(self, split):
+        self.asked += 1
+        return {"train": self.known, "val": self.known[:3], "blank": []}[split]
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory, write_moments, cameras_around):
+    folder = tmp_path_factory.mktemp("figures") / "made"
+    return write_moments(folder, cameras_around(2), count=5)
+
+
+@pytest.fixture
+def make(figures, human18):
+    def build(**settings):
+        known = {
+            "image_size": 16,
+            "mask_size": 8,
+            "padding": 1.2,
+            "mask_input": False,
+            "batch_size": 2,
+            "workers": 0,
+            "memory": False,
+            "seed": 0,
+        }
+        geodesic = settings.pop("geodesic", None)
+        return PoseDataModule(Figures(figures), human18, geodesic, **(known | settings))
+
+    return build
+
+
+def positions(**settings):
+    return [i for batch in StepSampler(**settings) for i in batch]
+
+
+# ---- the sampler ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("items", "batch_size"), [(12, 4), (10, 3), (5, 7), (1, 2)])
+def test_every_moment_is_seen_once_before_any_is_seen_again(items, batch_size):
+    seen = positions(items=items, batch_size=batch_size, seed=3, steps=4 * items)
+    epochs = [seen[i : i + items] for i in range(0, len(seen), items)]
+    assert len(epochs) == 4 * batch_size
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(items))
+
+
+def test_every_epoch_and_every_seed_has_its_own_order():
+    seen = positions(items=20, batch_size=4, seed=0, steps=10)
+    assert seen[:20] != seen[20:]
+    assert seen[:20] != list(range(20))
+    assert seen != positions(items=20, batch_size=4, seed=1, steps=10)
+
+
+def test_the_same_seed_gives_the_same_batches_whatever_else_draws_numbers():
+    torch.manual_seed(1)
+    one = positions(items=20, batch_size=4, seed=0, steps=10)
+    torch.rand(100)
+    assert positions(items=20, batch_size=4, seed=0, steps=10) == one
+
+
+def test_drawing_batches_leaves_the_global_generator_alone():
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    positions(items=20, batch_size=4, seed=0, steps=10)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("first", [0, 1, 7, 24, 25])
+@pytest.mark.parametrize(("rank", "ranks"), [(0, 1), (1, 2)])
+def test_a_resumed_run_sees_the_batches_that_were_left(first, rank, ranks):
+    settings = {"items": 11, "batch_size": 3, "seed": 5, "steps": 25, "rank": rank, "ranks": ranks}
+    whole = list(StepSampler(**settings))
+    assert list(StepSampler(**settings, first=first)) == whole[first:]
+    assert all(len(batch) == 3 for batch in whole)
+
+
+def test_a_sampler_can_be_read_twice():
+    sampler = StepSampler(items=7, batch_size=2, seed=0, steps=9)
+    assert list(sampler) == list(sampler)
+
+
+def test_its_length_is_that_of_the_whole_stage():
+    assert len(StepSampler(items=7, batch_size=2, seed=0, steps=9, first=4)) == 9
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_share_an_epoch_without_overlap(ranks):
+    items, batch_size = 6 * ranks, 2
+    shares = [
+        positions(items=items, batch_size=batch_size, seed=2, steps=3, rank=rank, ranks=ranks)
+        for rank in range(ranks)
+    ]
+    assert all(len(share) == 6 for share in shares)
+    assert sorted(i for share in shares for i in share) == list(range(items))
+
+
+def test_ranks_split_what_one_process_with_larger_batches_sees():
+    both = [
+        list(StepSampler(items=9, batch_size=2, seed=2, steps=8, rank=rank, ranks=2))
+        for rank in (0, 1)
+    ]
+    alone = list(StepSampler(items=9, batch_size=4, seed=2, steps=8))
+    assert [a + b for a, b in zip(*both, strict=True)] == alone
+
+
+# ---- the loaders ---------------------------------------------------------------------------------
+
+
+def test_batches_have_the_documented_shapes_and_types(make):
+    data = make(geodesic=GeodesicWeight(2.0, 0.5))
+    data.plan(2, 0)
+    raw = next(iter(data.train_dataloader()))
+    assert raw.views.image.dtype == torch.uint8  # bytes travel, floats are made on the device
+    batch = data.on_after_batch_transfer(raw, 0)
+    for one, other in zip(batch.views[:3], expand(raw).views[:3], strict=True):
+        assert torch.equal(one, other)
+    views, labels = batch
+    assert views.image.shape == (2, 2, 3, 16, 16)
+    assert views.mask.shape == views.weight.shape == (2, 2, 8, 8)
+    shapes = [tuple(part.shape) for part in views.camera]
+    assert shapes == [(2, 2, 3, 3), (2, 2, 3, 3), (2, 2, 3)]
+    assert labels.joints_world.shape == (2, 18, 3)
+    tensors = (*views[:3], *views.camera, labels.joints_world)
+    assert {part.dtype for part in tensors} == {torch.float32}
+    assert 0.5 < views.image.max() <= 1
+    assert (views.mask.min(), views.mask.max()) == (0, 1)
+    torch.testing.assert_close(views.weight.mean((-1, -2)), torch.ones(2, 2), atol=2e-3, rtol=0)
+    assert len(labels.name) == 2
+    assert all(name.startswith("figure/") for name in labels.name)
+
+
+def test_training_follows_the_plan(make):
+    data = make(seed=4)
+    data.plan(7, 0)
+    names = [list(batch.labels.name) for batch in data.train_dataloader()]
+    expected = list(StepSampler(items=5, batch_size=2, seed=4, steps=7))
+    assert names == [[f"figure/{i:03d}" for i in batch] for batch in expected]
+    data.plan(7, 5)
+    assert [list(batch.labels.name) for batch in data.train_dataloader()] == names[5:]
+
+
+def test_each_rank_of_a_trainer_reads_its_own_moments(make):
+    names = []
+    for rank in (0, 1):
+        data = make(batch_size=1)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2)
+        data.plan(2, 0)
+        names += [name for batch in data.train_dataloader() for name in batch.labels.name]
+    assert len(set(names)) == 4
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_evaluation_reads_a_split_in_order_and_whole(make, workers):
+    data = make(batch_size=1, workers=workers)
+    names = [list(batch.labels.name) for batch in data.eval_dataloader("train")]
+    assert names == [[f"figure/{i:03d}" for i in range(4)], ["figure/004"]]
+    assert [list(batch.labels.name) for batch in data.val_dataloader()] == [
+        ["figure/000", "figure/001", "figure/002"]
+    ]
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_a_split_is_listed_once(make, memory):
+    data = make(memory=memory)
+    data.prepare_data()
+    assert data.dataset("val") is data.dataset("val")
+    assert (data.source.prepared, data.source.asked) == (1, 1)
+    assert (data.dataset("val").kept is not None) == memory
+    if memory:
+        assert sorted(data.dataset("val").kept) == [0, 1, 2]
+
+
+def test_memory_and_disk_give_the_same_batches(make):
+    for one, other in zip(
+        make(memory=True).eval_dataloader("train"), make().eval_dataloader("train"), strict=True
+    ):
+        assert torch.equal(one.views.image, other.views.image)
+        assert torch.equal(one.views.camera.K, other.views.camera.K)
+
+
+def test_settings_reach_the_items(make):
+    plain = make().dataset("train")[0].views
+    masked = make(mask_input=True).dataset("train")[0].views
+    wide = make(padding=2.0).dataset("train")[0].views
+    assert (masked.image == 0).float().mean() > (plain.image == 0).float().mean() + 0.05
+    assert wide.mask.float().mean() < 0.6 * plain.mask.float().mean()
+
+
+def test_an_empty_split_is_refused(make):
+    with pytest.raises(ValueError, match="no moments in this split"):
+        make().eval_dataloader("blank")
+
+
+def test_labels_of_another_skeleton_are_refused(make, figures):
+    data = make()
+    data.source.known = [m._replace(joints_world=np.zeros((17, 3))) for m in figures]
+    with pytest.raises(ValueError, match="labels of shape"):
+        data.eval_dataloader("train")

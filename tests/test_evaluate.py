@@ -1,0 +1,215 @@
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from mask_sup.checkpoint import load
+from mask_sup.data.manifest import PreparedData, write_manifest
+from mask_sup.data.moments import MomentDataset, expand, read_image
+from mask_sup.evaluate import evaluate, run_folder
+
+ABOUT = {
+    "settings",
+    "root_depth",
+    "n_mpjpe",
+    "left_right",
+    "checkpoint",
+    "untrained",
+    "split",
+    "moments",
+}
+FIGURES = {"mpjpe_mm", "n_mpjpe_mm", "p_mpjpe_mm", "pck150_pct", "auc_pct"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("evaluate")
+
+
+@pytest.fixture(scope="module")
+def prepared(folder, write_moments, cameras_around):
+    """A prepared data set of two calibrated views; `blank` is not labelled."""
+    root = folder / "data"
+    for seed, (split, count) in enumerate({"train": 1, "val": 5, "blank": 2}.items()):
+        options = {"count": count, "seed": 10 * seed, "labelled": split != "blank"}
+        moments = write_moments(root / split, cameras_around(2), **options)
+        write_manifest(root / split, moments)
+    return root
+
+
+@pytest.fixture(scope="module")
+def checkpoint(folder, prepared, write_checkpoint):
+    return write_checkpoint(folder / "run", f"data.source.root={prepared}")
+
+
+@pytest.fixture(scope="module")
+def configure(compose_config, checkpoint):
+    def make(*overrides, **values):
+        return OmegaConf.merge(
+            compose_config("evaluate", *overrides),
+            {"checkpoint": str(checkpoint)},
+            {
+                key: str(value) if isinstance(value, Path) else value
+                for key, value in values.items()
+            },
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def finished(configure, checkpoint):
+    """What an evaluation of `val` returned, and the folder that it wrote."""
+    values = evaluate(configure())
+    return values, checkpoint.parents[2] / "evaluation" / "val"
+
+
+def test_metrics_json_is_flat_and_equals_what_is_returned(finished):
+    values, folder = finished
+    written = json.loads((folder / "metrics.json").read_text())
+    assert written == values
+    keys = {f"{view}/{name}" for view in ("mono", "tri") for name in FIGURES}
+    keys |= {"mono/mse_2d_pct", "ambiguity_pct", "scene_flip_pct"}
+    assert keys | ABOUT <= set(written)
+    groups = set(written) - keys - ABOUT
+    assert groups
+    assert all(re.fullmatch(r"mono/mpjpe_[a-z]+_mm", key) for key in groups)
+    assert all(isinstance(written[key], float) for key in keys | groups)
+    assert np.isfinite([written[key] for key in keys | groups]).all()
+
+
+def test_the_conditions_of_the_figures_are_written_beside_them(finished, checkpoint):
+    values, _ = finished
+    assert (values["split"], values["moments"], values["untrained"]) == ("val", 5, False)
+    assert values["checkpoint"] == str(checkpoint)
+    flags = {"UP": False, "T": False, "SF": False, "SPP": False, "anatomy": "none"}
+    assert values["settings"] == flags
+    assert values["root_depth"].startswith("labels")
+
+
+def test_figures_equal_those_worked_out_by_hand(finished, prepared, checkpoint, human18):
+    """Monocular and triangulated error of all five moments, with plain numpy."""
+    values, _ = finished
+    moments = PreparedData(prepared).moments("val")
+    data = MomentDataset(moments, 18, 16, 16, 1.2, True, None, False)
+    detector, root = load(checkpoint), human18.root
+    mono, tri = [], []
+    for item in map(expand, data):
+        with torch.no_grad():
+            joints = detector(item.views.image).double().numpy()
+        label = item.labels.joints_world.double().numpy()
+        cameras = list(zip(*(part.double().numpy() for part in item.views.camera), strict=True))
+        for crop, (K, R, t) in zip(joints, cameras, strict=True):
+            label_cam = label @ R.T + t
+            z = label_cam[root, 2] + crop[:, 2] * detector.depth_range / 2
+            rays = np.concatenate([crop[:, :2], np.ones((18, 1))], 1) @ np.linalg.inv(K).T
+            cam = rays * z[:, None]
+            mono.append(np.linalg.norm((cam - cam[root]) - (label_cam - label_cam[root]), axis=1))
+        world = []
+        for j in range(18):  # two rows per view, on normalised rays
+            rows, target = [], []
+            for crop, (K, R, t) in zip(joints, cameras, strict=True):
+                x, y, w = np.linalg.inv(K) @ [crop[j, 0], crop[j, 1], 1.0]
+                rows += [R[0] - x / w * R[2], R[1] - y / w * R[2]]
+                target += [x / w * t[2] - t[0], y / w * t[2] - t[1]]
+            world.append(np.linalg.lstsq(np.array(rows), np.array(target), rcond=None)[0])
+        world = np.array(world)
+        tri.append(np.linalg.norm((world - world[root]) - (label - label[root]), axis=1))
+    assert values["mono/mpjpe_mm"] == pytest.approx(np.mean(mono), rel=1e-4)
+    assert values["tri/mpjpe_mm"] == pytest.approx(np.mean(tri), rel=1e-4)
+
+
+def test_overlays_show_four_moments_in_all_views_and_in_3d(finished):
+    _, folder = finished
+    sheet = read_image(folder / "overlays.png")
+    assert sheet.shape == (4 * 192, (2 + 4) * 192, 3)  # two views; label and pose, each twice
+    assert sheet.std() > 20
+
+
+def test_the_table_is_printed(configure, tmp_path, capsys):
+    evaluate(configure(output=tmp_path / "out"))
+    printed = capsys.readouterr().out
+    for word in ("val, 5 moments", "mpjpe_mm", "monocular", "triangulated", "scene_flip_pct"):
+        assert word in printed
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["metrics.json", "overlays.png"]
+
+
+def test_a_second_evaluation_gives_the_same_figures(finished, configure, tmp_path):
+    again = evaluate(configure(output=tmp_path / "out"))
+    assert again == finished[0]
+
+
+def test_another_split_has_other_figures(finished, configure, tmp_path):
+    values = evaluate(configure(split="train", output=tmp_path / "out"))
+    assert (values["split"], values["moments"]) == ("train", 1)
+    assert values["mono/mpjpe_mm"] != finished[0]["mono/mpjpe_mm"]
+
+
+def test_keys_of_the_data_can_be_replaced(finished, configure, tmp_path):
+    wide = evaluate(configure("+data.padding=2.0", output=tmp_path / "out"))
+    assert wide["mono/mpjpe_mm"] != finished[0]["mono/mpjpe_mm"]
+
+
+def test_untrained_is_the_zero_mark_whatever_the_checkpoint_learned(
+    finished, configure, checkpoint, write_checkpoint, prepared, tmp_path
+):
+    values = evaluate(configure(untrained=True))
+    assert values["untrained"] is True
+    assert (checkpoint.parents[2] / "evaluation" / "val_untrained" / "metrics.json").is_file()
+    assert values["mono/mpjpe_mm"] != finished[0]["mono/mpjpe_mm"]
+    other = write_checkpoint(tmp_path / "run", f"data.source.root={prepared}", seed=7)
+    learned = evaluate(configure(checkpoint=other))
+    again = evaluate(configure(checkpoint=other, untrained=True))
+    assert learned["mono/mpjpe_mm"] != finished[0]["mono/mpjpe_mm"]
+    assert again["mono/mpjpe_mm"] == values["mono/mpjpe_mm"]
+
+
+def test_an_unknown_split_is_refused_with_those_there_are(configure, tmp_path):
+    with pytest.raises(ValueError, match=r"splits \['blank', 'train', 'val'\], not 'test'"):
+        evaluate(configure(split="test", output=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_without_labels_are_refused_with_the_way_to_see_poses(configure, tmp_path):
+    with pytest.raises(ValueError, match=r"'blank' has no labels .*mask_sup\.predict"):
+        evaluate(configure(split="blank", output=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_data_are_named(configure, tmp_path):
+    with pytest.raises(FileNotFoundError, match=rf"missing {tmp_path / 'gone'}.*manifest\.npz"):
+        evaluate(configure(f"+data.source.root={tmp_path / 'gone'}"))
+
+
+def test_an_unknown_key_of_the_data_is_refused(configure):
+    with pytest.raises(TypeError, match="paddling"):
+        evaluate(configure("+data.paddling=2.0"))
+
+
+def test_a_file_that_is_no_checkpoint_is_named(configure, tmp_path):
+    (tmp_path / "last.ckpt").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match=r"last\.ckpt cannot be read as a checkpoint"):
+        evaluate(configure(checkpoint=tmp_path / "last.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "run"),
+    [
+        ("/a/run/arms/checkpoints/last.ckpt", "/a/run"),
+        ("/a/downloads/detector.ckpt", "/a/downloads"),
+    ],
+)
+def test_a_checkpoint_belongs_to_the_run_above_its_stage(checkpoint, run):
+    assert run_folder(checkpoint) == Path(run)
+
+
+@pytest.mark.parametrize("inside", ["", "arms", "arms/checkpoints"])
+def test_a_relative_checkpoint_belongs_to_the_same_run(tmp_path, monkeypatch, inside):
+    (tmp_path / "arms" / "checkpoints").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / inside)
+    relative = (tmp_path / "arms/checkpoints/last.ckpt").relative_to(tmp_path / inside)
+    assert run_folder(relative) == tmp_path
