@@ -13,6 +13,7 @@ STAGES = ("skeleton", "physique", "arms")
 SMALL = (
     "+experiment=smoke",
     "data.source.moments={train: 2, val: 1}",
+    "~data.source.moments.mocap",
     "data.source.size=32",
     "data.batch_size=1",
     "detector.backbone.channels=16",

@@ -229,7 +229,8 @@ def test_h36m_full_is_the_papers_setting(train_config):
     assert cfg.logger._target_ == "mask_sup.loggers.wandb_loggers"
     assert cfg.anatomy._target_ == "mask_sup.anatomy.NoAnatomy"
     weights = [stage.module.weights for stage in cfg.cascade.values()]
-    assert not any(w.upright or w.symmetry or w.midpoints or w.chains or w.lengths for w in weights)
+    on = {name for weight in weights for name, value in weight.items() if value}
+    assert on == {"skeleton", "physique", "rest", "consistency", "depth"}
 
 
 def test_one_ablation(train_config):

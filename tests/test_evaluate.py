@@ -8,9 +8,10 @@ import torch
 from omegaconf import OmegaConf
 
 from mask_sup.checkpoint import load
+from mask_sup.config import plain
 from mask_sup.data.manifest import PreparedData, write_manifest
 from mask_sup.data.moments import MomentDataset, expand, read_image
-from mask_sup.evaluate import evaluate, run_folder
+from mask_sup.evaluate import evaluate, run_folder, settings
 
 ABOUT = {
     "settings",
@@ -86,9 +87,34 @@ def test_the_conditions_of_the_figures_are_written_beside_them(finished, checkpo
     values, _ = finished
     assert (values["split"], values["moments"], values["untrained"]) == ("val", 5, False)
     assert values["checkpoint"] == str(checkpoint)
-    flags = {"UP": False, "T": False, "SF": False, "SPP": False, "anatomy": "none"}
-    assert values["settings"] == flags
+    flags = dict.fromkeys(("UP", "T", "SF", "SPP", "upright"), False)
+    assert values["settings"] == flags | {"anatomy": "none"}
     assert values["root_depth"].startswith("labels")
+
+
+SYMMETRY, CHAINS, UPRIGHT = (
+    f"++cascade.{stage}.module.weights.{term}=1.0"
+    for stage, term in (("skeleton", "symmetry"), ("arms", "chains"), ("skeleton", "upright"))
+)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "anatomy", "upright"),
+    [
+        ((UPRIGHT,), "none", True),
+        (("anatomy=human", SYMMETRY, CHAINS), "chains+symmetry", False),
+        (("anatomy=none", SYMMETRY), "none", False),  # a weight without its terms does nothing
+    ],
+)
+def test_priors_of_the_training_are_told(compose_config, overrides, anatomy, upright):
+    config = compose_config("train", "cascade=three_stage", "anatomy=none", *overrides)
+    weights = [f"cascade.{stage}.module.weights" for stage in config.cascade]
+    for node in weights:  # whatever the shipped cascade weighs, only the overrides count here
+        for term in OmegaConf.select(config, node):
+            if not any(f"{node}.{term}=" in override for override in overrides):
+                OmegaConf.update(config, f"{node}.{term}", 0.0)
+    told = settings(plain(config))
+    assert (told["anatomy"], told["upright"]) == (anatomy, upright)
 
 
 def test_figures_equal_those_worked_out_by_hand(finished, prepared, checkpoint, human18):

@@ -1,5 +1,6 @@
 import csv
 import importlib.util
+import os
 import sys
 from types import SimpleNamespace
 
@@ -30,6 +31,7 @@ def test_metrics_are_written_to_the_stages_folder(tmp_path):
     ]
 
 
+@pytest.mark.filterwarnings("error:Experiment logs directory")  # it tells that files are deleted
 def test_a_resumed_stage_goes_on_in_its_metrics(tmp_path):
     for step in (0, 1, 2):  # three runs of one step each, the last with a new key
         (logger,) = csv_loggers(tmp_path, "run", "arms")
@@ -133,6 +135,7 @@ def test_offline_every_stage_is_a_run_of_one_group(tmp_path, wandb):
         assert run.name == f"2026-01-02/{stage}"
         assert run.id == written
         assert run.settings.mode == "offline"
+        assert "WANDB_MODE" not in os.environ  # the next stage's config would read it
         _close(loggers, "success")
         assert wandb.run is None
         assert list((folder / "wandb").glob(f"offline-run-*-{written}"))

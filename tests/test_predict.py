@@ -134,8 +134,9 @@ def test_a_picture_is_one_moment_of_one_unknown_camera(pictures, tmp_path):
     assert np.isnan(moment.joints_world).all()
 
 
-def test_the_ending_of_a_file_may_be_in_capitals(tmp_path):
-    assert len(input_moments(put(tmp_path / "A.JPG"), None, 1, tmp_path)) == 1
+@pytest.mark.parametrize("name", ["a.png", "a.jpeg", "A.JPG", "a.tif"])
+def test_a_picture_may_have_any_of_the_known_endings(tmp_path, name):
+    assert files(input_moments(put(tmp_path / name), None, 1, tmp_path)) == [name]
 
 
 @pytest.mark.parametrize(("every", "kept"), [(1, "01234"), (2, "024"), (9, "0")])
@@ -389,7 +390,7 @@ def test_a_detector_of_whole_pictures_needs_neither_masks_nor_cameras(
     assert (y < 31).all()
 
 
-def test_a_missing_picture_is_found_before_anything_is_written(finished, configure, tmp_path):
+def test_a_damaged_camera_is_found_before_anything_is_written(finished, configure, tmp_path):
     root, checkpoint, _, _, _ = finished
     content = json.loads((root / "cameras.json").read_text())
     damaged = tmp_path / "rec"

@@ -27,10 +27,13 @@ def bone_lengths(
 
 
 class Anatomy(nn.Module):
-    """Terms on world joints: `symmetry`, `midpoints`, `chains`, `too_long`, `too_short`.
+    """Terms on world joints, by name, for stages to weigh.
 
-    The two sides of the length band are apart because `too_short` from the first step forces the
-    hips asunder in a random direction, while `too_long` keeps the trunk from lying along a leg.
+    `symmetry`: left and right bones are equally long. `constancy`: a bone is as long as its running
+    mean over the training (both sides together). `midpoints`, `chains`: joints that lie between
+    others. `too_long`, `too_short`: the sides of a length band. They are apart because `too_short`
+    from the first step forces the hips asunder in a random direction, while `too_long` keeps the
+    trunk from lying along a leg.
 
     Args:
         skeleton: Joint names, tree and left-right pairs.
@@ -40,6 +43,7 @@ class Anatomy(nn.Module):
         lengths: Child joint -> length in mm of the bone to its parent, for an adult of average
             build; one entry serves both sides (named without `right_` or `left_`).
         tolerance: Relative deviation from `lengths` that is free.
+        memory: Share of the running mean that each training step keeps, in [0, 1).
 
     Raises:
         ValueError: If a joint is unknown or a bone of the tree has no length.
@@ -52,6 +56,7 @@ class Anatomy(nn.Module):
         chains: Mapping[str, Sequence[object]],
         lengths: Mapping[str, float],
         tolerance: float,
+        memory: float,
     ):
         super().__init__()
         named = [j for k, v in midpoints.items() for j in (k, *v)]
@@ -71,10 +76,11 @@ class Anatomy(nn.Module):
         self.chains = [
             (index[j], index[str(a)], index[str(b)]) for j, (a, b, _, _) in chains.items()
         ]
-        self.tolerance = tolerance
+        self.tolerance, self.memory = tolerance, memory
         self._keep("share", [share for _, _, share, _ in chains.values()])
         self._keep("slack", [slack for _, _, _, slack in chains.values()])
         self._keep("length", [lengths[name] for name in plain])
+        self.register_buffer("running", torch.zeros(len(self.tree)))  # mm; 0: nothing seen yet
 
     def _keep(self, name: str, values: Sequence[object]) -> None:
         self.register_buffer(name, torch.tensor([float(v) for v in values]), persistent=False)
@@ -83,15 +89,26 @@ class Anatomy(nn.Module):
         """The terms of a batch of poses, square metres."""
         lengths = bone_lengths(joints_world, self.tree)
         right, left = (list(side) for side in zip(*self.sides, strict=True))
+        self._remember(lengths.detach(), right, left)
         low, high = self.length * (1 - self.tolerance), self.length * (1 + self.tolerance)
         terms = {
             "symmetry": lengths[..., right] - lengths[..., left],
+            "constancy": lengths - self.running,
             "midpoints": self._off(joints_world, self.midpoints, 0.5),
             "chains": (self._off(joints_world, self.chains, self.share) - self.slack).relu(),
             "too_long": (lengths - high).relu(),
             "too_short": (low - lengths).relu(),
         }
         return {name: (term / MM_PER_M).square().mean() for name, term in terms.items()}
+
+    def _remember(self, lengths: Tensor, right: list[int], left: list[int]) -> None:
+        """Move the running mean lengths towards this batch's, in training only."""
+        if self.training:
+            mean = lengths.flatten(0, -2).mean(0)
+            both = (mean[right] + mean[left]) / 2
+            mean[right] = mean[left] = both
+            keep = torch.where(self.running > 0, self.memory, 0.0)
+            self.running.copy_(keep * self.running + (1 - keep) * mean)
 
     def _off(
         self, joints: Tensor, triples: Sequence[Sequence[int]], share: Tensor | float

@@ -52,10 +52,16 @@ def load(path: str | Path) -> Detector:
     return restore(read_checkpoint(path))
 
 
-def start_from(path: str | Path, detector: Detector, shape_prior: nn.Module | None) -> None:
-    """Load a checkpoint's weights into fresh networks, to go on from them with other data.
+def start_from(
+    path: str | Path,
+    detector: Detector,
+    shape_prior: nn.Module | None,
+    anatomy: nn.Module | None = None,
+) -> None:
+    """Load a checkpoint's weights into fresh networks, to go on from them.
 
-    A checkpoint from before the Physique stage has no shape prior; psi then starts fresh.
+    A checkpoint from before the Physique stage has no shape prior; psi then starts fresh. The running
+    lengths of `anatomy` go along within a run; another data set has other people: None leaves them.
 
     Raises:
         ValueError: If the checkpoint is of another skeleton or another architecture.
@@ -74,6 +80,8 @@ def start_from(path: str | Path, detector: Detector, shape_prior: nn.Module | No
         _load_part(detector, "detector.", state)
         if shape_prior is not None and any(key.startswith("shape_prior.") for key in state):
             _load_part(shape_prior, "shape_prior.", state)
+        if anatomy is not None:
+            _load_part(anatomy, "anatomy.", state)
     except RuntimeError as error:
         raise ValueError(
             f"checkpoint {path} has other networks than this run: use the detector and "

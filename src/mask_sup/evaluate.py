@@ -12,6 +12,7 @@ from mask_sup.config import build, conf_dir, plain
 __all__ = ["evaluate", "run_folder"]
 
 SHEET_MOMENTS = 4
+ANATOMY = {"symmetry", "constancy", "midpoints", "chains", "too_long", "too_short"}
 
 
 def run_folder(checkpoint: str | Path) -> Path:
@@ -29,7 +30,7 @@ def settings(config: dict[str, Any]) -> dict[str, Any]:
     weights = [stage["module"]["weights"] for stage in config["cascade"].values()]
     on = {term for stage in weights for term, weight in stage.items() if weight}
     bare = config["anatomy"]["_target_"].endswith("NoAnatomy")
-    anatomy = sorted(on & {"symmetry", "midpoints", "chains", "too_long", "too_short"})
+    anatomy = sorted(on & ANATOMY)
     return {
         **dict.fromkeys(("UP", "T", "SF", "SPP"), False),
         "anatomy": "none" if bare or not anatomy else "+".join(anatomy),

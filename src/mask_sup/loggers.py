@@ -2,6 +2,7 @@
 
 import csv
 import secrets
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ class _ContinuedCSVLogger(CSVLogger):
             if path.is_file():
                 with path.open(newline="") as file:
                     rows = list(csv.DictReader(file))
-            writer = super().experiment
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Experiment logs directory .* is not empty")
+                writer = super().experiment
             writer.metrics += rows
             writer.save()
         return self._experiment

@@ -111,7 +111,7 @@ def run_stage(
     here = folder / name
     last, done = here / "checkpoints" / "last.ckpt", here / "finished.json"
     if done.is_file():
-        start_from(last, parts.detector, parts.shape_prior)
+        start_from(last, parts.detector, parts.shape_prior, parts.anatomy)
         print(f"stage {name}: finished before, taken over from {last}")
         return json.loads(done.read_text())
     print(f"stage {name}: up to {stage.max_steps} steps")

@@ -1,0 +1,190 @@
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("torch", "lightning", "torchmetrics", "kornia", "wandb", "matplotlib", "scipy", "cv2")
+pytestmark = pytest.mark.slow
+
+
+def python(*words, cwd, env=None):
+    """A fresh interpreter's standard output."""
+    done = subprocess.run(
+        [sys.executable, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=dict(os.environ) | (env or {}),
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# -- the wheel ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The built wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    # Where the build backend is installed already, nothing has to be downloaded.
+    isolation = [] if importlib.util.find_spec("hatchling") is None else ["--no-isolation"]
+    python("-m", "build", "--wheel", *isolation, "--outdir", str(folder), cwd=ROOT)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def unpacked(wheel, tmp_path_factory):
+    """What pip would put into site-packages."""
+    folder = tmp_path_factory.mktemp("site-packages")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+@pytest.fixture
+def installed(unpacked, tmp_path):
+    """Words -> output of an interpreter in an empty folder that finds the unpacked wheel first."""
+    return lambda *words: python(*words, cwd=tmp_path, env={"PYTHONPATH": str(unpacked)})
+
+
+def files(folder, pattern):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob(pattern)}
+
+
+def test_the_wheel_holds_every_module_config_and_asset(unpacked):
+    here = unpacked / "mask_sup"
+    assert (here / "conf" / "train.yaml").is_file()
+    assert files(here / "conf", "*.yaml") == files(ROOT / "conf", "*.yaml")
+    assert files(here, "*.py") == files(ROOT / "src" / "mask_sup", "*.py")
+    for asset in ("body_lite.npz", "mocap.npz", "README.md"):
+        original = ROOT / "src" / "mask_sup" / "assets" / asset
+        assert (here / "assets" / asset).read_bytes() == original.read_bytes()
+
+
+def test_the_wheel_holds_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"mask_sup"}
+    assert not [name for name in names if name.endswith((".pyc", ".ckpt"))]
+    assert [name for name in names if name.endswith("LICENSE")]
+
+
+def test_the_wheel_runs_from_an_empty_folder(installed, unpacked, tmp_path):
+    where = installed("-c", "import mask_sup; print(mask_sup.__file__)")
+    assert Path(where.strip()).is_relative_to(unpacked)
+    told = yaml.safe_load(installed("-m", "mask_sup.train", "--cfg", "job"))
+    assert told["name"] == "default"
+    assert told["cascade"].keys() == {"skeleton", "physique", "arms"}
+    told = yaml.safe_load(
+        installed("-m", "mask_sup.train", "+experiment=h36m_full", "+ablation=wo_G", "--cfg", "job")
+    )
+    assert (told["name"], told["without"]["G"]) == ("h36m_full", True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict"])
+def test_the_wheels_commands_explain_themselves(command, installed, tmp_path):
+    assert "Powered by Hydra" in installed("-m", f"mask_sup.{command}", "--help")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_wheel_finds_its_assets(installed):
+    count = installed(
+        "-c",
+        "from mask_sup.data.motion import mocap_clips\nprint(len(mocap_clips()))",
+    )
+    assert int(count) > 0
+
+
+# -- imports --------------------------------------------------------------------------------------
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torchvision":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+import mask_sup
+for module in pkgutil.walk_packages(mask_sup.__path__, "mask_sup."):
+    importlib.import_module(module.name)
+    print(module.name)
+assert "torchvision" not in sys.modules
+"""
+
+
+def test_nothing_needs_torchvision(tmp_path):
+    imported = python("-c", IMPORT_ALL, cwd=tmp_path).split()
+    here = ROOT / "src"
+    modules = {
+        ".".join(path.relative_to(here).with_suffix("").parts)
+        for path in (here / "mask_sup").rglob("*.py")
+    }
+    assert set(imported) == {name.removesuffix(".__init__") for name in modules} - {"mask_sup"}
+    sources = [
+        path.read_text() for folder in ("src", "scripts") for path in (ROOT / folder).rglob("*.py")
+    ]
+    assert not [text for text in sources if re.search(r"^\s*(import|from) torchvision", text, re.M)]
+
+
+HELP = """
+import resource, runpy, sys
+sys.argv = ["python -m mask_sup.{command}", "--help"]
+try:
+    runpy.run_module("mask_sup.{command}", run_name="__main__")
+finally:
+    print("LOADED", *sorted(set(sys.modules) & set({heavy})))
+    print("SECONDS", resource.getrusage(resource.RUSAGE_SELF).ru_utime)
+"""
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict"])
+def test_help_is_quick_and_loads_no_network_library(command, tmp_path):
+    told = python("-c", HELP.format(command=command, heavy=HEAVY), cwd=tmp_path)
+    assert "Powered by Hydra" in told
+    (loaded,) = re.findall(r"^LOADED(.*)$", told, re.M)
+    assert loaded.split() == []
+    (seconds,) = re.findall(r"^SECONDS (.*)$", told, re.M)
+    assert float(seconds) < 2.0  # of processor time; 0.7 on a laptop, 5 with torch and lightning
+
+
+def test_a_mistake_in_the_config_is_told_before_anything_heavy_is_loaded(tmp_path):
+    code = HELP.format(command="train", heavy=HEAVY).replace('"--help"', '"sead=1"')
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode != 0
+    assert "sead" in done.stderr
+    assert re.findall(r"^LOADED(.*)$", done.stdout, re.M) == [""]
+
+
+# -- sweeps ---------------------------------------------------------------------------------------
+
+
+def test_table_3_trains_its_four_rows(tmp_path):
+    python(
+        *("-m", "mask_sup.train", "+experiment=smoke", "+sweep=table3"),
+        *("~cascade.skeleton", "~cascade.physique", "cascade.arms.max_steps=1"),
+        *("trainer.val_check_interval=1", "data.batch_size=1", "data.source.size=32"),
+        *("data.source.moments={train: 2, val: 1}", "~data.source.moments.mocap"),
+        "data.source.root=cache",
+        cwd=tmp_path,
+    )
+    (sweep,) = (tmp_path / "outputs" / "smoke").iterdir()
+    rows = [yaml.safe_load((sweep / str(job) / "config.yaml").read_text()) for job in range(4)]
+    told = [[name for name, absent in row["without"].items() if absent] for row in rows]
+    assert told == [[], ["G"], ["psi", "G"], ["psi", "G", "Delta"]]
+    assert len(list(sweep.rglob("last.ckpt"))) == 4
+    assert not [path for path in tmp_path.rglob("*") if set(path.name) & set("=,: ")]
