@@ -16,6 +16,8 @@ from mask_sup.config import build, conf_dir, plain
 from mask_sup.data.moments import Moment, View
 from mask_sup.skeleton import Skeleton
 
+torch.set_num_threads(1)  # tensors here are small: more threads only wait for each other
+
 WIDTH, HEIGHT = 72, 56  # pixels; unequal, so that a swap of the two shows
 LENS = np.array([-0.25, 0.08, 0.002, -0.003, 0.01])
 
@@ -178,6 +180,8 @@ def write_recording(human18: Skeleton) -> Callable[..., Path]:
 
 TINY = (
     "data=h36m",
+    "cascade=three_stage",
+    "anatomy=none",
     "data.image_size=16",
     "data.batch_size=1",
     "data.workers=0",

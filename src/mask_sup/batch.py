@@ -5,6 +5,7 @@ rows and columns, `d` depth bins. NamedTuples, so that collating, pinning and mo
 need no code of ours.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -41,8 +42,8 @@ class Labels(NamedTuple):
 
     joints_world: Float[Tensor, "*n j 3"]
     """mm, in the order of the skeleton."""
-    name: list[str] | str
-    """For example `S9/Walking.1/000123`."""
+    name: Sequence[str] | str
+    """For example `S9/Walking.1/000123`; one per item after collating."""
 
 
 class Batch(NamedTuple):

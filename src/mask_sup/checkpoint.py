@@ -60,8 +60,8 @@ def start_from(
 ) -> None:
     """Load a checkpoint's weights into fresh networks, to go on from them.
 
-    A checkpoint from before the Physique stage has no shape prior; psi then starts fresh. The running
-    lengths of `anatomy` go along within a run; another data set has other people: None leaves them.
+    A checkpoint from before the Physique stage has no shape prior; psi then starts fresh. Running
+    lengths of `anatomy` go along within a run; other data has other people: None leaves them.
 
     Raises:
         ValueError: If the checkpoint is of another skeleton or another architecture.

@@ -95,7 +95,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         "split": cfg.split,
         "moments": len(data.dataset(cfg.split)),
     }
-    (folder / "metrics.json").write_text(json.dumps({**values, **about}, indent=2))
+    strict = {key: value if value == value else None for key, value in values.items()}  # no NaN
+    (folder / "metrics.json").write_text(json.dumps({**strict, **about}, indent=2))
     write_png(folder / "overlays.png", _sheet(detector, *first, poses))
     _print_table(values, about, folder)
     return {**values, **about}
