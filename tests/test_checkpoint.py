@@ -22,15 +22,6 @@ SMALL = (
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """For networks this small, more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, compose_config):
     """Folder and config of a training run of one step per stage."""

@@ -63,10 +63,10 @@ def assert_built_without(cfg, left_out):
     assert (geodesic is None) == ("wo_G" in left_out)
     assert data.item_settings["geodesic"] is geodesic
     assert type(fuse) is (Independent if "wo_Delta" in left_out else Triangulate)
-    for node in cfg.cascade.values():
-        stage = build_stage(cfg, node, parts, fuse)
+    for name in cfg.cascade:
+        stage = build_stage(cfg, name, parts, fuse)
         assert stage.fuse is fuse
-        names = {name.split(".")[0] for name, _ in stage.named_parameters()}
+        names = {key.split(".")[0] for key, _ in stage.named_parameters()}
         assert ("shape_prior" in names) == (
             "wo_psi" not in left_out and hasattr(stage, "shape_prior")
         )
@@ -113,7 +113,7 @@ def test_the_data_sees_the_geodesic_weights_of_its_run(train_config):
 
 def stages_of(cfg):
     parts, fuse, _ = build_parts(cfg)
-    return [build_stage(cfg, node, parts, fuse) for node in cfg.cascade.values()]
+    return [build_stage(cfg, name, parts, fuse) for name in cfg.cascade]
 
 
 def optimizer_of(cfg):

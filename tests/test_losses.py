@@ -31,13 +31,14 @@ def test_depth_loss_compares_with_the_root_relative_depth_and_trains_z_alone():
     assert z.grad[0, 0, 1] < 0  # towards 0.5
 
 
-def test_rest_loss_moves_the_resting_joint_only():
+def test_rest_loss_hangs_the_resting_joint_below_its_anchor_and_moves_it_alone():
+    heights = torch.tensor([-0.5, -0.4, 0.0, 0.2])
     joints = torch.rand(2, 3, 4, 3, requires_grad=True)
-    rest_loss(joints, [(3, 1)]).backward()
+    rest_loss(joints, [(3, 1)], heights).backward()
     assert (joints.grad[:, :, :3] == 0).all()
-    expected = 2 * (joints[:, :, 3] - joints[:, :, 1]) / 6
-    torch.testing.assert_close(joints.grad[:, :, 3], expected)
-    assert rest_loss(joints, []).item() == 0
+    place = joints[:, :, 1] + torch.tensor([0.0, 0.6, 0.0])
+    torch.testing.assert_close(joints.grad[:, :, 3], 2 * (joints[:, :, 3] - place) / 6)
+    assert rest_loss(joints, [], heights).item() == 0
 
 
 def test_consistency_is_zero_for_agreeing_views_only():

@@ -13,15 +13,6 @@ from mask_sup.models.shape_prior import ShapePrior
 HEADS = {"volume": VolumeHead, "factorised": FactorisedHead}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """For networks this small, more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def hourglass(stacks=1, depth=1, channels=16, stem_stride=2):
     return StackedHourglass(stacks, depth, channels, stem_stride)
 

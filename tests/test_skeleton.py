@@ -39,9 +39,9 @@ def names(skeleton, joints):
         ({"heights": FIGURE["heights"] | {"roof": 2.0}}, r"not so for \['roof'\]"),
         (
             {"parents": {"hinge": "foot", "right_arm": "hinge", "left_arm": "hinge"}},
-            r"one joint without a parent \(the root\), got \['foot', 'bulb'\]",
+            r"one joint without a parent \(root\), got \['foot', 'bulb'\]",
         ),
-        ({"parents": FIGURE["parents"] | {"foot": "bulb"}}, r"\(the root\), got \[\]"),
+        ({"parents": FIGURE["parents"] | {"foot": "bulb"}}, r"\(root\), got \[\]"),
         (
             {"parents": FIGURE["parents"] | {"hinge": "bulb"}},
             "the parents of 'hinge' form a loop",

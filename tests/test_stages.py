@@ -20,7 +20,7 @@ def make(name, *overrides):
     torch.manual_seed(0)
     cfg = config(*overrides)
     parts, fuse, _ = build_parts(cfg)
-    return silent(build_stage(cfg, cfg.cascade[name], parts, fuse))
+    return silent(build_stage(cfg, name, parts, fuse))
 
 
 def silent(stage):
@@ -86,9 +86,9 @@ def test_masks_pull_at_the_arms_in_the_last_stage_only(name, moved, batch):
     assert (gradient[..., index["left_knee"], :] != 0).any()
 
 
-def test_arms_rest_on_the_shoulders_until_their_stage():
-    index = make("skeleton").detector.skeleton.index
-    assert (index["left_wrist"], index["left_shoulder"]) in make("skeleton").resting
+def test_arms_hang_from_the_shoulders_until_their_stage():
+    index = make("physique").detector.skeleton.index
+    assert (index["left_wrist"], index["left_shoulder"]) in make("physique").resting
     assert make("arms").resting == []
 
 
@@ -105,7 +105,7 @@ def test_the_shape_prior_is_trained_from_the_second_stage_on(batch):
 def test_stages_share_one_detector_and_one_renderer():
     cfg = config()
     parts, fuse, _ = build_parts(cfg)
-    stages = [build_stage(cfg, stage, parts, fuse) for stage in cfg.cascade.values()]
+    stages = [build_stage(cfg, name, parts, fuse) for name in cfg.cascade]
     assert len({id(stage.detector) for stage in stages}) == 1
     assert len({id(stage.renderer) for stage in stages}) == 1
     assert stages[1].shape_prior is stages[2].shape_prior

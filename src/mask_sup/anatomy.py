@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from mask_sup.skeleton import Skeleton
 
-__all__ = ["Anatomy", "NoAnatomy", "bone_lengths"]
+__all__ = ["ANATOMY_TERMS", "Anatomy", "NoAnatomy", "bone_lengths"]
 
 MM_PER_M = 1000.0
+ANATOMY_TERMS = {"symmetry", "constancy", "midpoints", "chains", "too_long", "too_short"}
 
 
 def bone_lengths(

@@ -12,7 +12,6 @@ from mask_sup.config import build, conf_dir, plain
 __all__ = ["evaluate", "run_folder"]
 
 SHEET_MOMENTS = 4
-ANATOMY = {"symmetry", "constancy", "midpoints", "chains", "too_long", "too_short"}
 
 
 def run_folder(checkpoint: str | Path) -> Path:
@@ -27,10 +26,12 @@ def settings(config: dict[str, Any]) -> dict[str, Any]:
     UP: unpaired poses, T: a template, SF: a supervised flip, SPP: supervised post-processing; none
     of them exists here. Ours: `anatomy` (terms that a stage weighs) and the `upright` start.
     """
+    from mask_sup.anatomy import ANATOMY_TERMS
+
     weights = [stage["module"]["weights"] for stage in config["cascade"].values()]
     on = {term for stage in weights for term, weight in stage.items() if weight}
     bare = config["anatomy"]["_target_"].endswith("NoAnatomy")
-    anatomy = sorted(on & ANATOMY)
+    anatomy = sorted(on & ANATOMY_TERMS)
     return {
         **dict.fromkeys(("UP", "T", "SF", "SPP"), False),
         "anatomy": "none" if bare or not anatomy else "+".join(anatomy),

@@ -48,18 +48,26 @@ def depth_loss(
 
 
 def rest_loss(
-    joints_crop: Float[Tensor, "n v j 3"], resting: Sequence[tuple[int, int]]
+    joints_crop: Float[Tensor, "n v j 3"],
+    resting: Sequence[tuple[int, int]],
+    heights: Float[Tensor, " j"],
 ) -> Float[Tensor, ""]:
-    """Keeps joints whose bones are not drawn yet at rest on their nearest drawn ancestor.
+    """Keeps joints whose bones are not drawn yet at rest: they hang from a drawn ancestor.
 
-    The ancestor is detached: the pull moves the resting joint alone.
+    The ancestor is detached: the pull moves the resting joint alone. Arms that hang straight are a
+    better start than arms folded into the shoulder, which is a local minimum.
+
+    Args:
+        joints_crop: Detected joints.
+        resting: (joint, ancestor) pairs.
+        heights: y of each joint of an upright figure in crop coordinates, down is +.
     """
     if not resting:
         return joints_crop.new_zeros(())
     joint, anchor = torch.tensor(resting, device=joints_crop.device).T
-    return (
-        (joints_crop[..., joint, :] - joints_crop[..., anchor, :].detach()).square().sum(-1).mean()
-    )
+    place = joints_crop[..., anchor, :].detach().clone()
+    place[..., 1] += heights[joint] - heights[anchor]
+    return (joints_crop[..., joint, :] - place).square().sum(-1).mean()
 
 
 def upright_loss(xy: Float[Tensor, "n v j 2"], heights: Float[Tensor, " j"]) -> Float[Tensor, ""]:

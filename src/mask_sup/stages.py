@@ -24,6 +24,7 @@ from jaxtyping import Float
 from lightning import LightningModule
 from torch import Tensor, nn
 
+from mask_sup.anatomy import ANATOMY_TERMS
 from mask_sup.batch import Batch, Views
 from mask_sup.losses import consistency_loss, depth_loss, mask_loss, rest_loss, upright_loss
 from mask_sup.metrics import PoseMetrics, score
@@ -35,6 +36,7 @@ from mask_sup.triangulate import Fused
 __all__ = ["ArmsStage", "CascadeStage", "Parts", "PhysiqueStage", "Plateau", "SkeletonStage"]
 
 
+TERMS = {"skeleton", "physique", "rest", "consistency", "depth", "upright"} | ANATOMY_TERMS
 CROP_PADDING = 1.2  # the padding of the crop that the upright start assumes
 
 
@@ -115,6 +117,8 @@ class CascadeStage(LightningModule):
         self.anatomy = parts.anatomy
         if drawn is not None:
             self.drawn = tuple(drawn)
+        if unknown := sorted(set(weights) - TERMS):
+            raise ValueError(f"no loss term is called {unknown}: weights may name {sorted(TERMS)}")
         self.weights = {name: float(weight) for name, weight in weights.items()}
         self.optimizer = optimizer
         self.width_start, self.width_steps = width_start, width_steps
@@ -140,7 +144,7 @@ class CascadeStage(LightningModule):
         joints, fused = drawn.joints_crop, drawn.fused
         terms = {
             "skeleton": mask_loss(drawn.skeleton_mask, views),
-            "rest": rest_loss(joints, self.resting),
+            "rest": rest_loss(joints, self.resting, self.heights),
         }
         if fused.joints_world is not None:
             terms["consistency"] = consistency_loss(joints[..., :2], fused.xy)

@@ -1,5 +1,7 @@
 """python -m mask_sup.train: chains the stages of the cascade."""
 
+import dataclasses
+import difflib
 import json
 import os
 import platform
@@ -12,7 +14,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from mask_sup.config import build, conf_dir, load_config, plain
+from mask_sup.config import Config, build, conf_dir, load_config, plain
 
 __all__ = ["build_data", "build_parts", "train"]
 
@@ -50,7 +52,8 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         The last stage's validation metrics.
 
     Raises:
-        ValueError: On contradictions of the config with the data, before any training.
+        ValueError: On unknown keys, or contradictions of the config with the data, before any
+            training.
     """
     import logging
 
@@ -58,13 +61,15 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
     from mask_sup.checkpoint import start_from
 
+    check_keys(cfg)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     parts, fuse, geodesic = build_parts(cfg)
     data = build_data(cfg, parts.detector.skeleton, geodesic)
     # Every stage is built once before the first step: a wrong key in the last one costs no hours.
-    for stage in cfg.cascade.values():
-        build_stage(cfg, stage, parts, fuse)
+    for name in cfg.cascade:
+        build_stage(cfg, str(name), parts, fuse).configure_optimizers()
+    build(cfg.trainer)(logger=False, enable_checkpointing=False)
     if cfg.init:
         start_from(cfg.init, parts.detector, parts.shape_prior)
     data.prepare_data()
@@ -77,13 +82,23 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     return metrics
 
 
-def build_stage(cfg: DictConfig, stage: DictConfig, parts: Any, fuse: Any) -> Any:
+def check_keys(cfg: DictConfig) -> None:
+    """Refuse root keys that a `+` on the command line has smuggled past the schema."""
+    known = [field.name for field in dataclasses.fields(Config)]
+    for key in set(cfg) - set(known):
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the keys are {known}"
+        raise ValueError(f"unknown key {key!r}: {hint}")
+
+
+def build_stage(cfg: DictConfig, name: str, parts: Any, fuse: Any) -> Any:
     """The LightningModule of one stage of the cascade."""
+    stage = cfg.cascade[name]
     unknown = set(stage) - {"module", "max_steps"}
     if unknown or "module" not in stage or "max_steps" not in stage:
         raise ValueError(
-            f"a stage of the cascade has the keys module and max_steps, got {sorted(stage)}: "
-            "cascade options and the stages an experiment changes must fit together"
+            f"cascade.{name} needs the keys module and max_steps alone, got {sorted(stage)}: "
+            "this cascade has no such stage, but the experiment or an override sets keys of it"
         )
     return build(stage.module, parts=parts, fuse=fuse, optimizer=build(cfg.optimizer))
 
@@ -115,10 +130,12 @@ def run_stage(
         print(f"stage {name}: finished before, taken over from {last}")
         return json.loads(done.read_text())
     print(f"stage {name}: up to {stage.max_steps} steps")
-    module = build_stage(cfg, stage, parts, fuse)
+    module = build_stage(cfg, name, parts, fuse)
     resume = str(last) if last.is_file() else None
     data.plan(stage.max_steps, _steps_done(last) if resume else 0)
     loggers = build(cfg.logger)(folder=here, run=folder.name, stage=name)
+    for logger in loggers:
+        logger.log_hyperparams(plain(cfg))
     trainer = build(cfg.trainer)(
         max_steps=stage.max_steps,
         val_check_interval=min(cfg.trainer.val_check_interval, stage.max_steps),

@@ -8,7 +8,7 @@ import torch
 from mask_sup.checkpoint import load
 from mask_sup.data.moments import MomentDataset, View, expand, mask_box, read_image, read_mask
 from mask_sup.data.recording import RecordingData
-from mask_sup.predict import distort_px, input_moments, predict, scale_to_height
+from mask_sup.poses import distort_px, input_moments, predict, scale_to_height
 
 LENS = np.array([-0.25, 0.08, 0.002, -0.003, 0.01])
 K = np.array([[300.0, 0.0, 121.0], [0.0, 310.0, 83.0], [0.0, 0.0, 1.0]])

@@ -1,0 +1,265 @@
+"""Poses of pictures: a checkpoint and pictures -> poses.npz and overlays.
+
+The input is a picture, a folder of pictures, a video, or the folder of a recording with
+cameras.json (`mask_sup.data.recording`). Nothing here reads a label.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+from omegaconf import DictConfig
+
+from mask_sup.data.images import uncalibrated_view
+from mask_sup.data.moments import Moment, View, check_view, crop_view
+from mask_sup.data.recording import PICTURE_SUFFIXES, RecordingData, list_pictures
+from mask_sup.video import VIDEO_SUFFIXES, extract_frames
+
+__all__ = ["distort_px", "input_moments", "predict", "scale_to_height"]
+
+VERSION = 1
+BATCH = 16
+SHEET_ROWS = 12
+
+
+def predict(cfg: DictConfig) -> Path:
+    """Poses of every picture, written to `poses.npz`; overlays beside it.
+
+    Returns:
+        The folder that was written.
+
+    Raises:
+        FileNotFoundError: If the input, a picture or a mask is missing.
+        ValueError: If the detector was trained on masked input and there are no masks.
+    """
+    import torch
+    from rich.progress import track
+
+    from mask_sup.checkpoint import read_checkpoint, restore
+    from mask_sup.evaluate import run_folder
+
+    checkpoint = read_checkpoint(cfg.checkpoint)
+    detector = restore(checkpoint).to(cfg.device)
+    trained = checkpoint["config"]["data"]
+    source = Path(cfg.input).expanduser()
+    folder = run_folder(cfg.checkpoint) / "predictions" / source.stem
+    folder = Path(cfg.output) if cfg.output else folder
+    moments = input_moments(source, cfg.masks, cfg.every, folder)
+    views = [view for moment in moments for view in moment.views]
+    for view in views:
+        check_view(view)
+    if detector.mask_input and any(view.mask is None for view in views):
+        raise ValueError(
+            "this detector was trained on masked input: give the folder of masks, "
+            "masks=<folder>, with one mask per picture"
+        )
+    settings = {
+        "image_size": trained["image_size"],
+        "mask_size": trained["mask_size"],
+        "padding": trained["padding"],
+        "mask_input": detector.mask_input,
+    }
+    count = len(moments[0].views)
+    found, boxes = [], []
+    with torch.inference_mode():
+        for start in track(range(0, len(views), BATCH), "predicting"):
+            crops = [crop_view(view, **settings) for view in views[start : start + BATCH]]
+            images = torch.from_numpy(np.stack([crop.image for crop in crops]))
+            images = images.to(cfg.device).permute(0, 3, 1, 2).float() / 255
+            found.append(detector(images).cpu())
+            boxes += [crop.box for crop in crops]
+    joints_crop = torch.cat(found).reshape(len(moments), count, -1, 3)
+    poses = _poses(moments, joints_crop, boxes, detector, cfg.person_height)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "poses.npz", poses, moments, detector.skeleton, cfg)
+    if cfg.overlays:
+        _overlays(folder, moments, poses, detector.skeleton)
+    print(f"{len(moments)} poses from {count} view(s) written to {folder}")
+    return folder
+
+
+def input_moments(source: Path, masks: str | Path | None, every: int, folder: Path) -> list[Moment]:
+    """What there is to predict: each moment with its views.
+
+    Args:
+        source: Picture, folder of pictures, video, or folder of a recording.
+        masks: Folder of masks, one per picture in the same order; None: none, or the recording's.
+        every: Keep every n-th frame.
+        folder: Where the frames of a single video are put.
+
+    Raises:
+        FileNotFoundError: If there is nothing at `source`.
+        ValueError: If it is none of these, or the numbers of pictures and masks differ.
+    """
+    if every < 1:
+        raise ValueError(f"every={every}: expected 1 for all frames, 2 for every second one, ...")
+    if not source.exists():
+        raise FileNotFoundError(f"no input at {source}: give a picture, video, folder or recording")
+    if (source / "cameras.json").is_file():
+        recording = RecordingData(source, masks, joints=1, every=every)
+        recording.prepare()
+        return recording.moments("train")
+    if source.is_dir():
+        images = list_pictures(source)
+    elif source.suffix.lower() in VIDEO_SUFFIXES:
+        told = source.stat()  # another video must not find the frames of this one
+        frames = folder / "frames" / f"{source.stem}-{told.st_size}-{told.st_mtime_ns}"
+        if not frames.is_dir():
+            extract_frames(source, frames)
+        images = list_pictures(frames)
+    elif source.suffix.lower() in PICTURE_SUFFIXES:
+        images = [source]
+    else:
+        known = (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES)
+        raise ValueError(f"{source} is neither a folder nor a file with one of the endings {known}")
+    found: Sequence[Path | None] = [None] * len(images)
+    if masks:
+        found = list_pictures(Path(masks).expanduser())
+        if len(found) != len(images):
+            raise ValueError(
+                f"{len(images)} pictures in {source} but {len(found)} masks in {masks}: "
+                "give one mask per picture"
+            )
+    unlabelled = np.full((1, 3), np.nan)
+    return [
+        Moment(image.stem, (uncalibrated_view(image, mask),), unlabelled)
+        for image, mask in list(zip(images, found, strict=True))[::every]
+    ]
+
+
+def _poses(
+    moments: Sequence[Moment], joints_crop: Any, boxes: Sequence[Any], detector: Any, height: float
+) -> dict[str, np.ndarray]:
+    """All arrays of poses.npz from the detections."""
+    import torch
+
+    from mask_sup.batch import Camera
+    from mask_sup.camera import crop_from_world, fold_crop, is_calibrated, px_from_crop
+    from mask_sup.triangulate import triangulate
+
+    n, v = joints_crop.shape[:2]
+    views = [view for moment in moments for view in moment.views]
+    crop = joints_crop.numpy()
+
+    def to_px(xy: np.ndarray) -> np.ndarray:
+        flat = xy.reshape(n * v, -1, 2)
+        pixels = [
+            distort_px(px_from_crop(one, box), view)
+            for one, box, view in zip(flat, boxes, views, strict=True)
+        ]
+        return np.stack(pixels).reshape(n, v, -1, 2)
+
+    poses = {
+        "joints_px": to_px(crop[..., :2]),
+        "joints_root_mm": scale_to_height(crop, detector.skeleton, detector.depth_range, height),
+    }
+    if v > 1:
+        pairs = zip(views, boxes, strict=True)
+        parts = zip(*((fold_crop(view.K, box), view.R, view.t) for view, box in pairs), strict=True)
+        stacks = (torch.tensor(np.stack(part)).float() for part in parts)
+        camera = Camera(*(stack.unflatten(0, (n, v)) for stack in stacks))
+        if is_calibrated(camera):
+            world = triangulate(joints_crop[..., :2], camera)
+            again = to_px(crop_from_world(world.unsqueeze(1), camera).numpy())
+            poses["joints_world_mm"] = world.numpy()
+            poses["reprojected_px"] = again
+            poses["reprojection_error_px"] = np.linalg.norm(again - poses["joints_px"], axis=-1)
+    return poses
+
+
+def distort_px(xy_px: Float[np.ndarray, "j 2"], view: View) -> Float[np.ndarray, "j 2"]:
+    """Pixels of an ideal lens -> pixels of the picture as it was taken (OpenCV's model)."""
+    if not np.any(view.distortion):
+        return xy_px
+    rays = np.concatenate([xy_px, np.ones_like(xy_px[:, :1])], 1) @ np.linalg.inv(view.K).T
+    return cv2.projectPoints(rays, np.zeros(3), np.zeros(3), view.K, view.distortion)[0][:, 0]
+
+
+def scale_to_height(
+    joints_crop: Float[np.ndarray, "*n j 3"], skeleton: Any, depth_range: float, height: float
+) -> Float[np.ndarray, "*n j 3"]:
+    """Root-relative single-view poses in mm under weak perspective, for a person of known height.
+
+    A picture cannot know scale: the crop's scale is chosen so that trunk, head and legs have the
+    summed length of a standing figure of this height (`Skeleton.heights`).
+
+    Args:
+        joints_crop: x, y in crop coordinates and z in [-1, 1].
+        skeleton: Tree and heights.
+        depth_range: Depth in mm that z spans.
+        height: Stature in mm.
+
+    Returns:
+        x right, y down, z away from the camera, mm, relative to the root.
+    """
+    names, heights = skeleton.joints, skeleton.heights
+    arms = {j for pair in skeleton.segments(["arms"]) for j in pair}
+    bones = [(a, b) for a, b in skeleton.tree if b not in arms]
+    length = height * sum(abs(heights[names[a]] - heights[names[b]]) for a, b in bones)
+    pose = joints_crop - joints_crop[..., skeleton.root, None, :]
+    a, b = np.array(bones).T
+    across = np.square(pose[..., b, :2] - pose[..., a, :2]).sum(-1)
+    along = np.square((pose[..., b, 2] - pose[..., a, 2]) * depth_range / 2)
+    low, high = np.zeros(pose.shape[:-2]), np.full(pose.shape[:-2], 100.0 * height)
+    for _ in range(60):  # bisection: the length grows with the scale
+        middle = (low + high) / 2
+        short = np.sqrt(np.square(middle)[..., None] * across + along).sum(-1) < length
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    xy = pose[..., :2] * high[..., None, None]
+    return np.concatenate([xy, pose[..., 2:] * depth_range / 2], -1)
+
+
+def _write(
+    path: Path, poses: dict[str, np.ndarray], moments: Sequence[Moment], skeleton: Any, cfg: Any
+) -> None:
+    """poses.npz, readable with allow_pickle=False; `header` is JSON that explains every array."""
+    header = {
+        "version": VERSION,
+        "joints": list(skeleton.joints),
+        "parents": dict(skeleton.parents),
+        "arrays": {
+            "joints_px": "frame, view, joint, (x, y): continuous pixels of the input pictures",
+            "joints_root_mm": "frame, view, joint, (x right, y down, z away from the camera): mm "
+            f"relative to the root; scale from a person of {cfg.person_height} mm",
+            "joints_world_mm": "frame, joint, (x, y, z): mm in the world of the calibration",
+            "reprojected_px": "frame, view, joint, (x, y): the triangulated joints seen again",
+            "reprojection_error_px": "frame, view, joint: distance of the two, pixels",
+            "pictures": "frame, view: file of each picture",
+        },
+        "checkpoint": str(cfg.checkpoint),
+        "input": str(cfg.input),
+    }
+    header["arrays"] = {k: t for k, t in header["arrays"].items() if k in poses or k == "pictures"}
+    pictures = np.array([[str(view.image) for view in moment.views] for moment in moments])
+    unfinished = path.with_suffix(".npz.part")
+    with unfinished.open("wb") as file:
+        np.savez_compressed(file, header=np.array(json.dumps(header)), pictures=pictures, **poses)
+    unfinished.replace(path)
+
+
+def _overlays(
+    folder: Path, moments: Sequence[Moment], poses: dict[str, np.ndarray], skeleton: Any
+) -> None:
+    """A picture per frame with all its views, and a contact sheet of a dozen of them."""
+    from rich.progress import track
+
+    from mask_sup.data.moments import read_image
+    from mask_sup.visualize import draw_skeleton, pose_sheet, write_png
+
+    drawn = poses.get("reprojected_px", poses["joints_px"])
+    shown = set(np.linspace(0, len(moments) - 1, min(SHEET_ROWS, len(moments))).round().astype(int))
+    rows = []
+    for i, moment in enumerate(track(moments, "drawing")):
+        pictures = [
+            draw_skeleton(read_image(view.image), drawn[i, k], skeleton)
+            for k, view in enumerate(moment.views)
+        ]
+        size = min(720, max(pictures[0].shape[:2]))
+        write_png(folder / "overlays" / f"{i:06d}.png", pose_sheet([pictures], size))
+        if i in shown:
+            rows.append(pictures)
+    write_png(folder / "contact_sheet.png", pose_sheet(rows, 320))
