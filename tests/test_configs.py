@@ -349,7 +349,8 @@ def test_stages_that_an_experiment_changes_must_be_in_the_cascade(train_config):
 def test_a_stage_has_a_module_and_a_length(train_config):
     cfg = train_config("+cascade.extra.max_steps=5", *TINY)
     with pytest.raises(
-        ValueError, match=r"module and max_steps, got \['max_steps'\].*fit together"
+        ValueError,
+        match=r"cascade\.extra needs the keys module and max_steps alone, got \['max_steps'\]",
     ):
         stages_of(cfg)
 

@@ -61,9 +61,9 @@ def test_a_run_leaves_all_that_explains_it(finished):
         assert sheet.std() > 10  # a picture, not a blank
 
 
-def test_the_skeleton_loss_falls_in_the_first_stage(finished):
+def test_the_loss_falls_in_the_first_stage(finished):
     folder, _ = finished
-    values = list(logged(folder / "skeleton" / "metrics.csv", "train/skeleton").values())
+    values = list(logged(folder / "skeleton" / "metrics.csv", "train/total").values())
     assert len(values) == 20
     assert np.mean(values[-4:]) < 0.9 * np.mean(values[:4])
 
@@ -126,7 +126,8 @@ def test_a_run_can_start_from_another_runs_weights(finished, cache, tmp_path):
     cfg = smoke(cache, f"init={start}", "optimizer.lr=0.0", *overrides)
     train(cfg, tmp_path)
     for name, value in weights(tmp_path, "skeleton").items():
-        assert torch.equal(value, weights(folder)[name])
+        same = torch.equal(value, weights(folder)[name])
+        assert same == (name != "anatomy.running"), name  # other data has other people
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ class CascadeStage(LightningModule):
         self.exit_plateau = Plateau(**exit_plateau) if exit_plateau else None
         skeleton = self.detector.skeleton
         self.resting = skeleton.resting(self.drawn)
-        self.metrics = PoseMetrics(skeleton)
+        self.metrics, self.labelled = PoseMetrics(skeleton), False
         heights = torch.tensor([skeleton.heights[joint] for joint in skeleton.joints])
         self.register_buffer("heights", (1 - 2 * heights) / CROP_PADDING, persistent=False)
 
@@ -205,12 +205,15 @@ class CascadeStage(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Metrics of the detector alone, against labels; no gradient comes from here."""
         joints_crop = self.detector(batch.views.image)
-        score(self.metrics, joints_crop, batch, self.detector.depth_range)
+        if score(self.metrics, joints_crop, batch, self.detector.depth_range):
+            self.labelled = True
         mask = self.renderer(joints_crop[..., :2], self.drawn)
         self.log("val/skeleton", mask_loss(mask, batch.views), batch_size=len(mask))
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics that the labels of the data allow."""
+        if not self.labelled:
+            return
         values = self.metrics.compute()
         self.metrics.reset()
         self.log_dict({f"val/{k}": v for k, v in values.items() if v == v})  # NaN: not labelled
