@@ -342,7 +342,7 @@ def test_misspelt_keys_of_a_stage_are_refused(key, train_config):
 
 def test_stages_that_an_experiment_changes_must_be_in_the_cascade(train_config):
     cfg = train_config("+experiment=smoke", "cascade=single_stage")
-    with pytest.raises(ValueError, match=r"node with a _target_, got .*'width_steps': 10"):
+    with pytest.raises(ValueError, match="node with a _target_, got .*'upright_steps': 0"):
         stages_of(cfg)
 
 

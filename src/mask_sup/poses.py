@@ -77,7 +77,7 @@ def predict(cfg: DictConfig) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "poses.npz", poses, moments, detector.skeleton, cfg)
     if cfg.overlays:
-        _overlays(folder, moments, poses, detector.skeleton)
+        _overlays(folder, moments, poses, boxes, detector.skeleton)
     print(f"{len(moments)} poses from {count} view(s) written to {folder}")
     return folder
 
@@ -242,12 +242,16 @@ def _write(
 
 
 def _overlays(
-    folder: Path, moments: Sequence[Moment], poses: dict[str, np.ndarray], skeleton: Any
+    folder: Path,
+    moments: Sequence[Moment],
+    poses: dict[str, np.ndarray],
+    boxes: Sequence[tuple[float, float, float]],
+    skeleton: Any,
 ) -> None:
-    """A picture per frame with all its views, and a contact sheet of a dozen of them."""
+    """A picture per frame with all its views, and a contact sheet of the crops of a dozen."""
     from rich.progress import track
 
-    from mask_sup.data.moments import read_image
+    from mask_sup.data.moments import crop_square, read_image
     from mask_sup.visualize import draw_skeleton, pose_sheet, write_png
 
     drawn = poses.get("reprojected_px", poses["joints_px"])
@@ -261,5 +265,6 @@ def _overlays(
         size = min(720, max(pictures[0].shape[:2]))
         write_png(folder / "overlays" / f"{i:06d}.png", pose_sheet([pictures], size))
         if i in shown:
-            rows.append(pictures)
-    write_png(folder / "contact_sheet.png", pose_sheet(rows, 320))
+            here = boxes[i * len(pictures) : (i + 1) * len(pictures)]
+            rows.append([crop_square(p, b, 240) for p, b in zip(pictures, here, strict=True)])
+    write_png(folder / "contact_sheet.png", pose_sheet(rows, 240))
