@@ -8,9 +8,9 @@ that of a process of its own for each, less what the process held before drawing
 
 import argparse
 import multiprocessing
-import resource
 import statistics
 import time
+from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -48,9 +48,18 @@ def step(draw, crops: int, size: int, merge: str) -> float:
 
 def peak_mb(name: str, crops: int, size: int, merge: str) -> float:
     """Additional peak memory of one pass, MB."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    step(naive if name == "naive" else draw_segments, crops, size, merge)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    draw = naive if name == "naive" else draw_segments
+    step(draw, 1, 16, merge)  # what the first use loads does not count
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = status_mb("VmRSS")
+    step(draw, crops, size, merge)
+    return status_mb("VmHWM") - before
+
+
+def status_mb(key: str) -> float:
+    """A memory figure of this process, Linux only; getrusage inherits its parent's peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
 
 
 def main() -> None:

@@ -160,6 +160,20 @@ def test_help_is_quick_and_loads_no_network_library(command, tmp_path):
     assert float(seconds) < 2.0  # of processor time; 0.7 on a laptop, 5 with torch and lightning
 
 
+@pytest.mark.parametrize(("command", "given"), [("evaluate", []), ("predict", ["input=pictures"])])
+def test_commands_name_a_missing_checkpoint_and_leave_nothing_behind(command, given, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", f"mask_sup.{command}", "checkpoint=nosuch.ckpt", *given],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode != 0
+    assert "no checkpoint at nosuch.ckpt" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_mistake_in_the_config_is_told_before_anything_heavy_is_loaded(tmp_path):
     code = HELP.format(command="train", heavy=HEAVY).replace('"--help"', '"sead=1"')
     done = subprocess.run(

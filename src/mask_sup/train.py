@@ -159,8 +159,7 @@ def run_stage(
         if trainer.interrupted:
             raise KeyboardInterrupt
         trainer.save_checkpoint(last)
-        if trainer.val_dataloaders is None or not trainer.callback_metrics.get("val/skeleton"):
-            trainer.validate(module, datamodule=data, verbose=False)
+        trainer.validate(module, datamodule=data, verbose=False)  # of the very last weights
         status = "success"
     finally:
         _close(loggers, status)
