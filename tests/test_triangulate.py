@@ -61,6 +61,16 @@ def test_disagreeing_views_agree_with_the_svd():
         assert np.linalg.norm(ours[j] - expected) < 0.1  # mm
 
 
+def test_two_views_agree_with_kornia():
+    from kornia.geometry.epipolar import triangulate_points
+
+    camera, world = ring(2, torch.float64), points(9, dtype=torch.float64)
+    xy = crop_from_world(world.expand(2, 9, 3), camera)
+    projections = camera.K @ torch.cat([camera.R, camera.t.unsqueeze(-1) / 1000], -1)  # metres
+    theirs = triangulate_points(projections[0], projections[1], xy[0], xy[1]) * 1000
+    torch.testing.assert_close(triangulate(xy, camera), theirs, atol=0.05, rtol=0)
+
+
 def test_a_view_of_no_confidence_is_ignored():
     camera, world = ring(4), points(3)
     xy = crop_from_world(world.expand(4, 3, 3), camera)
