@@ -198,7 +198,7 @@ class CascadeStage(LightningModule):
         if (
             self.exit_plateau
             and self.global_step > max(self.width_steps, self.upright_steps)
-            and self.exit_plateau.update(float(terms["skeleton"]))
+            and self.exit_plateau.update(terms["skeleton"].item())
         ):
             self.trainer.should_stop = True
 
@@ -301,7 +301,7 @@ class PhysiqueStage(SkeletonStage):
             self.ramp_plateau
             and not self.ramp_plateau.reached
             and self.global_step < int(self.ramp_start)
-            and self.ramp_plateau.update(float(terms["skeleton"]))
+            and self.ramp_plateau.update(terms["skeleton"].item())
         ):
             self.ramp_start.fill_(self.global_step + 1)
         if "physique" in terms:
