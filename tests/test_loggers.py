@@ -1,5 +1,4 @@
 import csv
-import importlib.util
 import os
 import sys
 from types import SimpleNamespace
@@ -105,18 +104,12 @@ def test_without_wandb_closing_needs_none(monkeypatch):
 
 @pytest.fixture
 def wandb(tmp_path, monkeypatch):
-    """The wandb module, where it can run offline."""
+    """The wandb module, with nothing of it set in the environment."""
     for name in ("WANDB_MODE", "WANDB_RUN_ID", "WANDB_RUN_GROUP", "WANDB_DIR", "WANDB_PROJECT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WANDB_SILENT", "true")
-    if importlib.util.find_spec("wandb") is None:
-        pytest.skip("wandb is not installed")
     import wandb
 
-    try:
-        wandb.init(mode="offline", dir=tmp_path, project="probe").finish()
-    except (wandb.errors.Error, OSError) as error:
-        pytest.skip(f"wandb cannot run offline here: {error}")
     yield wandb
     wandb.finish()
 

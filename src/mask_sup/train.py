@@ -76,8 +76,8 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     check_views(data, fuse)
     record_run(cfg, folder)
     metrics: dict[str, Any] = {}
-    for name, stage in cfg.cascade.items():
-        metrics = run_stage(cfg, folder, str(name), stage, parts, fuse, data)
+    for name in cfg.cascade:
+        metrics = run_stage(cfg, folder, str(name), parts, fuse, data)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2))
     return metrics
 
@@ -115,7 +115,7 @@ def check_views(data: Any, fuse: Any) -> None:
 
 
 def run_stage(
-    cfg: DictConfig, folder: Path, name: str, stage: DictConfig, parts: Any, fuse: Any, data: Any
+    cfg: DictConfig, folder: Path, name: str, parts: Any, fuse: Any, data: Any
 ) -> dict[str, Any]:
     """Fit one stage, or take it over where it is finished already."""
     from lightning.pytorch.callbacks import ModelCheckpoint
@@ -123,22 +123,22 @@ def run_stage(
     from mask_sup.callbacks import LogOverlays, SaveConfig
     from mask_sup.checkpoint import start_from
 
-    here = folder / name
+    here, max_steps = folder / name, cfg.cascade[name].max_steps
     last, done = here / "checkpoints" / "last.ckpt", here / "finished.json"
     if done.is_file():
         start_from(last, parts.detector, parts.shape_prior, parts.anatomy)
         print(f"stage {name}: finished before, taken over from {last}")
         return json.loads(done.read_text())
-    print(f"stage {name}: up to {stage.max_steps} steps")
+    print(f"stage {name}: up to {max_steps} steps")
     module = build_stage(cfg, name, parts, fuse)
     resume = str(last) if last.is_file() else None
-    data.plan(stage.max_steps, _steps_done(last) if resume else 0)
+    data.plan(max_steps, _steps_done(last) if resume else 0)
     loggers = build(cfg.logger)(folder=here, run=folder.name, stage=name)
     for logger in loggers:
         logger.log_hyperparams(plain(cfg))
     trainer = build(cfg.trainer)(
-        max_steps=stage.max_steps,
-        val_check_interval=min(cfg.trainer.val_check_interval, stage.max_steps),
+        max_steps=max_steps,
+        val_check_interval=min(cfg.trainer.val_check_interval, max_steps),
         logger=loggers,
         default_root_dir=here,
         callbacks=[
