@@ -1,11 +1,10 @@
 import pytest
 import torch
+from figures import HUMAN, person
 from omegaconf import OmegaConf
 
 from mask_sup.anatomy import Anatomy, NoAnatomy, bone_lengths
 from mask_sup.config import build
-
-HUMAN = build(OmegaConf.load("conf/skeleton/human18.yaml"))
 
 
 @pytest.fixture
@@ -13,79 +12,83 @@ def anatomy():
     return build(OmegaConf.load("conf/anatomy/human.yaml"), skeleton=HUMAN)
 
 
-def standing(**moved: tuple[float, float, float]) -> torch.Tensor:
-    """A person of the expected lengths, mm, z up, facing +y; arms hang, or joints moved."""
-    place = {"pelvis": (0, 0, 0), "spine": (0, 0, 245), "thorax": (0, 0, 490)}
-    place |= {"neck": (0, 0, 578), "head": (0, 0, 900), "nose": (0, 60, 715)}
-    for side, sign in (("right", 1), ("left", -1)):
-        place |= {
-            f"{side}_hip": (95 * sign, 0, 0),
-            f"{side}_knee": (95 * sign, 0, -417),
-            f"{side}_ankle": (95 * sign, 0, -835),
-            f"{side}_shoulder": (170 * sign, 0, 490),
-            f"{side}_elbow": (170 * sign, 0, 174),
-            f"{side}_wrist": (170 * sign, 0, -74),
-        }
-    return torch.tensor([(place | moved)[joint] for joint in HUMAN.joints]).float()
+def terms(anatomy, pose, who=0):
+    return anatomy(pose.unsqueeze(0), torch.tensor([who]))
+
+
+FOREARM = HUMAN.tree.index((HUMAN.index["right_elbow"], HUMAN.index["right_wrist"]))
+LONGER = {"right_wrist": (170, 0, -143), "left_wrist": (-170, 0, -143)}
 
 
 def test_constancy_compares_with_the_running_mean(anatomy):
     anatomy.memory = 0.5
-    anatomy(standing().unsqueeze(0))
-    longer = standing(right_wrist=(170, 0, -174), left_wrist=(-170, 0, -174)).unsqueeze(0)
-    # Running mean of the forearms: half of 248 and half of 348 mm; 50 mm to go on either side.
-    assert anatomy(longer)["constancy"].item() == pytest.approx(2 * 0.05**2 / 17, rel=1e-2)
-    forearm = HUMAN.tree.index((HUMAN.index["right_elbow"], HUMAN.index["right_wrist"]))
-    assert anatomy.running[forearm].item() == pytest.approx(298, abs=0.5)
+    terms(anatomy, person())
+    # Running mean of the forearms: half of 261 and half of 361 mm; 50 mm to go on either side.
+    cost = terms(anatomy, person(**LONGER))["constancy"].item()
+    assert cost == pytest.approx(2 * 0.05**2 / 17, rel=1e-2)
+    assert anatomy.running[0, FOREARM].item() == pytest.approx(311, abs=0.5)
     anatomy.eval()
-    anatomy(standing().unsqueeze(0))
-    assert anatomy.running[forearm].item() == pytest.approx(298, abs=0.5)  # not outside training
+    terms(anatomy, person())
+    assert anatomy.running[0, FOREARM].item() == pytest.approx(311, abs=0.5)  # not then
+
+
+def test_every_person_has_running_lengths_of_their_own(anatomy):
+    poses = torch.stack([person(), person(**LONGER)])
+    for _ in range(3):
+        cost = anatomy(poses, torch.tensor([2, 5]))["constancy"].item()
+        assert cost == pytest.approx(0, abs=1e-9)
+    assert anatomy.running[[2, 5], FOREARM].tolist() == pytest.approx([261, 361], abs=0.5)
+    assert not anatomy.running[0].any()
+
+
+def test_more_people_than_it_remembers_are_told(anatomy):
+    with pytest.raises(ValueError, match=r"more than 64 people: raise anatomy.people"):
+        terms(anatomy, person(), who=64)
 
 
 def test_a_person_of_ordinary_build_costs_nothing(anatomy):
-    for name, term in anatomy(standing().unsqueeze(0)).items():
+    for name, term in terms(anatomy, person()).items():
         assert term.item() < 1e-6, name
 
 
 def test_no_pose_is_preferred(anatomy):
     # Arms raised, a leg bent, the whole turned over: the same lengths, the same cost.
-    pose = standing(
-        right_elbow=(170, 0, 806), right_wrist=(170, 0, 1054), left_ankle=(-95, -418, -417)
+    pose = person(
+        right_elbow=(170, 0, 762), right_wrist=(170, 0, 1023), left_ankle=(-95, -424, -387)
     )
     turned = (
         pose @ torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0]
     )
-    anatomy(standing().unsqueeze(0))
-    for name, term in anatomy(turned.unsqueeze(0)).items():
+    terms(anatomy, person())
+    for name, term in terms(anatomy, turned).items():
         assert term.item() < 1e-6, name
 
 
 @pytest.mark.parametrize(
     ("term", "moved", "cost"),
     [
-        # Two of six pairs are off: thigh 517 and shank 318 mm against 417 and 418.
-        ("symmetry", {"right_knee": (95, 0, -517)}, (0.1**2 + 0.1**2) / 6),
+        # Two of six pairs are off: thigh 487 and shank 324 mm against 387 and 424.
+        ("symmetry", {"right_knee": (95, 0, -487)}, (0.1**2 + 0.1**2) / 6),
         ("midpoints", {"pelvis": (0, 40, 0)}, 0.04**2 / 2),
         ("chains", {"spine": (0, 100, 245)}, 0.06**2 / 3),  # 100 mm off, 40 of them free
-        ("too_long", {"right_wrist": (170, 0, -174)}, (0.348 - 1.3 * 0.248) ** 2 / 17),
-        ("too_short", {"right_wrist": (170, 0, 74)}, (0.7 * 0.248 - 0.1) ** 2 / 17),
+        ("too_long", {"right_wrist": (170, 0, -182)}, (0.4 - 1.3 * 0.261) ** 2 / 17),
+        ("too_short", {"right_wrist": (170, 0, 118)}, (0.7 * 0.261 - 0.1) ** 2 / 17),
     ],
 )
 def test_each_term_is_the_square_of_what_is_off_in_metres(anatomy, term, moved, cost):
-    terms = anatomy(standing(**moved).unsqueeze(0))
-    assert terms[term].item() == pytest.approx(cost, rel=2e-2)
+    assert terms(anatomy, person(**moved))[term].item() == pytest.approx(cost, rel=2e-2)
 
 
 def test_a_swap_of_left_and_right_costs_nothing(anatomy):
     # These terms cannot know the side; nothing of a label is in them.
-    pose = standing(right_wrist=(300, 0, 0))
-    for name, term in anatomy(pose[HUMAN.flip].unsqueeze(0)).items():
-        assert term.item() == pytest.approx(anatomy(pose.unsqueeze(0))[name].item(), abs=1e-9)
+    pose = person(right_wrist=(300, 0, 0))
+    for name, term in terms(anatomy, pose[HUMAN.flip]).items():
+        assert term.item() == pytest.approx(terms(anatomy, pose)[name].item(), abs=1e-9)
 
 
 def test_joints_on_one_point_have_finite_gradients(anatomy):
     pose = torch.zeros(2, 18, 3, requires_grad=True)
-    sum(anatomy(pose).values()).backward()
+    sum(anatomy(pose, torch.tensor([0, 1])).values()).backward()
     assert torch.isfinite(pose.grad).all()
 
 
@@ -95,7 +98,7 @@ def test_bone_lengths_are_distances():
 
 
 def test_none_has_no_terms():
-    assert NoAnatomy(HUMAN)(standing().unsqueeze(0)) == {}
+    assert terms(NoAnatomy(HUMAN), person()) == {}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from mask_sup.checkpoint import load, read_checkpoint, restore, start_from
 from mask_sup.config import build, plain
 from mask_sup.train import build_parts, train
 
-STAGES = ("skeleton", "physique", "arms")
+STAGES = ("skeleton", "physique", "relabel", "arms")
 SMALL = (
     "+experiment=smoke",
     "data.source.moments={train: 2, val: 1}",
@@ -110,7 +110,9 @@ def test_load_gives_the_trained_detector_in_evaluation_mode(last):
 
 
 def test_stages_differ_in_what_they_learned(run):
-    first, final = (load(run[0] / stage / "checkpoints" / "last.ckpt") for stage in STAGES[::2])
+    first, final = (
+        load(run[0] / stage / "checkpoints" / "last.ckpt") for stage in ("skeleton", "arms")
+    )
     images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     assert not torch.equal(first(images), final(images))
 

@@ -79,9 +79,15 @@ def assert_built_without(cfg, left_out):
 @pytest.mark.parametrize("experiment", options("experiment"))
 def test_every_ablation_of_every_experiment_in_both_orders(experiment, left_out, train_config):
     cfg = train_config(*TINY, f"+ablation=[{','.join(left_out)}]", f"+experiment={experiment}")
+    rounds = any("Relabel" in stage.module._target_ for stage in cfg.cascade.values())
+    if rounds and "wo_Delta" in left_out:  # a relabelling round ties views together
+        with pytest.raises(ValueError, match="cascade=quick_masks"):
+            stages_of(cfg)
+        cfg.cascade = train_config("cascade=quick_masks").cascade
     if len(left_out) > 1:
         backwards = f"+ablation=[{','.join(left_out[::-1])}]"
-        assert train_config(f"+experiment={experiment}", backwards, *TINY) == cfg
+        other = train_config(f"+experiment={experiment}", backwards, *TINY)
+        assert {**other, "cascade": None} == {**cfg, "cascade": None}
     told = {f"wo_{name}" for name, absent in cfg.without.items() if absent}
     assert told == set(left_out)
     assert_built_without(cfg, left_out)
@@ -128,14 +134,18 @@ def plain_overrides(group, option):
     """What an option needs that only a machine or an account has."""
     if group == "logger":
         return ("logger.mode=disabled",) if option == "wandb" else ()
+    if group in ("cascade", "fitter"):
+        return (*TINY, "anatomy=human")
     return () if group == "detector" else TINY
 
 
 COMPONENTS = (
     "anatomy",
+    "body",
     "cascade",
     "data",
     "detector",
+    "fitter",
     "fuse",
     "geodesic",
     "logger",
@@ -161,11 +171,13 @@ def test_every_option_of_every_group_builds(group, option, train_config, tmp_pat
     if group == "skeleton":
         assert type(skeleton) is Skeleton
         assert skeleton.name == option
-    elif group in ("detector", "renderer", "anatomy"):
+    elif group in ("body", "detector", "renderer", "anatomy"):
         built = build(cfg[group], skeleton=skeleton)
         assert isinstance(built, torch.nn.Module)
     elif group == "data":
         assert type(build(cfg.data, skeleton=skeleton, geodesic=None)) is PoseDataModule
+    elif group == "fitter":
+        assert build_parts(cfg)[0].fitter is not None
     elif group == "cascade":
         assert len(stages_of(cfg)) == len(cfg.cascade)
     elif group == "optimizer":
@@ -337,12 +349,6 @@ def test_misspelt_component_keys_are_refused(train_config, my_experiment):
 def test_misspelt_keys_of_a_stage_are_refused(key, train_config):
     cfg = train_config(f"+cascade.arms.{key}=5", *TINY)
     with pytest.raises((TypeError, ValueError), match=key.split(".")[-1]):
-        stages_of(cfg)
-
-
-def test_stages_that_an_experiment_changes_must_be_in_the_cascade(train_config):
-    cfg = train_config("+experiment=smoke", "cascade=single_stage")
-    with pytest.raises(ValueError, match="node with a _target_, got .*'upright_steps': 0"):
         stages_of(cfg)
 
 

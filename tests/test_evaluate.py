@@ -87,8 +87,9 @@ def test_the_conditions_of_the_figures_are_written_beside_them(finished, checkpo
     values, _ = finished
     assert (values["split"], values["moments"], values["untrained"]) == ("val", 5, False)
     assert values["checkpoint"] == str(checkpoint)
-    flags = dict.fromkeys(("UP", "T", "SF", "SPP", "upright"), False)
-    assert values["settings"] == flags | {"anatomy": "none"}
+    flags = dict.fromkeys(("UP", "T", "SF", "SPP", "upright", "labels"), False)
+    assert values["settings"] == flags | {"anatomy": "none", "relabel": 0}
+    assert values["left_right"] == "not fixed by labels or priors"
     assert values["root_depth"].startswith("labels")
 
 
@@ -115,6 +116,13 @@ def test_priors_of_the_training_are_told(compose_config, overrides, anatomy, upr
                 OmegaConf.update(config, f"{node}.{term}", 0.0)
     told = settings(plain(config))
     assert (told["anatomy"], told["upright"]) == (anatomy, upright)
+
+
+def test_relabelling_and_labels_are_told(compose_config):
+    told = settings(plain(compose_config("train", "+experiment=smoke")))
+    assert (told["relabel"], told["labels"]) == (1, False)
+    told = settings(plain(compose_config("train", "+experiment=smoke", "cascade=supervised")))
+    assert (told["relabel"], told["labels"]) == (0, True)
 
 
 def test_figures_equal_those_worked_out_by_hand(finished, prepared, checkpoint, human18):

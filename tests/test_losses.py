@@ -8,7 +8,8 @@ from mask_sup.losses import consistency_loss, depth_loss, mask_loss, rest_loss, 
 def views(mask, weight):
     unknown = torch.full((1, 1, 3, 3), torch.nan)
     camera = Camera(unknown, unknown, unknown[..., 0])
-    return Views(torch.zeros(1, 1, 3, 4, 4), mask, weight, camera)
+    where = torch.zeros(1, dtype=torch.long)
+    return Views(torch.zeros(1, 1, 3, 4, 4), mask, weight, camera, where, where)
 
 
 def test_mask_loss_squares_the_weighted_difference():

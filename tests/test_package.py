@@ -189,7 +189,7 @@ def test_a_mistake_in_the_config_is_told_before_anything_heavy_is_loaded(tmp_pat
 
 def test_table_3_trains_its_four_rows(tmp_path):
     python(
-        *("-m", "mask_sup.train", "+experiment=smoke", "+sweep=table3"),
+        *("-m", "mask_sup.train", "+experiment=smoke", "+sweep=table3", "cascade=quick_masks"),
         *("~cascade.skeleton", "~cascade.physique", "cascade.arms.max_steps=1"),
         *("trainer.val_check_interval=1", "data.batch_size=1", "data.source.size=32"),
         *("data.source.moments={train: 2, val: 1}", "~data.source.moments.mocap"),

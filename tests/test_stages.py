@@ -13,7 +13,7 @@ STAGES = ("skeleton", "physique", "arms")
 
 def config(*overrides):
     with initialize_config_dir(conf_dir(), version_base="1.3"):
-        return compose("train", ["+experiment=smoke", *overrides])
+        return compose("train", ["+experiment=smoke", "cascade=quick_masks", *overrides])
 
 
 def make(name, *overrides):
@@ -43,7 +43,9 @@ def batch():
     mask[..., 4:28, 10:22] = 1
     image = torch.rand(2, 4, 3, 32, 32, generator=generator) * mask.unsqueeze(2)
     world = torch.rand(2, 18, 3, generator=generator) * 1000
-    return Batch(Views(image, mask, torch.ones_like(mask), camera), Labels(world, ["a", "b"]))
+    who = torch.tensor([0, 1])
+    views = Views(image, mask, torch.ones_like(mask), camera, who, who)
+    return Batch(views, Labels(world, ["a", "b"]))
 
 
 def test_the_fixture_stands_in_front_of_its_cameras(batch):

@@ -14,6 +14,7 @@ from mask_sup.config import conf_dir
 from mask_sup.train import train
 
 STAGES = ("skeleton", "physique", "arms")
+WITHOUT_VIEWS = ("+ablation=wo_Delta", "~cascade.relabel", "cascade.arms.module.weights.anchor=0")
 SIZES = "data.source.moments={train:8,val:4,mocap:4}"
 
 
@@ -31,7 +32,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(cache):
-    """A run of all three stages."""
+    """A run of all stages."""
     folder = cache / "run"
     metrics = train(smoke(cache), folder)
     return folder, metrics
@@ -149,11 +150,22 @@ def images(root: Path, *overrides: str):
 
 
 def test_single_uncalibrated_views_train_the_mask_terms(single_views):
-    metrics = train(images(single_views, "+ablation=wo_Delta"), single_views / "run")
+    metrics = train(images(single_views, *WITHOUT_VIEWS), single_views / "run")
     assert set(metrics) == {"val/skeleton"}  # nothing is labelled
     columns = (single_views / "run" / "arms" / "metrics.csv").read_text().splitlines()[0]
     assert "train/physique" in columns
     assert "train/depth" not in columns
+
+
+def test_pseudo_labels_are_kept_and_learned(finished):
+    folder, _ = finished
+    with np.load(folder / "relabel" / "poses.npz") as file:
+        assert file["joints_world"].shape == (8, 18, 3)
+        assert file["kept"].any()
+        assert np.isfinite(file["joints_world"][file["kept"]]).all()
+    assert logged(folder / "arms" / "metrics.csv", "train/anchor")
+    header = (folder / "arms" / "metrics.csv").read_text().splitlines()[0]
+    assert "health/views_disagree" in header.split(",")
 
 
 def test_delta_on_single_views_is_refused_before_training(single_views):
@@ -172,5 +184,5 @@ def test_a_wrong_key_in_the_last_stage_is_found_before_the_first(cache, tmp_path
 def test_a_damaged_mask_is_found_before_training(single_views):
     (single_views / "masks" / "003.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match="003.png"):
-        train(images(single_views, "+ablation=wo_Delta"), single_views / "run")
+        train(images(single_views, *WITHOUT_VIEWS), single_views / "run")
     assert not (single_views / "run").exists()

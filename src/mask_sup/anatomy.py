@@ -8,7 +8,7 @@ Every term is a mean of squared metres, so that weights compare.
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mask_sup.skeleton import Skeleton
@@ -30,11 +30,11 @@ def bone_lengths(
 class Anatomy(nn.Module):
     """Terms on world joints, by name, for stages to weigh.
 
-    `symmetry`: left and right bones are equally long. `constancy`: a bone is as long as its running
-    mean over the training (both sides together). `midpoints`, `chains`: joints that lie between
-    others. `too_long`, `too_short`: the sides of a length band. They are apart because `too_short`
-    from the first step forces the hips asunder in a random direction, while `too_long` keeps the
-    trunk from lying along a leg.
+    `symmetry`: left and right bones are equally long. `constancy`: a bone is as long as this
+    person's running mean over the training (both sides together). `midpoints`, `chains`: joints
+    that lie between others. `too_long`, `too_short`: the sides of a length band. They are apart
+    because `too_short` from the first step forces the hips asunder in a random direction, while
+    `too_long` keeps the trunk from lying along a leg.
 
     Args:
         skeleton: Joint names, tree and left-right pairs.
@@ -44,7 +44,8 @@ class Anatomy(nn.Module):
         lengths: Child joint -> length in mm of the bone to its parent, for an adult of average
             build; one entry serves both sides (named without `right_` or `left_`).
         tolerance: Relative deviation from `lengths` that is free.
-        memory: Share of the running mean that each training step keeps, in [0, 1).
+        memory: Share of a person's running means that each training step keeps, in [0, 1).
+        people: Most people in the training data.
 
     Raises:
         ValueError: If a joint is unknown or a bone of the tree has no length.
@@ -58,6 +59,7 @@ class Anatomy(nn.Module):
         lengths: Mapping[str, float],
         tolerance: float,
         memory: float,
+        people: int,
     ):
         super().__init__()
         named = [j for k, v in midpoints.items() for j in (k, *v)]
@@ -70,9 +72,9 @@ class Anatomy(nn.Module):
         if missing := sorted(set(plain) - set(lengths)):
             raise ValueError(f"anatomy.lengths lacks {missing}: give the length of each bone, mm")
         index = skeleton.index
-        self.sides = [
-            (children.index(right), children.index(left)) for right, left in skeleton.pairs
-        ]
+        self.right, self.left = (
+            [children.index(pair[side]) for pair in skeleton.pairs] for side in (0, 1)
+        )
         self.midpoints = [(index[j], index[a], index[b]) for j, (a, b) in midpoints.items()]
         self.chains = [
             (index[j], index[str(a)], index[str(b)]) for j, (a, b, _, _) in chains.items()
@@ -81,35 +83,55 @@ class Anatomy(nn.Module):
         self._keep("share", [share for _, _, share, _ in chains.values()])
         self._keep("slack", [slack for _, _, _, slack in chains.values()])
         self._keep("length", [lengths[name] for name in plain])
-        self.register_buffer("running", torch.zeros(len(self.tree)))  # mm; 0: nothing seen yet
+        self.register_buffer("running", torch.zeros(people, len(self.tree)))  # mm; 0: not seen yet
 
     def _keep(self, name: str, values: Sequence[object]) -> None:
         self.register_buffer(name, torch.tensor([float(v) for v in values]), persistent=False)
 
-    def forward(self, joints_world: Float[Tensor, "*n j 3"]) -> dict[str, Float[Tensor, ""]]:
-        """The terms of a batch of poses, square metres."""
+    def forward(
+        self, joints_world: Float[Tensor, "n j 3"], person: Int[Tensor, " n"]
+    ) -> dict[str, Float[Tensor, ""]]:
+        """The terms of a batch of poses, square metres, and whose they are.
+
+        Raises:
+            ValueError: If there are more people than the anatomy remembers.
+        """
+        if int(person.max()) >= len(self.running):
+            raise ValueError(
+                f"the data shows more than {len(self.running)} people: raise anatomy.people"
+            )
         lengths = bone_lengths(joints_world, self.tree)
-        right, left = (list(side) for side in zip(*self.sides, strict=True))
-        self._remember(lengths.detach(), right, left)
-        low, high = self.length * (1 - self.tolerance), self.length * (1 + self.tolerance)
+        self._remember(lengths.detach(), person)
+        terms = self.terms(joints_world, self.length, self.tolerance)
+        terms["constancy"] = ((lengths - self.running[person]) / MM_PER_M).square().mean(-1)
+        return {name: term.mean() for name, term in terms.items()}
+
+    def terms(
+        self, joints: Float[Tensor, "*n j 3"], length: Float[Tensor, "*#n b"], tolerance: float
+    ) -> dict[str, Float[Tensor, "*n"]]:
+        """The terms of each pose that need no memory, for bones of a given length in mm."""
+        lengths = bone_lengths(joints, self.tree)
+        right, left = self.right, self.left
         terms = {
             "symmetry": lengths[..., right] - lengths[..., left],
-            "constancy": lengths - self.running,
-            "midpoints": self._off(joints_world, self.midpoints, 0.5),
-            "chains": (self._off(joints_world, self.chains, self.share) - self.slack).relu(),
-            "too_long": (lengths - high).relu(),
-            "too_short": (low - lengths).relu(),
+            "midpoints": self._off(joints, self.midpoints, 0.5),
+            "chains": (self._off(joints, self.chains, self.share) - self.slack).relu(),
+            "too_long": (lengths - length * (1 + tolerance)).relu(),
+            "too_short": (length * (1 - tolerance) - lengths).relu(),
         }
-        return {name: (term / MM_PER_M).square().mean() for name, term in terms.items()}
+        return {name: (term / MM_PER_M).square().mean(-1) for name, term in terms.items()}
 
-    def _remember(self, lengths: Tensor, right: list[int], left: list[int]) -> None:
+    def _remember(self, lengths: Tensor, person: Tensor) -> None:
         """Move the running mean lengths towards this batch's, in training only."""
-        if self.training:
-            mean = lengths.flatten(0, -2).mean(0)
-            both = (mean[right] + mean[left]) / 2
-            mean[right] = mean[left] = both
-            keep = torch.where(self.running > 0, self.memory, 0.0)
-            self.running.copy_(keep * self.running + (1 - keep) * mean)
+        if not self.training:
+            return
+        right, left = self.right, self.left
+        lengths = lengths.clone()
+        lengths[:, right] = lengths[:, left] = (lengths[:, right] + lengths[:, left]) / 2
+        for who in person.unique().tolist():
+            mean, before = lengths[person == who].mean(0), self.running[who]
+            keep = torch.where(before > 0, self.memory, 0.0)
+            self.running[who] = keep * before + (1 - keep) * mean
 
     def _off(
         self, joints: Tensor, triples: Sequence[Sequence[int]], share: Tensor | float
@@ -126,6 +148,8 @@ class NoAnatomy(nn.Module):
     def __init__(self, skeleton: Skeleton):
         super().__init__()
 
-    def forward(self, joints_world: Float[Tensor, "*n j 3"]) -> dict[str, Float[Tensor, ""]]:
+    def forward(
+        self, joints_world: Float[Tensor, "n j 3"], person: Int[Tensor, " n"]
+    ) -> dict[str, Float[Tensor, ""]]:
         """Nothing."""
         return {}

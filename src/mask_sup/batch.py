@@ -8,7 +8,7 @@ need no code of ours.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 __all__ = ["Batch", "Camera", "Labels", "Views"]
@@ -35,6 +35,10 @@ class Views(NamedTuple):
     weight: Float[Tensor, "*n v hm wm"]
     """Geodesic weights (G); all ones when geodesic weighting is off."""
     camera: Camera
+    index: Int[Tensor, "*n"]
+    """Place of each moment in its split."""
+    person: Int[Tensor, "*n"]
+    """Who is seen: the number of the person in the recordings of its split; 0 where not told."""
 
 
 class Labels(NamedTuple):

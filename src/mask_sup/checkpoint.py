@@ -80,7 +80,7 @@ def start_from(
         _load_part(detector, "detector.", state)
         if shape_prior is not None and any(key.startswith("shape_prior.") for key in state):
             _load_part(shape_prior, "shape_prior.", state)
-        if anatomy is not None:
+        if anatomy is not None and any(key.startswith("anatomy.") for key in state):
             _load_part(anatomy, "anatomy.", state)
     except RuntimeError as error:
         raise ValueError(

@@ -40,6 +40,8 @@ class Config:
     shape_prior: Any = MISSING
     geodesic: Any = MISSING
     anatomy: Any = MISSING
+    body: Any = MISSING
+    fitter: Any = MISSING
     fuse: Any = MISSING
     cascade: Any = MISSING
     optimizer: Any = MISSING

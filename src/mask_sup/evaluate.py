@@ -24,11 +24,14 @@ def settings(config: dict[str, Any]) -> dict[str, Any]:
     """What a training was given beside masks and cameras, in the words of the paper's table 1.
 
     UP: unpaired poses, T: a template, SF: a supervised flip, SPP: supervised post-processing; none
-    of them exists here. Ours: `anatomy` (terms that a stage weighs) and the `upright` start.
+    of them exists here. Ours: `anatomy` (terms that a stage weighs), the `upright` start, the
+    `relabel`ling rounds, and `labels` where a yardstick was trained on them.
     """
     from mask_sup.anatomy import ANATOMY_TERMS
 
-    weights = [stage["module"]["weights"] for stage in config["cascade"].values()]
+    modules = [stage["module"] for stage in config["cascade"].values()]
+    weights = [module["weights"] for module in modules if "weights" in module]
+    kinds = [module["_target_"] for module in modules]
     on = {term for stage in weights for term, weight in stage.items() if weight}
     bare = config["anatomy"]["_target_"].endswith("NoAnatomy")
     anatomy = sorted(on & ANATOMY_TERMS)
@@ -36,6 +39,8 @@ def settings(config: dict[str, Any]) -> dict[str, Any]:
         **dict.fromkeys(("UP", "T", "SF", "SPP"), False),
         "anatomy": "none" if bare or not anatomy else "+".join(anatomy),
         "upright": "upright" in on,
+        "relabel": sum(kind.endswith(".RelabelStage") for kind in kinds),
+        "labels": any(kind.endswith(".SupervisedStage") for kind in kinds),
     }
 
 
@@ -86,11 +91,17 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     values: dict[str, Any] = metrics.compute()
     folder = Path(cfg.output) if cfg.output else _default_folder(cfg)
     folder.mkdir(parents=True, exist_ok=True)
+    told = settings(trained)
+    left_right = "not fixed by labels or priors"
+    if told["relabel"]:
+        left_right = "fixed by anatomy (knees and feet point to the front)"
+    if told["labels"]:
+        left_right = "fixed by labels"
     about = {
-        "settings": settings(trained),
+        "settings": told,
         "root_depth": "labels (monocular), none (triangulated)",
         "n_mpjpe": "root-relative, least-squares scale",
-        "left_right": "not fixed by labels or priors",
+        "left_right": left_right,
         "checkpoint": str(cfg.checkpoint),
         "untrained": cfg.untrained,
         "split": cfg.split,

@@ -3,13 +3,22 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mask_sup.batch import Camera, Views
 from mask_sup.camera import cam_from_world
 
-__all__ = ["consistency_loss", "depth_loss", "mask_loss", "rest_loss", "upright_loss"]
+__all__ = [
+    "anchor_loss",
+    "consistency_loss",
+    "depth_loss",
+    "mask_loss",
+    "rest_loss",
+    "upright_loss",
+]
+
+MM_PER_M = 1000.0
 
 
 def mask_loss(drawn: Float[Tensor, "n v hm wm"], views: Views) -> Float[Tensor, ""]:
@@ -82,3 +91,16 @@ def upright_loss(xy: Float[Tensor, "n v j 2"], heights: Float[Tensor, " j"]) -> 
     """
     line = torch.stack([torch.zeros_like(heights), heights], -1)
     return (xy - line).square().sum(-1).mean()
+
+
+def anchor_loss(
+    joints_world: Float[Tensor, "n j 3"],
+    poses: Float[Tensor, "n j 3"],
+    trusted: Bool[Tensor, " n"],
+) -> Float[Tensor, ""]:
+    """Squared distance in metres of triangulated joints from the trusted pseudo-labels.
+
+    Mask training forgets left and right within a few hundred steps; this holds it to them.
+    """
+    squared = ((joints_world - poses) / MM_PER_M).square().sum(-1).mean(-1)
+    return (squared * trusted).sum() / trusted.sum().clamp_min(1)

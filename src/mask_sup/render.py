@@ -20,6 +20,7 @@ __all__ = ["GaussianRenderer", "SkeletonRenderer", "draw_segments"]
 
 Merge = Literal["max", "sum"]
 TINY = 1e-12
+FARTHEST = 80.0  # squared widths: beyond 87 exp is no normal float32, and 30 times slower
 CHUNK_PIXELS = (
     1 << 17
 )  # crops are drawn in chunks of about this many pixels: scratch stays in cache
@@ -27,7 +28,7 @@ CHUNK_PIXELS = (
 
 def draw_segments(
     ends: Float[Tensor, "*n b 2 2"],
-    width: Float[Tensor, " b"],
+    width: Float[Tensor, "*n b"] | Float[Tensor, " b"],
     size: int,
     merge: Merge = "max",
 ) -> Float[Tensor, "*n {size} {size}"]:
@@ -38,7 +39,7 @@ def draw_segments(
 
     Args:
         ends: Both ends (x, y) of each segment. Ends may coincide (a point) and may lie outside.
-        width: Width (sigma) of each segment, crop units, above 0.
+        width: Width (sigma) of each segment, crop units, above 0; the same for all masks, or apart.
         size: Side of the square mask, pixels.
         merge: `max` keeps the nearest segment, values in [0, 1]; `sum` adds all (the paper's
             Eq. 5), which exceeds 1 where segments meet.
@@ -54,6 +55,7 @@ def draw_segments(
     if ends.shape[-3] == 0:
         raise ValueError("no segments to draw: name at least one bone group")
     flat = ends.reshape(-1, *ends.shape[-3:])
+    width = width.expand(ends.shape[:-2]).reshape(flat.shape[:2])
     with torch.autocast(ends.device.type, enabled=False):
         function = _MaxLines if merge == "max" else _SumLines
         mask = function.apply(flat.to(torch.promote_types(flat.dtype, torch.float32)), width, size)
@@ -168,7 +170,9 @@ class _MaxLines(torch.autograd.Function):
             best, which = value[part], nearest[part]
             t, rx, ry = (torch.empty_like(best) for _ in range(3))
             for b in range(bones):
-                _Segment(ends[part, b], inverse[b], centres, centres).residual(t, rx, ry)
+                _Segment(ends[part, b], inverse[part, b, None], centres, centres).residual(
+                    t, rx, ry
+                )
                 squared = rx.mul_(rx).addcmul_(ry, ry)
                 if b == 0:
                     best.copy_(squared)
@@ -176,7 +180,7 @@ class _MaxLines(torch.autograd.Function):
                 else:
                     which.masked_fill_(squared < best, b)
                     torch.minimum(best, squared, out=best)  # minimum, so that NaN is not hidden
-            best.neg_().exp_()
+            best.clamp_(max=FARTHEST).neg_().exp_()
         ctx.save_for_backward(ends, inverse, value, nearest)
         return value
 
@@ -190,13 +194,13 @@ class _MaxLines(torch.autograd.Function):
         centres = _pixel_centres(size, ends)
         for part in _chunks(n, size):
             index = nearest[part].flatten(1).long()
-            scaled = ends[part] * inverse[:, None, None]
+            scaled = ends[part] * inverse[part, :, None, None]
             a, u = scaled[:, :, 0], scaled[:, :, 1] - scaled[:, :, 0]
             length = (u * u).sum(-1).clamp_min(TINY)
             ax, ay, ux, uy, inverse_length = (
                 v.gather(1, index) for v in (a[..., 0], a[..., 1], u[..., 0], u[..., 1], 1 / length)
             )
-            per_width = inverse[index]
+            per_width = inverse[part].gather(1, index)
             rx = centres.repeat(size) * per_width - ax
             ry = centres.repeat_interleave(size) * per_width - ay
             t = ((rx * ux + ry * uy) * inverse_length).clamp_(0, 1)
@@ -223,8 +227,11 @@ class _SumLines(torch.autograd.Function):
         for part in _chunks(n, size):
             t, rx, ry = (torch.empty_like(value[part]) for _ in range(3))
             for b in range(bones):
-                _Segment(ends[part, b], inverse[b], centres, centres).residual(t, rx, ry)
-                value[part] += rx.mul_(rx).addcmul_(ry, ry).neg_().exp_()
+                _Segment(ends[part, b], inverse[part, b, None], centres, centres).residual(
+                    t, rx, ry
+                )
+                squared = rx.mul_(rx).addcmul_(ry, ry).clamp_(max=FARTHEST)
+                value[part] += squared.neg_().exp_()
         ctx.save_for_backward(ends, inverse)
         ctx.size = size
         return value
@@ -238,9 +245,11 @@ class _SumLines(torch.autograd.Function):
         for part in _chunks(len(ends), ctx.size):
             t, rx, ry, pull = (torch.empty_like(grad[part]) for _ in range(4))
             for b in range(ends.shape[1]):
-                _Segment(ends[part, b], inverse[b], centres, centres).residual(t, rx, ry)
-                torch.mul(rx, rx, out=pull).addcmul_(ry, ry).neg_().exp_()
-                pull.mul_(grad[part]).mul_(2 * inverse[b])
+                _Segment(ends[part, b], inverse[part, b, None], centres, centres).residual(
+                    t, rx, ry
+                )
+                torch.mul(rx, rx, out=pull).addcmul_(ry, ry).clamp_(max=FARTHEST).neg_().exp_()
+                pull.mul_(grad[part]).mul_(2 * inverse[part, b, None, None])
                 for axis, r in enumerate((rx.mul_(pull), ry.mul_(pull))):
                     towards_c = (r * t).sum((-1, -2))
                     out[part, b, 0, axis] = r.sum((-1, -2)) - towards_c

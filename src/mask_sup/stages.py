@@ -26,17 +26,29 @@ from torch import Tensor, nn
 
 from mask_sup.anatomy import ANATOMY_TERMS
 from mask_sup.batch import Batch, Views
-from mask_sup.losses import consistency_loss, depth_loss, mask_loss, rest_loss, upright_loss
+from mask_sup.body import Body
+from mask_sup.fitting import PoseFitter
+from mask_sup.losses import (
+    anchor_loss,
+    consistency_loss,
+    depth_loss,
+    mask_loss,
+    rest_loss,
+    upright_loss,
+)
 from mask_sup.metrics import PoseMetrics, score
 from mask_sup.models.detector import Detector
 from mask_sup.models.shape_prior import ShapePrior
+from mask_sup.pseudo import PseudoPoses
 from mask_sup.render import SkeletonRenderer
 from mask_sup.triangulate import Fused
 
 __all__ = ["ArmsStage", "CascadeStage", "Parts", "PhysiqueStage", "Plateau", "SkeletonStage"]
 
 
-TERMS = {"skeleton", "physique", "rest", "consistency", "depth", "upright"} | ANATOMY_TERMS
+TERMS = {
+    "skeleton", "physique", "rest", "consistency", "depth", "upright", "anchor",
+} | ANATOMY_TERMS  # fmt: skip
 CROP_PADDING = 1.2  # the padding of the crop that the upright start assumes
 
 
@@ -49,6 +61,12 @@ class Parts(NamedTuple):
     """None: trained without psi."""
     anatomy: nn.Module | None = None
     """Terms on triangulated joints (`mask_sup.anatomy`); None: none."""
+    body: Body | None = None
+    """A person as capsules: what is a limb, where is the front."""
+    fitter: PoseFitter | None = None
+    """Fits poses to masks, for relabelling rounds; None: without anatomy there are none."""
+    poses: PseudoPoses | None = None
+    """Pseudo-labels of the last relabelling round."""
 
 
 class Drawn(NamedTuple):
@@ -82,7 +100,53 @@ class Plateau:
         return self.reached
 
 
-class CascadeStage(LightningModule):
+class DetectorStage(LightningModule):
+    """What every stage does: hold the detector, optimise, validate.
+
+    Args:
+        detector: The network that is trained.
+        optimizer: Parameters -> optimiser; every stage starts a fresh one.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+    ):
+        super().__init__()
+        self.detector, self.optimizer = detector, optimizer
+        self.metrics, self.labelled = PoseMetrics(detector.skeleton), False
+
+    @property
+    def moments(self) -> list[int] | None:
+        """The training moments to learn from, by number; None: all."""
+        return None
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Metrics of the detector alone, against labels; no gradient comes from here.
+
+        Returns:
+            The detected joints, for subclasses to log more of them.
+        """
+        joints_crop = self.detector(batch.views.image)
+        if score(self.metrics, joints_crop, batch, self.detector.depth_range):
+            self.labelled = True
+        return joints_crop
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics that the labels of the data allow."""
+        if not self.labelled:
+            return
+        values = self.metrics.compute()
+        self.metrics.reset()
+        self.log_dict({f"val/{k}": v for k, v in values.items() if v == v})  # NaN: not labelled
+
+    def configure_optimizers(self) -> Any:
+        """A fresh optimiser over what this stage registers."""
+        return self.optimizer(self.parameters())
+
+
+class CascadeStage(DetectorStage):
     """Detect, tie the views together, draw the skeleton, compare it with the mask.
 
     Args:
@@ -112,21 +176,19 @@ class CascadeStage(LightningModule):
         upright_steps: int,
         exit_plateau: Mapping[str, float] | None,
     ):
-        super().__init__()
-        self.detector, self.renderer, self.fuse = parts.detector, parts.renderer, fuse
-        self.anatomy = parts.anatomy
+        super().__init__(parts.detector, optimizer)
+        self.renderer, self.fuse = parts.renderer, fuse
+        self.anatomy, self.poses, self.body = parts.anatomy, parts.poses, parts.body
         if drawn is not None:
             self.drawn = tuple(drawn)
         if unknown := sorted(set(weights) - TERMS):
             raise ValueError(f"no loss term is called {unknown}: weights may name {sorted(TERMS)}")
         self.weights = {name: float(weight) for name, weight in weights.items()}
-        self.optimizer = optimizer
         self.width_start, self.width_steps = width_start, width_steps
         self.upright_steps = upright_steps
         self.exit_plateau = Plateau(**exit_plateau) if exit_plateau else None
         skeleton = self.detector.skeleton
         self.resting = skeleton.resting(self.drawn)
-        self.metrics, self.labelled = PoseMetrics(skeleton), False
         heights = torch.tensor([skeleton.heights[joint] for joint in skeleton.joints])
         self.register_buffer("heights", (1 - 2 * heights) / CROP_PADDING, persistent=False)
 
@@ -156,7 +218,9 @@ class CascadeStage(LightningModule):
                 self.detector.depth_range,
             )
             if self.anatomy is not None:
-                terms |= self.anatomy(fused.joints_world)
+                terms |= self.anatomy(fused.joints_world, views.person)
+            if self.weights.get("anchor"):
+                terms["anchor"] = anchor_loss(fused.joints_world, *self.poses.at(views.index))
         if self.weights.get("upright") and self.global_step < self.upright_steps:
             terms["upright"] = upright_loss(joints[..., :2], self.heights)
         return terms
@@ -202,25 +266,12 @@ class CascadeStage(LightningModule):
         ):
             self.trainer.should_stop = True
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Metrics of the detector alone, against labels; no gradient comes from here."""
-        joints_crop = self.detector(batch.views.image)
-        if score(self.metrics, joints_crop, batch, self.detector.depth_range):
-            self.labelled = True
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Also the skeleton loss of what each view detects by itself."""
+        joints_crop = super().validation_step(batch, batch_idx)
         mask = self.renderer(joints_crop[..., :2], self.drawn)
         self.log("val/skeleton", mask_loss(mask, batch.views), batch_size=len(mask))
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the metrics that the labels of the data allow."""
-        if not self.labelled:
-            return
-        values = self.metrics.compute()
-        self.metrics.reset()
-        self.log_dict({f"val/{k}": v for k, v in values.items() if v == v})  # NaN: not labelled
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """A fresh optimiser over what this stage registers."""
-        return self.optimizer(self.parameters())
+        return joints_crop
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the plateau windows, so that a resumed stage ends where it would have."""

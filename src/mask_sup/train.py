@@ -25,15 +25,22 @@ def build_parts(cfg: DictConfig) -> tuple[Any, Any, Any]:
     The one place that honours `cfg.without`: psi -> no shape prior, G -> None (all ones),
     Delta -> independent views.
     """
+    from mask_sup.anatomy import Anatomy
+    from mask_sup.pseudo import PseudoPoses
     from mask_sup.stages import Parts
     from mask_sup.triangulate import Independent
 
     skeleton = build(cfg.skeleton)
+    anatomy, body = build(cfg.anatomy, skeleton=skeleton), build(cfg.body, skeleton=skeleton)
+    known = isinstance(anatomy, Anatomy)  # without bone lengths no pose can be fitted
     parts = Parts(
         build(cfg.detector, skeleton=skeleton),
         build(cfg.renderer, skeleton=skeleton),
         None if cfg.without.psi else build(cfg.shape_prior),
-        build(cfg.anatomy, skeleton=skeleton),
+        anatomy,
+        body,
+        build(cfg.fitter, body=body, anatomy=anatomy) if known else None,
+        PseudoPoses(),
     )
     fuse = Independent() if cfg.without.Delta else build(cfg.fuse)
     geodesic = None if cfg.without.G else build(cfg.geodesic)
@@ -122,17 +129,28 @@ def run_stage(
 
     from mask_sup.callbacks import LogOverlays, SaveConfig
     from mask_sup.checkpoint import start_from
+    from mask_sup.health import HealthMonitor
+    from mask_sup.relabel import RelabelStage
 
     here, max_steps = folder / name, cfg.cascade[name].max_steps
     last, done = here / "checkpoints" / "last.ckpt", here / "finished.json"
+    poses = here / "poses.npz"
+    names = [moment.name for moment in data.dataset("train").moments]
+    if poses.is_file():
+        parts.poses.load(poses, names)
     if done.is_file():
         start_from(last, parts.detector, parts.shape_prior, parts.anatomy)
         print(f"stage {name}: finished before, taken over from {last}")
         return json.loads(done.read_text())
     print(f"stage {name}: up to {max_steps} steps")
     module = build_stage(cfg, name, parts, fuse)
+    if isinstance(module, RelabelStage):
+        if not poses.is_file():
+            module.relabel(data.dataset("train"))
+            parts.poses.save(poses, names)
+        module.start()
     resume = str(last) if last.is_file() else None
-    data.plan(max_steps, _steps_done(last) if resume else 0)
+    data.plan(max_steps, _steps_done(last) if resume else 0, module.moments)
     loggers = build(cfg.logger)(folder=here, run=folder.name, stage=name)
     for logger in loggers:
         logger.log_hyperparams(plain(cfg))
@@ -144,6 +162,7 @@ def run_stage(
         callbacks=[
             SaveConfig(plain(cfg)),
             LogOverlays(here / "overlays"),
+            HealthMonitor(),
             ModelCheckpoint(
                 here / "checkpoints",
                 filename="last",

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mask_sup.data.datamodule import PoseDataModule, StepSampler
-from mask_sup.data.moments import expand
+from mask_sup.data.moments import GREY, expand
 from mask_sup.geodesic import GeodesicWeight
 
 
@@ -205,7 +205,7 @@ def test_settings_reach_the_items(make):
     plain = make().dataset("train")[0].views
     masked = make(mask_input=True).dataset("train")[0].views
     wide = make(padding=2.0).dataset("train")[0].views
-    assert (masked.image == 0).float().mean() > (plain.image == 0).float().mean() + 0.05
+    assert (masked.image == GREY).float().mean() > (plain.image == GREY).float().mean() + 0.05
     assert wide.mask.float().mean() < 0.6 * plain.mask.float().mean()
 
 

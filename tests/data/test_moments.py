@@ -6,6 +6,7 @@ import torch
 from mask_sup.batch import Camera
 from mask_sup.camera import crop_from_world, is_calibrated
 from mask_sup.data.moments import (
+    GREY,
     Moment,
     MomentDataset,
     View,
@@ -195,7 +196,7 @@ def test_the_crop_comes_from_the_mask_alone(tmp_path, view):
     assert crop_view(view, 32, 16, 1.2, False).box == (left + 5, top + 3, side)
 
 
-def test_masked_input_has_no_background_and_the_same_figure(tmp_path):
+def test_masked_input_has_a_grey_background_and_the_same_figure(tmp_path):
     picture = np.random.default_rng(0).integers(30, 256, (160, 240, 3), dtype=np.uint8)
     mask = rectangle((160, 240), 40, 120, 90, 140)  # box: left 75, top 40, side 80
     view = write(tmp_path, picture, mask)
@@ -203,7 +204,7 @@ def test_masked_input_has_no_background_and_the_same_figure(tmp_path):
     inside = np.zeros((80, 80), bool)
     inside[:, 15:65] = True
     assert (seen[~inside] > 0).all()
-    assert (masked[~inside] == 0).all()
+    assert (masked[~inside] == GREY).all()
     np.testing.assert_array_equal(masked[inside], seen[inside])
 
 

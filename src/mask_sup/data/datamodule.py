@@ -41,6 +41,7 @@ class StepSampler(Sampler[list[int]]):
         first: Step to start from.
         rank: This process's number.
         ranks: Number of processes; each sees other moments.
+        only: The numbers to draw, one for each item; None: 0 to items - 1.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class StepSampler(Sampler[list[int]]):
         first: int = 0,
         rank: int = 0,
         ranks: int = 1,
+        only: Sequence[int] | None = None,
     ):
         self.items, self.batch_size, self.seed, self.steps = items, batch_size, seed, steps
-        self.first, self.rank, self.ranks = first, rank, ranks
+        self.first, self.rank, self.ranks, self.only = first, rank, ranks, only
 
     def __len__(self) -> int:
         """All steps of the stage, those before `first` included."""
@@ -72,7 +74,7 @@ class StepSampler(Sampler[list[int]]):
             generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
             self._order = torch.randperm(self.items, generator=generator).tolist()
             self._epoch = epoch
-        return self._order[place]
+        return self._order[place] if self.only is None else self.only[self._order[place]]
 
 
 class PoseDataModule(LightningDataModule):
@@ -120,6 +122,7 @@ class PoseDataModule(LightningDataModule):
         }
         self.datasets: dict[str, MomentDataset] = {}
         self.steps, self.first = 1, 0
+        self.only: Sequence[int] | None = None
 
     def prepare_data(self) -> None:
         """Make or check the source's files."""
@@ -134,22 +137,23 @@ class PoseDataModule(LightningDataModule):
             self.datasets[split] = dataset
         return self.datasets[split]
 
-    def plan(self, steps: int, first: int) -> None:
-        """Set how many steps the next fit has in all, and the one it starts from."""
-        self.steps, self.first = steps, first
+    def plan(self, steps: int, first: int, only: Sequence[int] | None = None) -> None:
+        """Set how many steps the next fit has in all, the one it starts from, and its moments."""
+        self.steps, self.first, self.only = steps, first, only
 
     def train_dataloader(self) -> DataLoader:
         """Batches by step, for the steps that `plan` has set."""
         dataset = self.dataset("train")
         trainer = self.trainer
         sampler = StepSampler(
-            len(dataset),
+            len(dataset) if self.only is None else len(self.only),
             self.batch_size,
             self.seed,
             self.steps,
             self.first,
             trainer.global_rank if trainer else 0,
             trainer.world_size if trainer else 1,
+            self.only,
         )
         return DataLoader(
             dataset,

@@ -83,7 +83,8 @@ def read_manifest(folder: Path) -> list[Moment]:
             )
             for k in range(told["images"].shape[1])
         )
-        moments.append(Moment(str(name), views, told["joints_world"][i]))
+        person = str(name).split("/")[0]  # S9/Walking.1/000123
+        moments.append(Moment(str(name), views, told["joints_world"][i], person))
     return moments
 
 

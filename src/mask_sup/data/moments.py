@@ -27,6 +27,9 @@ __all__ = [
     "undistort",
 ]
 
+GREY = 102
+"""Background of masked pictures, 0.4 of 255: what the detector sees as 0."""
+
 
 class View(NamedTuple):
     """One camera's picture of one moment. Cameras in OpenCV convention, for whole-image pixels."""
@@ -45,6 +48,7 @@ class Moment(NamedTuple):
     name: str
     views: tuple[View, ...]
     joints_world: np.ndarray  # (j, 3) mm
+    person: str = ""  # who is seen, where the recordings tell
 
 
 class Crop(NamedTuple):
@@ -169,12 +173,9 @@ def crop_view(
     box = mask_box(mask, padding)
     small, small_mask = crop_square(image, box, image_size), crop_square(mask, box, mask_size)
     if mask_input:
-        small = cv2.multiply(small, _as_rgb(crop_square(mask, box, image_size)), scale=1 / 255)
+        share = crop_square(mask, box, image_size)[..., None] / 255
+        small = np.rint(small * share + GREY * (1 - share)).astype(np.uint8)
     return Crop(small, small_mask, box)
-
-
-def _as_rgb(mask: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB)
 
 
 def check_view(view: View) -> None:
@@ -249,6 +250,8 @@ class MomentDataset(Dataset[Batch]):
             for view in moment.views:
                 check_view(view)
         self.moments = list(moments)
+        people = sorted({moment.person for moment in moments})
+        self.person = [people.index(moment.person) for moment in moments]
         self.image_size, self.mask_size, self.padding = image_size, mask_size, padding
         self.mask_input, self.geodesic = mask_input, geodesic
         self.kept: dict[int, Batch] | None = {} if memory else None
@@ -316,7 +319,14 @@ class MomentDataset(Dataset[Batch]):
             )
         )
         image = torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2)
-        views = Views(image.contiguous(), torch.from_numpy(masks), torch.from_numpy(weight), camera)
+        views = Views(
+            image.contiguous(),
+            torch.from_numpy(masks),
+            torch.from_numpy(weight),
+            camera,
+            torch.tensor(index),
+            torch.tensor(self.person[index]),
+        )
         label = torch.tensor(moment.joints_world, dtype=torch.float32)
         return Batch(views, Labels(label, moment.name))
 

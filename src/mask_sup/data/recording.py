@@ -93,6 +93,7 @@ class RecordingData:
                 f"{self.root.name}/{i:06d}",
                 tuple(View(images[c][i], masks[c][i], **cameras[c]) for c in cameras),
                 label,
+                self.root.name,  # a recording shows one person
             )
             for i in range(0, len(next(iter(images.values()))), step)
         ]

@@ -249,7 +249,8 @@ def _moment(folder: Path, manifest: dict[str, np.ndarray], index: int) -> Moment
         )
         for camera in range(len(manifest["R"]))
     )
-    return Moment(str(manifest["names"][index]), views, manifest["joints_world"][index])
+    person = f"person{manifest['people'][index]}"
+    return Moment(str(manifest["names"][index]), views, manifest["joints_world"][index], person)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from mask_sup.skeleton import Skeleton
 
 __all__ = ["Detector", "FactorisedHead", "VolumeHead", "expectation"]
 
+MIDDLE, CONTRAST = 0.4, 4.0  # of pictures in [0, 1], as ImageNet's means and deviations, roughly
+
 
 def expectation(weight: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
     """Mean coordinate of a distribution over `k` bins of [-1, 1] (the integral operation).
@@ -117,12 +119,19 @@ class Detector(nn.Module):
         self.backbone, self.head = backbone, head
         head.build(backbone.channels, len(skeleton.joints))
 
+    def reset(self) -> None:
+        """Start again from new random weights."""
+        for layer in self.backbone.modules():
+            if hasattr(layer, "reset_parameters"):
+                layer.reset_parameters()
+        self.head.build(self.backbone.channels, len(self.skeleton.joints))
+
     def forward(self, image: Float[Tensor, "*n 3 h w"]) -> Float[Tensor, "*n j 3"]:
         """Joints of each image: x, y in crop coordinates, z in [-1, 1] about the root.
 
         z is measured from the root's own z, so that the root is exactly at 0.
         """
-        flat = image.reshape(-1, *image.shape[-3:])
+        flat = (image.reshape(-1, *image.shape[-3:]) - MIDDLE) * CONTRAST
         joints = self.head(self.backbone(flat))
         root = joints[:, self.skeleton.root, None, 2:]
         joints = torch.cat([joints[..., :2], joints[..., 2:] - root], -1)

@@ -1,0 +1,395 @@
+"""Analysis by synthesis: poses made to explain the masks of all their calibrated views.
+
+A network that learns from masks shares one mistake among many scenes (arms in the trunk, legs
+crossed). A single scene is small enough to be searched instead: turn the trunk, try limbs, draw the
+body, keep what covers the masks best, then follow the gradient. Image, mask and camera are all
+that is read; what knows left from right is decided elsewhere (`mask_sup.relabel`).
+"""
+
+import math
+import multiprocessing
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from rich.progress import track
+from torch import Tensor
+from torch.nn import functional as F
+
+from mask_sup.anatomy import Anatomy, NoAnatomy
+from mask_sup.batch import Camera
+from mask_sup.body import Body
+
+__all__ = ["Fit", "PoseFitter"]
+
+MM_PER_M = 1000.0
+UNCOVERED = 0.3  # weight of pixels that the body leaves open while its arms are not drawn
+FACE_SLACK = 40.0  # mm about its place in which the face joint is free
+FINALISTS = 12  # candidates per limb that are tried as pairs
+CHUNK = 50  # scenes that are fitted together: scratch stays in cache
+SEARCHED = 8  # scenes whose limbs are searched together
+
+
+class Fit(NamedTuple):
+    """Poses and how badly they explain their masks."""
+
+    joints_world: Float[Tensor, "n j 3"]
+    residual: Float[Tensor, " n"]
+    """Mean squared difference of the drawn body and the masks, over all views."""
+
+
+class Scenes(NamedTuple):
+    """What is known of the scenes that are fitted; sliced along their first axis."""
+
+    camera: Camera
+    mask: Float[Tensor, "n v h w"]
+    lengths: Float[Tensor, "n b"]
+
+    def part(self, which: slice) -> "Scenes":
+        """Some of the scenes."""
+        camera = Camera(*(value[which] for value in self.camera))
+        return Scenes(camera, self.mask[which], self.lengths[which])
+
+
+class PoseFitter:
+    """Fits free 3D joints to masks, by search and by gradient.
+
+    Args:
+        body: What is drawn.
+        anatomy: Terms that keep the joints a person's; its lengths stand in where none are given.
+        weights: Weight per term of the anatomy, `face` (the face joint at its place) and `mask`.
+        tolerance: Relative deviation from the bone lengths that is free.
+        yaws: Directions of the hips and shoulders that `explore` tries over half a turn.
+        kept: How many of them it follows further.
+        yaw_steps: Gradient steps of each direction, on masks of half the size.
+        candidates: Random directions per limb that a search of the `legs` and `arms` tries.
+        seed: Seed of these directions.
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        anatomy: Anatomy | NoAnatomy,
+        weights: Mapping[str, float],
+        tolerance: float,
+        yaws: int,
+        kept: int,
+        yaw_steps: int,
+        candidates: Mapping[str, int],
+        seed: int,
+    ):
+        if not isinstance(anatomy, Anatomy):
+            raise ValueError("fitting poses needs bone lengths: choose anatomy=human")
+        self.body, self.anatomy, self.weights = body, anatomy, dict(weights)
+        self.tolerance, self.yaws, self.kept = tolerance, yaws, kept
+        self.yaw_steps, self.candidates, self.seed = yaw_steps, dict(candidates), seed
+        skeleton = body.skeleton
+        self.heights = [skeleton.heights[name] for name in skeleton.joints]
+        self.middle = [j for j, partner in enumerate(skeleton.flip) if j == partner]
+        self.bone = {child: bone for bone, (_, child) in enumerate(skeleton.tree)}
+        self.parent = {child: parent for parent, child in skeleton.tree}
+        self.all_capsules = list(range(len(body.radius)))
+        arms = set(body.of_limbs(body.arms))
+        self.without_arms = [i for i in self.all_capsules if i not in arms]
+
+    # -- public ---------------------------------------------------------------------------------
+
+    def explore(
+        self,
+        joints_world: Float[Tensor, "n j 3"],
+        camera: Camera,
+        mask: Float[Tensor, "n v hm wm"],
+        lengths: Float[Tensor, "n b"] | None = None,
+    ) -> Fit:
+        """Poses from a rough pelvis and trunk alone: every direction of the hips, all limbs.
+
+        Args:
+            joints_world: Where to start, mm.
+            camera: Cameras of the views (n v).
+            mask: Foreground in [0, 1].
+            lengths: Bone lengths in mm; None: the anatomy's.
+        """
+        return self._in_chunks("_explore", joints_world, camera, mask, lengths)
+
+    def polish(
+        self,
+        joints_world: Float[Tensor, "n j 3"],
+        camera: Camera,
+        mask: Float[Tensor, "n v hm wm"],
+        lengths: Float[Tensor, "n b"] | None = None,
+    ) -> Fit:
+        """Poses near a good start: limbs searched again, then the gradient. See `explore`."""
+        return self._in_chunks("_polish", joints_world, camera, mask, lengths)
+
+    def settle(
+        self,
+        joints_world: Float[Tensor, "n j 3"],
+        camera: Camera,
+        mask: Float[Tensor, "n v hm wm"],
+        lengths: Float[Tensor, "n b"] | None = None,
+    ) -> Fit:
+        """Poses after a few gradient steps, without any search. See `explore`."""
+        return self._in_chunks("_settle", joints_world, camera, mask, lengths)
+
+    def residual(
+        self, joints: Float[Tensor, "n j 3"], camera: Camera, mask: Float[Tensor, "n v h w"]
+    ) -> Float[Tensor, " n"]:
+        """Mean squared difference of the drawn body from the masks, at the body's size."""
+        mask = F.interpolate(mask, (self.body.size, self.body.size), mode="area")
+        return (self.body(joints, camera) - mask).square().mean((1, 2, 3))
+
+    # -- the two recipes ------------------------------------------------------------------------
+
+    def _explore(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
+        half = scenes._replace(mask=F.avg_pool2d(scenes.mask, 2))
+        turned = [
+            self._descend(
+                self._turned(start, share, upright, scenes), half, self.yaw_steps, 28, True
+            )
+            for share in range(self.yaws)
+            for upright in (False, True)
+        ]
+        order = torch.stack([fit.residual for fit in turned]).argsort(0)
+        poses = torch.stack([fit.joints_world for fit in turned])
+        best: Fit | None = None
+        for rank in range(self.kept):
+            joints = poses[order[rank], torch.arange(len(start))]
+            for limbs in ("legs", "arms"):
+                joints = self._search(joints, scenes, limbs, generator, 0.0)
+            best = _better(best, self._descend(joints, scenes, 35, 15))
+        return self._polish(best.joints_world, scenes, generator)
+
+    def _polish(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
+        joints = start
+        for limbs in ("legs", "arms"):
+            joints = self._search(joints, scenes, limbs, generator, 0.3)
+        return self._descend(joints, scenes, 45, 10)
+
+    def _settle(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
+        return self._descend(start, scenes, 15, 8)
+
+    def _scenes(self, camera: Camera, mask: Tensor, lengths: Tensor | None) -> Scenes:
+        mask = F.interpolate(mask, (self.body.size, self.body.size), mode="area")
+        if lengths is None:
+            lengths = self.anatomy.length.expand(len(mask), -1)
+        return Scenes(camera, mask, lengths)
+
+    def _in_chunks(
+        self, recipe: str, start: Tensor, camera: Camera, mask: Tensor, lengths: Tensor | None
+    ) -> Fit:
+        """Run a recipe on chunks of scenes, in as many processes as torch has threads."""
+        scenes = self._scenes(camera, mask, lengths)
+        chunks = [slice(i, i + CHUNK) for i in range(0, len(start), CHUNK)]
+        jobs = [(recipe, start[part], scenes.part(part), self.seed + part.start) for part in chunks]
+        workers = min(torch.get_num_threads(), len(chunks))
+        if workers == 1:
+            fits = [self._fit(*job) for job in track(jobs, "fitting poses")]
+        else:
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as pool:
+                done = pool.map(self._fit, *zip(*jobs, strict=True))
+                fits = list(track(done, "fitting poses", total=len(jobs)))
+        return Fit(*(torch.cat(part) for part in zip(*fits, strict=True)))
+
+    def _fit(self, recipe: str, start: Tensor, scenes: Scenes, seed: int) -> Fit:
+        generator = torch.Generator().manual_seed(seed)
+        return getattr(self, recipe)(start, scenes, generator)
+
+    # -- starts ---------------------------------------------------------------------------------
+
+    def _turned(self, joints: Tensor, yaw: int, upright: bool, scenes: Scenes) -> Tensor:
+        """A standing figure that faces one of `yaws` ways, on the legs and the pelvis given.
+
+        Each leg goes to the nearer hip. `upright` makes the trunk vertical, else it is the given.
+        """
+        body, heights = self.body, self.heights
+        low, high = body.trunk
+        vertical = _vertical(scenes.camera)
+        up = vertical if upright else body.up(joints)
+        stature = self._between(scenes.lengths, low, high) / (heights[high] - heights[low])
+        turned = joints.clone()
+        for joint in self.middle:
+            turned[:, joint] = joints[:, low] + up * (heights[joint] - heights[low]) * stature
+        level = _turn(vertical, torch.pi * yaw / self.yaws)
+        level = F.normalize(level - (level * up).sum(-1, keepdim=True) * up, dim=-1)
+        for side, way in ((0, -1.0), (1, 1.0)):
+            for limbs, centre in ((body.legs, low), (body.arms, high)):
+                joint = limbs[side][0]
+                half = scenes.lengths[:, self.bone[joint], None]
+                turned[:, joint] = turned[:, centre] + way * half * level
+            shoulder, *arm = body.arms[side]
+            for joint in arm:
+                drop = (heights[joint] - heights[shoulder]) * stature
+                turned[:, joint] = turned[:, shoulder] + up * drop
+        right, left = (list(leg[1:]) for leg in body.legs)
+        apart = ((joints[:, left[0]] - joints[:, right[0]]) * level).sum(-1)
+        crossed = (apart < 0)[:, None, None]
+        turned[:, right] = torch.where(crossed, joints[:, left], joints[:, right])
+        turned[:, left] = torch.where(crossed, joints[:, right], joints[:, left])
+        return turned
+
+    def _between(self, lengths: Tensor, low: int, high: int) -> Tensor:
+        """Summed lengths of the bones from one joint up to another, (n, 1)."""
+        total, joint = lengths.new_zeros(len(lengths)), high
+        while joint != low:
+            total, joint = total + lengths[:, self.bone[joint]], self.parent[joint]
+        return total[:, None]
+
+    # -- gradient -------------------------------------------------------------------------------
+
+    def _descend(
+        self, start: Tensor, scenes: Scenes, steps: int, step_mm: float, trunk_only: bool = False
+    ) -> Fit:
+        """Follow the gradient of masks and anatomy.
+
+        Args:
+            start: Poses.
+            scenes: Their masks.
+            steps: Number of steps.
+            step_mm: Length of the first ones; it falls to a tenth.
+            trunk_only: Leave the arms undrawn; pixels left uncovered then count less.
+        """
+        joints = start.clone().requires_grad_(True)
+        optimizer = torch.optim.Adam([joints], betas=(0.8, 0.98))
+        drawn = self.without_arms if trunk_only else self.all_capsules
+        size = scenes.mask.shape[-1]
+
+        def residual(joints: Tensor) -> Tensor:
+            capsules = self.body.capsules(joints).only(drawn)
+            error = self.body.draw(capsules, scenes.camera, size) - scenes.mask
+            squared = error.square()
+            if trunk_only:
+                squared = torch.where(error > 0, squared, UNCOVERED * squared)
+            return squared.mean((1, 2, 3))
+
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = step_mm * max(0.1, 1 - step / steps)
+            with torch.enable_grad():
+                loss = self.weights["mask"] * residual(joints) + self._anatomy(joints, scenes)
+                (joints.grad,) = torch.autograd.grad(loss.sum(), [joints])
+            optimizer.step()
+        with torch.no_grad():
+            return Fit(joints.detach(), residual(joints))
+
+    def _anatomy(self, joints: Tensor, scenes: Scenes) -> Tensor:
+        """Weighted terms of each pose."""
+        terms = self.anatomy.terms(joints, scenes.lengths, self.tolerance)
+        place = self.body.face_place(joints)
+        off = (joints[:, self.body.face[0]] - place).square().sum(-1).add(1e-6).sqrt()
+        terms["face"] = ((off - FACE_SLACK).relu() / MM_PER_M).square()
+        return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum(0)
+
+    # -- search ---------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _search(
+        self, start: Tensor, scenes: Scenes, limbs: str, generator: torch.Generator, spread: float
+    ) -> Tensor:
+        """Both legs or both arms in random directions, and together the pair that covers best.
+
+        Args:
+            start: Poses; their own limbs are among the candidates.
+            scenes: Their masks.
+            limbs: `legs` or `arms`.
+            generator: Source of the directions.
+            spread: Half of the candidates lie about the present limbs with this deviation; 0: none.
+        """
+        found = start.clone()
+        for first in range(0, len(start), SEARCHED):
+            which = slice(first, first + SEARCHED)
+            found[which] = self._search_some(
+                start[which], scenes.part(which), limbs, generator, spread
+            )
+        return found
+
+    def _search_some(
+        self, joints: Tensor, scenes: Scenes, limbs: str, generator: torch.Generator, spread: float
+    ) -> Tensor:
+        body, pair = self.body, getattr(self.body, limbs)
+        size, n = scenes.mask.shape[-1], len(joints)
+        moving = set(body.of_limbs(pair))
+        rest = body.capsules(joints).only([i for i in self.all_capsules if i not in moving])
+        base = body.draw(rest, scenes.camera, size)
+        mask, scene = scenes.mask, torch.arange(n)[:, None]
+        best = []
+        for limb in pair:
+            tried = self._candidates(joints, scenes, limb, limbs, generator, spread)  # n m j 3
+            drawn = self._draw_limb(tried, limb, scenes.camera, size)  # n m v h w
+            error = (torch.maximum(drawn, base[:, None]) - mask[:, None]).square().sum((2, 3, 4))
+            finalists = min(FINALISTS, tried.shape[1])
+            few = error.topk(finalists, largest=False).indices
+            few[:, -1] = tried.shape[1] - 1  # the present limb stays among them
+            best.append((tried[scene, few], drawn[scene, few]))
+        (right, right_mask), (left, left_mask) = best
+        both = torch.maximum(right_mask[:, :, None], left_mask[:, None])
+        error = torch.maximum(both, base[:, None, None]).sub_(mask[:, None, None]).square_()
+        winner = error.sum((3, 4, 5)).flatten(1).argmin(1)
+        found = joints.clone()
+        for limb, tried, number in (
+            (pair[0], right, winner // finalists),
+            (pair[1], left, winner % finalists),
+        ):
+            moved = list(limb[1:])
+            found[:, moved] = tried[torch.arange(n), number][:, moved]
+        return found
+
+    def _candidates(
+        self, joints: Tensor, scenes: Scenes, limb: tuple[int, ...], limbs: str,
+        generator: torch.Generator, spread: float,
+    ) -> Tensor:  # fmt: skip
+        """Poses whose one limb points in random directions; the last is the present one."""
+        n, count = len(joints), self.candidates[limbs]
+
+        def noise(scale: float) -> Tensor:
+            random = torch.randn(n, count, 3, generator=generator)
+            return F.normalize(random, dim=-1) * scale
+
+        if limbs == "legs":  # rarely above the hip
+            down = -_vertical(scenes.camera)[:, None]
+            upper = F.normalize(down + noise(0.6), dim=-1)
+            lower = F.normalize(upper + 0.5 * down + noise(0.5), dim=-1)
+        else:
+            upper = noise(1.0)
+            lower = F.normalize(upper + noise(1.3), dim=-1)
+        base, middle, tip = (joints[:, None, joint] for joint in limb)
+        if spread:
+            half = count // 2
+            for way, now in ((upper, middle - base), (lower, tip - middle)):
+                near = F.normalize(now, dim=-1) + spread * torch.randn(
+                    n, half, 3, generator=generator
+                )
+                way[:, :half] = F.normalize(near, dim=-1)
+        lengths = [scenes.lengths[:, self.bone[joint], None, None] for joint in limb[1:]]
+        tried = joints[:, None].repeat(1, count + 1, 1, 1)
+        tried[:, :-1, limb[1]] = base + upper * lengths[0]
+        tried[:, :-1, limb[2]] = tried[:, :-1, limb[1]] + lower * lengths[1]
+        return tried
+
+    def _draw_limb(self, tried: Tensor, limb: tuple[int, ...], camera: Camera, size: int) -> Tensor:
+        """Masks (n m v h w) of one limb of many poses."""
+        capsules = self.body.capsules(tried).only(self.body.of_limbs([limb]))
+        each = Camera(*(value[:, None] for value in camera))
+        return self.body.draw(capsules, each, size)
+
+
+def _better(one: Fit | None, other: Fit) -> Fit:
+    """Of each scene the fit with the smaller residual."""
+    if one is None:
+        return other
+    worse = other.residual > one.residual
+    joints = torch.where(worse[:, None, None], one.joints_world, other.joints_world)
+    return Fit(joints, torch.minimum(one.residual, other.residual))
+
+
+def _vertical(camera: Camera) -> Float[Tensor, "n 3"]:
+    """Up in the world, as the cameras of each scene are held: the mean of their own ups."""
+    return F.normalize(-camera.R[..., 1, :].mean(-2), dim=-1)
+
+
+def _turn(axis: Float[Tensor, "n 3"], angle: float) -> Float[Tensor, "n 3"]:
+    """Unit vectors at right angles to an axis, turned about it by an angle from a fixed one."""
+    aside = torch.eye(3)[axis[0].abs().argmin()].expand_as(axis)
+    first = F.normalize(torch.linalg.cross(axis, aside), dim=-1)
+    return first * math.cos(angle) + torch.linalg.cross(axis, first) * math.sin(angle)

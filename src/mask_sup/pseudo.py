@@ -1,0 +1,85 @@
+"""Pseudo-labels: poses found without labels, for stages to learn from or to hold on to."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from mask_sup.fitting import Fit
+
+__all__ = ["PseudoPoses"]
+
+
+class PseudoPoses:
+    """A pose for each moment of the training data, and which of them to trust.
+
+    Empty until a relabelling round has filled it; kept as `poses.npz` in the folder of its stage.
+    """
+
+    def __init__(self):
+        self.joints_world = torch.zeros(0, 0, 3)
+        self.kept = torch.zeros(0, dtype=torch.bool)
+        self.residual = torch.zeros(0)
+        self.front = torch.zeros(0)
+
+    def fill(
+        self,
+        moments: int,
+        which: Int[Tensor, " n"],
+        fit: Fit,
+        front: Float[Tensor, " n"],
+        kept: Bool[Tensor, " n"],
+    ) -> None:
+        """Take a round's result.
+
+        Args:
+            moments: Number of moments in the data set.
+            which: Those that were looked at.
+            fit: Their poses and how badly they explain the masks.
+            front: How surely they are named the right way round.
+            kept: Which of them to learn from.
+        """
+        joints = fit.joints_world
+        self.joints_world = joints.new_zeros(moments, *joints.shape[1:])
+        self.kept = torch.zeros(moments, dtype=torch.bool)
+        self.residual, self.front = torch.full((2, moments), torch.nan).unbind()
+        self.joints_world[which], self.kept[which] = joints, kept
+        self.residual[which], self.front[which] = fit.residual, front
+
+    def at(self, index: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n j 3"], Bool[Tensor, " n"]]:
+        """The poses of moments, mm, and whether each is trusted.
+
+        Raises:
+            RuntimeError: Before any round.
+        """
+        if not len(self.kept):
+            raise RuntimeError(
+                "no pseudo-labels yet: put a relabel stage before this one, or set its weight of "
+                "`anchor` to 0"
+            )
+        where = index.to(self.kept.device)
+        return self.joints_world[where].to(index.device), self.kept[where].to(index.device)
+
+    def save(self, path: Path, names: list[str]) -> None:
+        """Write them with the names of their moments."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {key: value.numpy() for key, value in vars(self).items()}
+        unfinished = path.with_name("unfinished.npz")
+        np.savez_compressed(unfinished, names=np.array(names), **arrays)
+        unfinished.replace(path)
+
+    def load(self, path: Path, names: list[str]) -> None:
+        """Read them.
+
+        Raises:
+            ValueError: If they belong to other moments.
+        """
+        with np.load(path, allow_pickle=False) as file:
+            if file["names"].tolist() != names:
+                raise ValueError(
+                    f"{path} holds poses of other moments than this data set: remove that folder"
+                )
+            for key in vars(self):
+                setattr(self, key, torch.from_numpy(file[key]))
