@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from mask_sup.batch import Camera, Views
-from mask_sup.losses import consistency_loss, depth_loss, mask_loss, rest_loss, upright_loss
+from mask_sup.losses import (
+    consistency_loss,
+    depth_loss,
+    mask_loss,
+    residual_loss,
+    rest_loss,
+    upright_loss,
+)
 
 
 def views(mask, weight):
@@ -58,3 +65,19 @@ def test_upright_knows_heights_but_no_side_and_no_pose():
     )
     upside_down = standing * torch.tensor([1, -1])
     assert upright_loss(upside_down, heights) > 0.5
+
+
+def test_residual_loss_asks_for_what_the_body_leaves_open():
+    mask = torch.tensor([[[[1.0, 1.0], [0.0, 0.0]]]])
+    body = torch.tensor([[[[0.9, 0.0], [0.0, 0.6]]]])  # one pixel left open, one beside the mask
+    seen = views(mask, torch.ones_like(mask))
+    target = torch.tensor([0.1, 1.0, 0.0, 0.0])
+    weight = 0.3 + 3.7 * target
+    arms = torch.zeros_like(mask).requires_grad_()
+    loss = residual_loss(arms, body.requires_grad_(), seen)
+    assert loss.item() == pytest.approx((weight * target.square()).mean().item())
+    loss.backward()
+    assert arms.grad.flatten()[1] < 30 * arms.grad.flatten()[0] < 0
+    assert body.grad is None
+    perfect = target.view_as(mask)
+    assert residual_loss(perfect, body, seen).item() == pytest.approx(0, abs=1e-12)

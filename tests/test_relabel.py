@@ -190,6 +190,26 @@ def test_pseudo_labels_come_back_from_their_file(tmp_path):
         assert file["names"].tolist() == ["a", "b", "c"]
 
 
+def test_purity_is_measured_with_and_without_labels():
+    truth = torch.stack([walking(), walking(), walking()])
+    found = truth.clone()
+    found[1] = walking()[HUMAN.flip]
+    found[2] += 500  # a shift of the whole pose is no error: metrics are root-relative
+    poses = PseudoPoses()
+    fit = Fit(found, torch.tensor([0.01, 0.02, 0.03]))
+    kept = torch.tensor([True, True, False])
+    poses.fill(3, torch.arange(3), fit, torch.tensor([1.0, 3.0, 0.0]), kept)
+    told = poses.monitors()
+    assert told["kept_pct"] == pytest.approx(200 / 3)
+    assert told["residual_kept"] == pytest.approx(0.01)
+    with_labels = poses.purity(truth, HUMAN.root, HUMAN.flip)
+    flipped = (walking()[HUMAN.flip] - walking()).norm(dim=-1).mean().item()
+    assert with_labels["named_right_kept_pct"] == pytest.approx(50)
+    assert with_labels["mpjpe_kept_mm"] == pytest.approx(flipped / 2, rel=1e-4)
+    unlabelled = poses.purity(torch.full_like(truth, torch.nan), HUMAN.root, HUMAN.flip)
+    assert all(value != value for value in unlabelled.values())
+
+
 def test_an_anchor_without_a_round_is_told():
     with pytest.raises(RuntimeError, match="put a relabel stage before"):
         PseudoPoses().at(torch.tensor([0]))

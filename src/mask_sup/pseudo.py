@@ -1,5 +1,7 @@
 """Pseudo-labels: poses found without labels, for stages to learn from or to hold on to."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mask_sup.fitting import Fit
+from mask_sup.metrics import flip_gain, joint_distances, root_relative
 
 __all__ = ["PseudoPoses"]
 
@@ -61,6 +64,28 @@ class PseudoPoses:
             )
         where = index.to(self.kept.device)
         return self.joints_world[where].to(index.device), self.kept[where].to(index.device)
+
+    def monitors(self) -> dict[str, float]:
+        """What tells without labels how pure they are: share kept, residual, votes for the front."""
+        seen, kept = ~self.residual.isnan(), self.kept
+        return {
+            "kept_pct": 100 * float(kept.sum() / seen.sum()),
+            "residual_all": float(self.residual[seen].median()),
+            "residual_kept": float(self.residual[kept].median()),
+            "front_votes_kept": float(self.front[kept].median()),
+        }
+
+    def purity(
+        self, labels: Float[Tensor, "n j 3"], root: int, flip: Sequence[int]
+    ) -> dict[str, float]:
+        """How pure the kept ones are against labels, for evaluation alone; NaN without labels."""
+        poses, truth = (root_relative(x[self.kept], root) for x in (self.joints_world, labels))
+        return {
+            "mpjpe_kept_mm": float(joint_distances(poses, truth).mean()),
+            "named_right_kept_pct": 100 * float((flip_gain(poses, truth, flip) <= 0).float().mean())
+            if truth.isfinite().all()
+            else math.nan,
+        }
 
     def save(self, path: Path, names: list[str]) -> None:
         """Write them with the names of their moments."""

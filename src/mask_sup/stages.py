@@ -33,6 +33,7 @@ from mask_sup.losses import (
     consistency_loss,
     depth_loss,
     mask_loss,
+    residual_loss,
     rest_loss,
     upright_loss,
 )
@@ -48,6 +49,7 @@ __all__ = ["ArmsStage", "CascadeStage", "Parts", "PhysiqueStage", "Plateau", "Sk
 
 TERMS = {
     "skeleton", "physique", "rest", "consistency", "depth", "upright", "anchor",
+    "residual",
 } | ANATOMY_TERMS  # fmt: skip
 CROP_PADDING = 1.2  # the padding of the crop that the upright start assumes
 
@@ -360,6 +362,18 @@ class PhysiqueStage(SkeletonStage):
 
 
 class ArmsStage(PhysiqueStage):
-    """Stage 3: + arms and hands, under both masks."""
+    """Stage 3: + arms and hands, under both masks; `residual` draws them alone as well."""
 
     drawn = (*SkeletonStage.drawn, "arms")
+
+    def losses(self, drawn: Drawn, views: Views) -> dict[str, Tensor]:
+        """Stage 2's terms and, where it is weighed, `residual`: raw and re-projected arms alone."""
+        terms = super().losses(drawn, views)
+        if self.weights.get("residual"):
+            body = self.renderer(drawn.fused.xy, SkeletonStage.drawn, self.width_scale)
+            alone = [
+                residual_loss(self.renderer(xy, ["arms"], self.width_scale), body, views)
+                for xy in (drawn.fused.xy, drawn.joints_crop[..., :2])
+            ]
+            terms["residual"] = torch.stack(alone).mean()
+        return terms

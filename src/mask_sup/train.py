@@ -148,6 +148,7 @@ def run_stage(
         if not poses.is_file():
             module.relabel(data.dataset("train"))
             parts.poses.save(poses, names)
+            _tell_purity(here, parts, data.dataset("train"))
         module.start()
     resume = str(last) if last.is_file() else None
     data.plan(max_steps, _steps_done(last) if resume else 0, module.moments)
@@ -186,6 +187,19 @@ def run_stage(
     if trainer.is_global_zero:
         done.write_text(json.dumps({"steps": trainer.global_step, **metrics}, indent=2))
     return metrics
+
+
+def _tell_purity(here: Path, parts: Any, dataset: Any) -> None:
+    """Write and print how pure a round's pseudo-labels are; labels are read for this alone."""
+    import numpy as np
+    import torch
+
+    labels = torch.tensor(np.stack([m.joints_world for m in dataset.moments]), dtype=torch.float32)
+    skeleton = parts.detector.skeleton
+    told = parts.poses.monitors() | parts.poses.purity(labels, skeleton.root, skeleton.flip)
+    known = {key: value for key, value in told.items() if value == value}
+    (here / "relabel.json").write_text(json.dumps(known, indent=2))
+    print("pseudo-labels:", ", ".join(f"{key} {value:.3g}" for key, value in known.items()))
 
 
 def _steps_done(path: Path) -> int:

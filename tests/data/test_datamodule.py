@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import default_collate
 
 from mask_sup.data.datamodule import PoseDataModule, StepSampler
 from mask_sup.data.moments import GREY, expand
@@ -42,6 +43,7 @@ def make(figures, human18):
             "batch_size": 2,
             "workers": 0,
             "memory": False,
+            "background": "keep",
             "seed": 0,
         }
         geodesic = settings.pop("geodesic", None)
@@ -219,3 +221,43 @@ def test_labels_of_another_skeleton_are_refused(make, figures):
     data.source.known = [m._replace(joints_world=np.zeros((17, 3))) for m in figures]
     with pytest.raises(ValueError, match="labels of shape"):
         data.eval_dataloader("train")
+
+
+# ---- backgrounds ---------------------------------------------------------------------------------
+
+
+def transferred(data, training, step=3):
+    data.trainer = SimpleNamespace(training=training, global_step=step)
+    batch = default_collate([data.dataset("train")[0], data.dataset("train")[1]])
+    return data.on_after_batch_transfer(batch, 0).views, expand(batch).views
+
+
+def test_random_backgrounds_leave_the_person(make):
+    seen, stored = transferred(make(background="random", mask_size=16), training=True)
+    person, behind = (stored.mask.unsqueeze(2).expand_as(stored.image) == v for v in (1, 0))
+    assert person.any()
+    assert torch.equal(seen.image[person], stored.image[person])
+    assert (seen.image[behind] != stored.image[behind]).float().mean() > 0.95
+    assert seen.image[behind].std() > 0.1
+    assert seen.image.min() >= 0
+    assert seen.image.max() <= 1
+
+
+def test_backgrounds_are_those_of_the_step(make):
+    data = make(background="random", mask_size=16)
+    first, again, other = (transferred(data, True, step)[0].image for step in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(("background", "training"), [("keep", True), ("random", False)])
+def test_other_pictures_are_shown_as_they_are(make, background, training):
+    seen, stored = transferred(make(background=background, mask_size=16), training)
+    assert torch.equal(seen.image, stored.image)
+
+
+def test_backgrounds_that_could_not_be_seen_are_refused(make):
+    with pytest.raises(ValueError, match="mask_input=false"):
+        make(background="random", mask_input=True)
+    with pytest.raises(ValueError, match="keep or random"):
+        make(background="blue")

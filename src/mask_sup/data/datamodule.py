@@ -4,7 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from lightning import LightningDataModule
+from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
 
 from mask_sup.batch import Batch
@@ -91,7 +94,12 @@ class PoseDataModule(LightningDataModule):
         batch_size: Moments per step; each brings all its views.
         workers: Loader processes.
         memory: Whether crops are kept in memory (small data sets) or read again each time.
-        seed: Seed of the order.
+        background: `keep` shows pictures as they are; `random` puts the person, cut out by the
+            mask, before random colours in training, which teaches a detector without masked input.
+        seed: Seed of the order and the backgrounds.
+
+    Raises:
+        ValueError: If `background` is neither, or is random although the input is masked.
     """
 
     def __init__(
@@ -106,9 +114,16 @@ class PoseDataModule(LightningDataModule):
         batch_size: int,
         workers: int,
         memory: bool,
+        background: str,
         seed: int,
     ):
         super().__init__()
+        if background not in ("keep", "random") or (background == "random" and mask_input):
+            raise ValueError(
+                f"data.background is keep or random, got {background!r}; random needs "
+                "detector.mask_input=false: masked pictures show no background"
+            )
+        self.background = background
         self.source, self.batch_size, self.workers = source, batch_size, workers
         self.memory, self.seed = memory, seed
         self.item_settings: dict[str, Any] = {
@@ -174,4 +189,23 @@ class PoseDataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Pictures travel as bytes and become floats on the device."""
-        return expand(batch)
+        batch = expand(batch)
+        if self.background == "random" and self.trainer.training:
+            generator = torch.Generator().manual_seed(
+                self.seed * 100_003 + self.trainer.global_step
+            )
+            views = batch.views
+            image = on_random_background(views.image, views.mask, generator)
+            batch = batch._replace(views=views._replace(image=image))
+        return batch
+
+
+def on_random_background(
+    image: Float[Tensor, "n v 3 h w"], mask: Float[Tensor, "n v hm wm"], generator: torch.Generator
+) -> Float[Tensor, "n v 3 h w"]:
+    """The people of pictures, cut out by their masks, before soft random colours."""
+    size = image.shape[-2:]
+    coarse = torch.rand(image[..., :4, :4].flatten(0, 1).shape, generator=generator)
+    behind = F.interpolate(coarse.to(image), size, mode="bilinear").view_as(image)
+    share = F.interpolate(mask, size, mode="bilinear").unsqueeze(2)
+    return share * image + (1 - share) * behind

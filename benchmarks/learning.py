@@ -1,0 +1,120 @@
+"""What a recipe learns, over several seeds: median and worst of every figure, and the wall time.
+
+    python benchmarks/learning.py                                    # quickstart, seeds 0 1 2
+    python benchmarks/learning.py --name supervised cascade=supervised
+    python benchmarks/learning.py --name paper_exact anatomy=none cascade=three_stage ...
+
+Each seed is a training and evaluations in processes of their own. The result is written to
+benchmarks/results/<name>.json with the revision that made it. Run nothing else meanwhile. `mocap`
+is for the end (--splits val mocap): nothing is tuned on it.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+SHOWN = (
+    "mono/mpjpe_mm", "mono/p_mpjpe_mm", "tri/mpjpe_mm", "mono/mse_2d_pct", "ambiguity_pct",
+    "scene_flip_pct",
+)  # fmt: skip
+
+
+def command(*words: str) -> None:
+    """Run a module of this package; its output goes on as it comes."""
+    subprocess.run([sys.executable, "-m", *words], check=True)
+
+
+def one_seed(overrides: list[str], seed: int, folder: Path, splits: list[str]) -> dict[str, Any]:
+    """Train and evaluate; figures by split, and the wall time of the training in seconds."""
+    start = time.perf_counter()
+    command("mask_sup.train", *overrides, f"seed={seed}", f"hydra.run.dir={folder}")
+    seconds = time.perf_counter() - start
+    last = list(yaml.safe_load((folder / "config.yaml").read_text())["cascade"])[-1]
+    checkpoint = folder / last / "checkpoints" / "last.ckpt"
+    figures: dict[str, Any] = {"seconds": seconds}
+    for split in splits:
+        command("mask_sup.evaluate", f"checkpoint={checkpoint}", f"split={split}")
+        figures[split] = json.loads((folder / "evaluation" / split / "metrics.json").read_text())
+    return figures
+
+
+def summary(runs: list[dict[str, Any]], split: str) -> dict[str, dict[str, float]]:
+    """Median and worst over the seeds of every figure of a split."""
+    keys = [k for k, v in runs[0][split].items() if isinstance(v, float)]
+    worst = {key: min if "pck" in key or "auc" in key else max for key in keys}
+    return {
+        key: {
+            "median": statistics.median(run[split][key] for run in runs),
+            "worst": worst[key](run[split][key] for run in runs),
+        }
+        for key in keys
+    }
+
+
+def revision() -> str:
+    """The commit, marked where the working tree differs from it."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True).stdout.strip()
+
+    return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+
+
+def show(console: Console, result: dict[str, Any]) -> None:
+    """Print a table per split: the main figures, then the joint groups."""
+    for split, figures in result["summary"].items():
+        title = f"{result['name']}, {split}, seeds {result['seeds']}"
+        table = Table(title=title)
+        for column in ("figure", "median", "worst"):
+            table.add_column(column, justify="left" if column == "figure" else "right")
+        groups = [key for key in figures if key.startswith("mono/mpjpe_") and key not in SHOWN]
+        for key in (*(key for key in SHOWN if key in figures), *groups):
+            table.add_row(key, *(f"{figures[key][kind]:.1f}" for kind in ("median", "worst")))
+        console.print(table)
+    minutes = [f"{run['seconds'] / 60:.1f}" for run in result["runs"]]
+    console.print(f"training: {', '.join(minutes)} minutes; {result['machine']}")
+
+
+def main() -> None:
+    """Run the seeds, write the result, print it."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--name", default="quickstart", help="of the result file")
+    parser.add_argument("--experiment", default="quickstart")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--splits", nargs="+", default=["val"])
+    parser.add_argument("--folder", type=Path, default=Path("outputs/learning"))
+    parser.add_argument("overrides", nargs="*", help="overrides of the training")
+    given = parser.parse_args()
+    overrides = [f"+experiment={given.experiment}", *given.overrides]
+    runs = [
+        one_seed(overrides, seed, given.folder / given.name / str(seed), given.splits)
+        for seed in given.seeds
+    ]
+    result = {
+        "name": given.name,
+        "overrides": overrides,
+        "seeds": given.seeds,
+        "commit": revision(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "summary": {split: summary(runs, split) for split in given.splits},
+        "runs": runs,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{given.name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    show(Console(), result)
+
+
+if __name__ == "__main__":
+    main()
