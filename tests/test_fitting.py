@@ -37,7 +37,7 @@ def test_a_pose_near_the_truth_comes_closer(scene):
     truth, camera, mask = scene
     generator = torch.Generator().manual_seed(0)
     start = truth + 60 * torch.randn(truth.shape, generator=generator)
-    fit = fitter().settle(start, camera, mask)
+    fit = fitter().fit("settle", start, camera, mask)
     before, after = (errors(p, truth).mean() for p in (start, fit.joints_world))
     assert after < 0.75 * before
     assert fit.residual < 0.6 * fitter().residual(start, camera, mask)
@@ -47,7 +47,7 @@ def test_arms_that_hang_are_found_where_the_masks_show_them(scene):
     truth, camera, mask = scene
     start = truth.clone()
     start[:, ARMS] = person()[ARMS]
-    fit = fitter(candidates={"legs": 80, "arms": 500}).polish(start, camera, mask)
+    fit = fitter(candidates={"legs": 80, "arms": 500}).fit("polish", start, camera, mask)
     assert errors(start, truth)[ARMS].mean() > 350
     assert errors(fit.joints_world, truth)[ARMS].mean() < 90
 
@@ -56,7 +56,7 @@ def test_a_whole_pose_is_found_from_a_pelvis_and_a_trunk(scene):
     truth, camera, mask = scene
     start = truth.clone()
     start[:, SIDED] = person()[SIDED]  # legs straight down, arms hanging
-    fit = fitter().explore(start, camera, mask)
+    fit = fitter().fit("explore", start, camera, mask)
     either = [errors(fit.joints_world[:, order], truth).mean() for order in (range(18), HUMAN.flip)]
     assert min(either) < 90  # masks do not tell left from right
     assert fit.residual < 0.01
@@ -77,7 +77,9 @@ def test_given_bone_lengths_are_kept(scene):
     longer = (ours.anatomy.length * 1.2)[None]
     legs = [b for b, (_, child) in enumerate(HUMAN.tree) if "knee" in HUMAN.joints[child]]
     usual, stretched = (
-        bone_lengths(ours.settle(truth, camera, mask, lengths).joints_world, HUMAN.tree)[0, legs]
+        bone_lengths(ours.fit("settle", truth, camera, mask, lengths).joints_world, HUMAN.tree)[
+            0, legs
+        ]
         for lengths in (None, longer)
     )
     assert (stretched > usual + 15).all()
@@ -91,7 +93,7 @@ def test_the_result_does_not_depend_on_the_number_of_processes(scene):
     for threads in (1, 2):
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
-        fits.append(fitter().settle(joints + 40, camera, mask).joints_world)
+        fits.append(fitter().fit("settle", joints + 40, camera, mask).joints_world)
         torch.set_num_threads(before)
     torch.testing.assert_close(*fits, atol=1e-3, rtol=0)
 

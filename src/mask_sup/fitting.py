@@ -10,7 +10,7 @@ import math
 import multiprocessing
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -96,42 +96,42 @@ class PoseFitter:
 
     # -- public ---------------------------------------------------------------------------------
 
-    def explore(
+    def fit(
         self,
+        how: Literal["explore", "polish", "settle"],
         joints_world: Float[Tensor, "n j 3"],
         camera: Camera,
         mask: Float[Tensor, "n v hm wm"],
         lengths: Float[Tensor, "n b"] | None = None,
     ) -> Fit:
-        """Poses from a rough pelvis and trunk alone: every direction of the hips, all limbs.
+        """Poses that explain the masks, from a start.
+
+        Scenes are fitted in chunks, in as many processes as torch has threads.
 
         Args:
+            how: `explore` needs a rough pelvis and trunk alone: it tries every direction of the
+                hips, upright and not, and all limbs. `polish` starts near: it searches limbs, then
+                follows the gradient. `settle` follows it for a few steps.
             joints_world: Where to start, mm.
             camera: Cameras of the views (n v).
             mask: Foreground in [0, 1].
             lengths: Bone lengths in mm; None: the anatomy's.
         """
-        return self._in_chunks("_explore", joints_world, camera, mask, lengths)
-
-    def polish(
-        self,
-        joints_world: Float[Tensor, "n j 3"],
-        camera: Camera,
-        mask: Float[Tensor, "n v hm wm"],
-        lengths: Float[Tensor, "n b"] | None = None,
-    ) -> Fit:
-        """Poses near a good start: limbs searched again, then the gradient. See `explore`."""
-        return self._in_chunks("_polish", joints_world, camera, mask, lengths)
-
-    def settle(
-        self,
-        joints_world: Float[Tensor, "n j 3"],
-        camera: Camera,
-        mask: Float[Tensor, "n v hm wm"],
-        lengths: Float[Tensor, "n b"] | None = None,
-    ) -> Fit:
-        """Poses after a few gradient steps, without any search. See `explore`."""
-        return self._in_chunks("_settle", joints_world, camera, mask, lengths)
+        scenes = self._scenes(camera, mask, lengths)
+        chunks = [slice(i, i + CHUNK) for i in range(0, len(joints_world), CHUNK)]
+        jobs = [
+            ("_" + how, joints_world[part], scenes.part(part), self.seed + part.start)
+            for part in chunks
+        ]
+        workers = min(torch.get_num_threads(), len(chunks))
+        if workers == 1:
+            fits = [self._fit(*job) for job in track(jobs, "fitting poses")]
+        else:
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as pool:
+                done = pool.map(self._fit, *zip(*jobs, strict=True))
+                fits = list(track(done, "fitting poses", total=len(jobs)))
+        return Fit(*(torch.cat(part) for part in zip(*fits, strict=True)))
 
     def residual(
         self, joints: Float[Tensor, "n j 3"], camera: Camera, mask: Float[Tensor, "n v h w"]
@@ -175,23 +175,6 @@ class PoseFitter:
         if lengths is None:
             lengths = self.anatomy.length.expand(len(mask), -1)
         return Scenes(camera, mask, lengths)
-
-    def _in_chunks(
-        self, recipe: str, start: Tensor, camera: Camera, mask: Tensor, lengths: Tensor | None
-    ) -> Fit:
-        """Run a recipe on chunks of scenes, in as many processes as torch has threads."""
-        scenes = self._scenes(camera, mask, lengths)
-        chunks = [slice(i, i + CHUNK) for i in range(0, len(start), CHUNK)]
-        jobs = [(recipe, start[part], scenes.part(part), self.seed + part.start) for part in chunks]
-        workers = min(torch.get_num_threads(), len(chunks))
-        if workers == 1:
-            fits = [self._fit(*job) for job in track(jobs, "fitting poses")]
-        else:
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as pool:
-                done = pool.map(self._fit, *zip(*jobs, strict=True))
-                fits = list(track(done, "fitting poses", total=len(jobs)))
-        return Fit(*(torch.cat(part) for part in zip(*fits, strict=True)))
 
     def _fit(self, recipe: str, start: Tensor, scenes: Scenes, seed: int) -> Fit:
         generator = torch.Generator().manual_seed(seed)

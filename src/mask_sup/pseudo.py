@@ -66,7 +66,7 @@ class PseudoPoses:
         return self.joints_world[where].to(index.device), self.kept[where].to(index.device)
 
     def monitors(self) -> dict[str, float]:
-        """What tells without labels how pure they are: share kept, residual, votes for the front."""
+        """What tells without labels how pure they are: share kept, residual, front votes."""
         seen, kept = ~self.residual.isnan(), self.kept
         return {
             "kept_pct": 100 * float(kept.sum() / seen.sum()),

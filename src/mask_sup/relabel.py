@@ -168,15 +168,15 @@ class RelabelStage(RegressionStage):
             kept = self.poses.kept
             lengths = statures(self.poses.joints_world, found.person, kept, fitter)[chosen]
         camera, mask = Camera(*(part[chosen] for part in found.camera)), found.mask[chosen]
-        recipe = fitter.explore if self.explore else fitter.polish
-        joints = recipe(found.joints_world[chosen], camera, mask, lengths).joints_world
+        how = "explore" if self.explore else "polish"
+        joints = fitter.fit(how, found.joints_world[chosen], camera, mask, lengths).joints_world
         joints = face_forward(same_side(joints, fitter.body), fitter.body)
         front = front_score(joints, fitter, camera, mask)
         if self.rename:
             wrong = (front < 0)[:, None, None]
             joints = torch.where(wrong, joints[:, fitter.body.skeleton.flip], joints)
             joints, front = face_forward(joints, fitter.body), front.abs()
-        fit = fitter.settle(joints, camera, mask, lengths)
+        fit = fitter.fit("settle", joints, camera, mask, lengths)
         kept = fit.residual <= fit.residual.quantile(self.keep)
         sure = front >= front[kept].quantile(1 - self.keep_front)
         self.poses.fill(len(dataset), chosen, fit, front, kept & sure & (front > 0))
