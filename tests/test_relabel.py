@@ -139,6 +139,12 @@ def test_a_later_round_leaves_out_what_contradicts_the_detector(parts, two_scene
     assert stage.moments == [0]
 
 
+def test_a_round_that_leaves_nothing_is_told(parts, two_scenes):
+    poses, seen = two_scenes
+    with pytest.raises(ValueError, match="none of 1 scenes"):
+        relabelled(parts, poses[1:], seen[1:], rename=False)
+
+
 def test_labels_never_reach_the_pseudo_labels(parts, two_scenes):
     poses, seen = two_scenes
     found = [

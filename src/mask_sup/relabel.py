@@ -157,7 +157,11 @@ class RelabelStage(RegressionStage):
 
     @torch.no_grad()
     def relabel(self, dataset: Dataset) -> None:
-        """Fill the pseudo-labels from the detector and the masks of the data set."""
+        """Fill the pseudo-labels from the detector and the masks of the data set.
+
+        Raises:
+            ValueError: If no scene is left to learn from.
+        """
         found, fitter = look(self.detector, self.fuse, dataset), self.fitter
         chosen = torch.arange(len(dataset))
         if self.scenes is not None:
@@ -178,8 +182,13 @@ class RelabelStage(RegressionStage):
             joints, front = face_forward(joints, fitter.body), front.abs()
         fit = fitter.fit("settle", joints, camera, mask, lengths)
         kept = fit.residual <= fit.residual.quantile(self.keep)
-        sure = front >= front[kept].quantile(1 - self.keep_front)
-        self.poses.fill(len(dataset), chosen, fit, front, kept & sure & (front > 0))
+        kept &= (front >= front[kept].quantile(1 - self.keep_front)) & (front > 0)
+        if not kept.any():
+            raise ValueError(
+                f"none of {len(chosen)} scenes is left to learn from: every pose contradicts the "
+                "detector's left and right; use rename=true, or train the stages before for longer"
+            )
+        self.poses.fill(len(dataset), chosen, fit, front, kept)
 
 
 @torch.no_grad()
@@ -199,8 +208,8 @@ def look(detector: Detector, fuse: nn.Module, dataset: Dataset) -> Found:
         parts.append(Found(joints, views.camera, views.mask, views.person))
     detector.train(training)
     camera = Camera(*(torch.cat(part) for part in zip(*(p.camera for p in parts), strict=True)))
-    joints, _, mask, person = (
-        torch.cat(part) if isinstance(part[0], Tensor) else None
-        for part in zip(*parts, strict=True)
+    joints, mask, person = (
+        torch.cat([getattr(part, name) for part in parts])
+        for name in ("joints_world", "mask", "person")
     )
     return Found(joints, camera, mask, person)
