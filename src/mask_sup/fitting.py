@@ -137,18 +137,15 @@ class PoseFitter:
         self, joints: Float[Tensor, "n j 3"], camera: Camera, mask: Float[Tensor, "n v h w"]
     ) -> Float[Tensor, " n"]:
         """Mean squared difference of the drawn body from the masks, at the body's size."""
-        mask = F.interpolate(mask, (self.body.size, self.body.size), mode="area")
-        return (self.body(joints, camera) - mask).square().mean((1, 2, 3))
+        return (self.body(joints, camera) - self._scaled(mask)).square().mean((1, 2, 3))
 
-    # -- the two recipes ------------------------------------------------------------------------
+    # -- the recipes ----------------------------------------------------------------------------
 
     def _explore(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
         half = scenes._replace(mask=F.avg_pool2d(scenes.mask, 2))
         turned = [
-            self._descend(
-                self._turned(start, share, upright, scenes), half, self.yaw_steps, 28, True
-            )
-            for share in range(self.yaws)
+            self._descend(self._turned(start, yaw, upright, scenes), half, self.yaw_steps, 28, True)
+            for yaw in range(self.yaws)
             for upright in (False, True)
         ]
         order = torch.stack([fit.residual for fit in turned]).argsort(0)
@@ -171,10 +168,13 @@ class PoseFitter:
         return self._descend(start, scenes, 15, 8)
 
     def _scenes(self, camera: Camera, mask: Tensor, lengths: Tensor | None) -> Scenes:
-        mask = F.interpolate(mask, (self.body.size, self.body.size), mode="area")
         if lengths is None:
             lengths = self.anatomy.length.expand(len(mask), -1)
-        return Scenes(camera, mask, lengths)
+        return Scenes(camera, self._scaled(mask), lengths)
+
+    def _scaled(self, mask: Tensor) -> Tensor:
+        """Masks at the size at which the body is drawn."""
+        return F.interpolate(mask, (self.body.size, self.body.size), mode="area")
 
     def _fit(self, recipe: str, start: Tensor, scenes: Scenes, seed: int) -> Fit:
         generator = torch.Generator().manual_seed(seed)
