@@ -4,9 +4,10 @@
     python benchmarks/learning.py --name supervised cascade=supervised
     python benchmarks/learning.py --name paper_exact anatomy=none cascade=three_stage ...
 
-Each seed is a training and evaluations in processes of their own. The result is written to
-benchmarks/results/<name>.json with the revision that made it. Run nothing else meanwhile. `mocap`
-is for the end (--splits val mocap): nothing is tuned on it.
+Each seed is a training and evaluations in processes of their own; a seed that is done is not run
+again by the same command. The result is written to benchmarks/results/<name>.json with the revision
+that made it. Run nothing else meanwhile. `mocap` is for the end (--splits val mocap): nothing is
+tuned on it.
 """
 
 import argparse
@@ -38,6 +39,10 @@ def command(*words: str) -> None:
 
 def one_seed(overrides: list[str], seed: int, folder: Path, splits: list[str]) -> dict[str, Any]:
     """Train and evaluate; figures by split, and the wall time of the training in seconds."""
+    asked = {"overrides": overrides, "splits": splits, "commit": revision()}
+    done = folder / "figures.json"
+    if done.is_file() and (told := json.loads(done.read_text()))["asked"] == asked:
+        return told["figures"]
     start = time.perf_counter()
     command("mask_sup.train", *overrides, f"seed={seed}", f"hydra.run.dir={folder}")
     seconds = time.perf_counter() - start
@@ -47,6 +52,7 @@ def one_seed(overrides: list[str], seed: int, folder: Path, splits: list[str]) -
     for split in splits:
         command("mask_sup.evaluate", f"checkpoint={checkpoint}", f"split={split}")
         figures[split] = json.loads((folder / "evaluation" / split / "metrics.json").read_text())
+    done.write_text(json.dumps({"asked": asked, "figures": figures}))
     return figures
 
 
