@@ -88,7 +88,7 @@ def test_the_conditions_of_the_figures_are_written_beside_them(finished, checkpo
     assert (values["split"], values["moments"], values["untrained"]) == ("val", 5, False)
     assert values["checkpoint"] == str(checkpoint)
     flags = dict.fromkeys(("UP", "T", "SF", "SPP", "upright", "labels"), False)
-    assert values["settings"] == flags | {"anatomy": "none", "relabel": 0}
+    assert values["settings"] == flags | {"anatomy": "none", "relabel": 0, "mirror_test": True}
     assert values["left_right"] == "not fixed by labels or priors"
     assert values["root_depth"].startswith("labels")
 

@@ -33,6 +33,19 @@ def built_head(kind, channels=3, joints=2, bins=5):
     return head
 
 
+def test_a_mirror_test_averages_over_the_mirror_image(human18):
+    plain, twice = (make_detector(human18) for _ in range(2))
+    twice.mirror_test = True
+    image = images(2, 3, 32, 32)
+    for detector in (plain, twice):
+        detector.head.heatmap.weight.data.mul_(1e3)
+        detector.eval()
+    turned = plain(image.flip(-1))[:, human18.flip] * torch.tensor([-1.0, 1.0, 1.0])
+    assert (plain(image) - turned).abs().max() > 1e-3
+    torch.testing.assert_close(twice(image), (plain(image) + turned) / 2)
+    torch.testing.assert_close(twice.train()(image), plain.train()(image))
+
+
 # -- backbones ------------------------------------------------------------------------------------
 
 

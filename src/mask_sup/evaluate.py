@@ -25,7 +25,7 @@ def settings(config: dict[str, Any]) -> dict[str, Any]:
 
     UP: unpaired poses, T: a template, SF: a supervised flip, SPP: supervised post-processing; none
     of them exists here. Ours: `anatomy` (terms that a stage weighs), the `upright` start, the
-    `relabel`ling rounds, and `labels` where a yardstick was trained on them.
+    `relabel`ling rounds, `labels` where a yardstick was trained on them, and the `mirror_test`.
     """
     from mask_sup.anatomy import ANATOMY_TERMS
 
@@ -41,6 +41,7 @@ def settings(config: dict[str, Any]) -> dict[str, Any]:
         "upright": "upright" in on,
         "relabel": sum(kind.endswith(".RelabelStage") for kind in kinds),
         "labels": any(kind.endswith(".SupervisedStage") for kind in kinds),
+        "mirror_test": config["detector"].get("mirror_test", False),
     }
 
 
@@ -94,7 +95,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     told = settings(trained)
     left_right = "not fixed by labels or priors"
     if told["relabel"]:
-        left_right = "fixed by anatomy (knees and feet point to the front)"
+        left_right = "fixed by the masks (feet point to the front)"
     if told["labels"]:
         left_right = "fixed by labels"
     about = {
