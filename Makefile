@@ -21,10 +21,10 @@ install: $(VENV)/installed  ## virtual environment with everything
 
 demo: install  ## train the quickstart on the embedded data, evaluate it, draw overlays
 	$(BIN)/python -m mask_sup.train +experiment=quickstart hydra.run.dir=$(DEMO)
-	$(BIN)/python -m mask_sup.evaluate checkpoint=$(DEMO)/third_round/checkpoints/last.ckpt split=val untrained=true
-	$(BIN)/python -m mask_sup.evaluate checkpoint=$(DEMO)/third_round/checkpoints/last.ckpt split=val
-	$(BIN)/python -m mask_sup.evaluate checkpoint=$(DEMO)/third_round/checkpoints/last.ckpt split=mocap untrained=true
-	$(BIN)/python -m mask_sup.evaluate checkpoint=$(DEMO)/third_round/checkpoints/last.ckpt split=mocap
+	$(BIN)/python -m mask_sup.evaluate checkpoint=$(DEMO)/last_round/checkpoints/last.ckpt split=val untrained=true
+	$(BIN)/python -m mask_sup.evaluate checkpoint=$(DEMO)/last_round/checkpoints/last.ckpt split=val
+	$(BIN)/python -m mask_sup.evaluate checkpoint=$(DEMO)/last_round/checkpoints/last.ckpt split=mocap untrained=true
+	$(BIN)/python -m mask_sup.evaluate checkpoint=$(DEMO)/last_round/checkpoints/last.ckpt split=mocap
 
 test: install  ## the tests, without the slow ones
 	$(BIN)/python -m pytest -m "not slow"

@@ -56,7 +56,8 @@ def test_a_whole_pose_is_found_from_a_pelvis_and_a_trunk(scene):
     truth, camera, mask = scene
     start = truth.clone()
     start[:, SIDED] = person()[SIDED]  # legs straight down, arms hanging
-    fit = fitter().fit("explore", start, camera, mask)
+    ours = fitter(candidates={"legs": 100, "arms": 250})
+    fit = ours.fit("explore", start, camera, mask)
     either = [errors(fit.joints_world[:, order], truth).mean() for order in (range(18), HUMAN.flip)]
     assert min(either) < 90  # masks do not tell left from right
     assert fit.residual < 0.01
@@ -65,10 +66,47 @@ def test_a_whole_pose_is_found_from_a_pelvis_and_a_trunk(scene):
 def test_a_search_never_explains_the_masks_worse(scene):
     truth, camera, mask = scene
     ours = fitter(candidates={"legs": 3, "arms": 3})
-    scenes = ours._scenes(camera, mask, None)
+    scenes = ours._scenes(camera, mask, None, None)
     for limbs in ("legs", "arms"):
         found = ours._search(truth, scenes, limbs, torch.Generator().manual_seed(0), 0.0)
         assert ours.residual(found, camera, mask) <= ours.residual(truth, camera, mask) + 1e-7
+
+
+def in_a_row(count):
+    """A walking figure that moves on by 20 mm a moment, its cameras and its masks."""
+    truth = walking() + torch.arange(count)[:, None, None] * torch.tensor([20.0, 0.0, 0.0])
+    camera = cameras(count)
+    return truth, camera, fitter().body(truth, camera, 64)
+
+
+def test_neighbours_in_time_lend_their_arms():
+    truth, camera, mask = in_a_row(3)
+    start = truth.clone()
+    start[1, ARMS] = person()[ARMS] + truth[1, 0] - person()[0]
+    unlucky = fitter(candidates={"legs": 1, "arms": 1})
+    alone, together = (
+        errors(unlucky.fit("polish", start, camera, mask, sequence=sequence).joints_world, truth)
+        for sequence in (None, torch.zeros(3, dtype=torch.long))
+    )
+    assert alone[ARMS].mean() > 60
+    assert together[ARMS].mean() < 0.5 * alone[ARMS].mean()
+
+
+def test_smooth_movements_bend_nowhere():
+    truth, camera, mask = in_a_row(5)
+    ours = fitter()
+    one = ours._scenes(camera, mask, None, torch.zeros(5, dtype=torch.long))
+    assert ours._bend(truth, one).abs().max() < 1e-5
+    renamed = truth.clone()
+    renamed[2] = truth[2][HUMAN.flip]  # the other names of the same pose are as near
+    assert ours._bend(renamed, one).abs().max() < 1e-5
+    jumping = truth.clone()
+    jumping[2] += torch.tensor([0.0, 0.0, 300.0])
+    bend = ours._bend(jumping, one)
+    assert bend[2].item() == pytest.approx(0.3041 - 0.05, abs=1e-3)  # sqrt(300^2 + 50^2) - 50
+    assert bend[[0, 4]].tolist() == [0, 0]  # the ends have one neighbour
+    two = one._replace(sequence=torch.tensor([0, 0, 1, 2, 2]))
+    assert ours._bend(jumping, two).abs().max() == 0
 
 
 def test_given_bone_lengths_are_kept(scene):

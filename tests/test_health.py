@@ -22,7 +22,7 @@ def measured(pose, raw=None, physique=None):
     joints = torch.cat([raw, torch.zeros_like(raw[..., :1])], -1)
     image = torch.zeros(1, 4, 3, 64, 64)
     where = torch.zeros(1, dtype=torch.long)
-    views = Views(image, mask, torch.ones_like(mask), camera, where, where)
+    views = Views(image, mask, torch.ones_like(mask), camera, where, where, where)
     drawn = Drawn(joints, Fused(xy, pose[None]), mask)
     return check_up(drawn, views, BODY, physique)
 

@@ -16,7 +16,7 @@ def views(mask, weight):
     unknown = torch.full((1, 1, 3, 3), torch.nan)
     camera = Camera(unknown, unknown, unknown[..., 0])
     where = torch.zeros(1, dtype=torch.long)
-    return Views(torch.zeros(1, 1, 3, 4, 4), mask, weight, camera, where, where)
+    return Views(torch.zeros(1, 1, 3, 4, 4), mask, weight, camera, where, where, where)
 
 
 def test_mask_loss_squares_the_weighted_difference():

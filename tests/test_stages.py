@@ -44,7 +44,7 @@ def batch():
     image = torch.rand(2, 4, 3, 32, 32, generator=generator) * mask.unsqueeze(2)
     world = torch.rand(2, 18, 3, generator=generator) * 1000
     who = torch.tensor([0, 1])
-    views = Views(image, mask, torch.ones_like(mask), camera, who, who)
+    views = Views(image, mask, torch.ones_like(mask), camera, who, who, who)
     return Batch(views, Labels(world, ["a", "b"]))
 
 

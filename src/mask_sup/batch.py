@@ -39,6 +39,8 @@ class Views(NamedTuple):
     """Place of each moment in its split."""
     person: Int[Tensor, "*n"]
     """Who is seen: the number of the person in the recordings of its split; 0 where not told."""
+    sequence: Int[Tensor, "*n"]
+    """Moments with the same number follow each other in time, in the order of the split."""
 
 
 class Labels(NamedTuple):

@@ -2,7 +2,8 @@
 
 A network that learns from masks shares one mistake among many scenes (arms in the trunk, legs
 crossed). A single scene is small enough to be searched instead: turn the trunk, try limbs, draw the
-body, keep what covers the masks best, then follow the gradient. Image, mask and camera are all
+body, keep what covers the masks best, then follow the gradient. Where scenes follow each other in
+time, each may borrow from its neighbours, and movements are smooth. Image, mask and camera are all
 that is read; what knows left from right is decided elsewhere (`mask_sup.relabel`).
 """
 
@@ -10,10 +11,11 @@ import math
 import multiprocessing
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,14 +24,17 @@ from mask_sup.anatomy import Anatomy, NoAnatomy
 from mask_sup.batch import Camera
 from mask_sup.body import Body
 
-__all__ = ["Fit", "PoseFitter"]
+__all__ = ["Fit", "PoseFitter", "better"]
 
 MM_PER_M = 1000.0
 UNCOVERED = 0.3  # weight of pixels that the body leaves open while its arms are not drawn
 FACE_SLACK = 40.0  # mm about its place in which the face joint is free
+BEND_SLACK = 50.0  # mm off the middle of its neighbours in time that a joint is nearly free
 FINALISTS = 12  # candidates per limb that are tried as pairs
-CHUNK = 50  # scenes that are fitted together: scratch stays in cache
+CHUNK = 50  # scenes that are fitted together: scratch stays in cache, time is cut here
 SEARCHED = 8  # scenes whose limbs are searched together
+LENDERS = (-2, -1, 1, 2)  # moments whose limbs are tried, too
+LOANS = (2, 1)  # times that a scene may take over the pose of a neighbour, after each search
 
 
 class Fit(NamedTuple):
@@ -46,11 +51,12 @@ class Scenes(NamedTuple):
     camera: Camera
     mask: Float[Tensor, "n v h w"]
     lengths: Float[Tensor, "n b"]
+    sequence: Int[Tensor, " n"]
 
     def part(self, which: slice) -> "Scenes":
         """Some of the scenes."""
         camera = Camera(*(value[which] for value in self.camera))
-        return Scenes(camera, self.mask[which], self.lengths[which])
+        return Scenes(camera, self.mask[which], self.lengths[which], self.sequence[which])
 
 
 class PoseFitter:
@@ -59,7 +65,8 @@ class PoseFitter:
     Args:
         body: What is drawn.
         anatomy: Terms that keep the joints a person's; its lengths stand in where none are given.
-        weights: Weight per term of the anatomy, `face` (the face joint at its place) and `mask`.
+        weights: Weight per term of the anatomy, `face` (the face joint at its place), `mask`, and
+            `smoothness` (each joint in the middle between the moments before and after).
         tolerance: Relative deviation from the bone lengths that is free.
         yaws: Directions of the hips and shoulders that `explore` tries over half a turn.
         kept: How many of them it follows further.
@@ -103,6 +110,7 @@ class PoseFitter:
         camera: Camera,
         mask: Float[Tensor, "n v hm wm"],
         lengths: Float[Tensor, "n b"] | None = None,
+        sequence: Int[Tensor, " n"] | None = None,
     ) -> Fit:
         """Poses that explain the masks, from a start.
 
@@ -116,8 +124,10 @@ class PoseFitter:
             camera: Cameras of the views (n v).
             mask: Foreground in [0, 1].
             lengths: Bone lengths in mm; None: the anatomy's.
+            sequence: Scenes in a row with the same number follow each other in time; None: each
+                stands alone.
         """
-        scenes = self._scenes(camera, mask, lengths)
+        scenes = self._scenes(camera, mask, lengths, sequence)
         chunks = [slice(i, i + CHUNK) for i in range(0, len(joints_world), CHUNK)]
         jobs = [
             ("_" + how, joints_world[part], scenes.part(part), self.seed + part.start)
@@ -155,22 +165,29 @@ class PoseFitter:
             joints = poses[order[rank], torch.arange(len(start))]
             for limbs in ("legs", "arms"):
                 joints = self._search(joints, scenes, limbs, generator, 0.0)
-            best = _better(best, self._descend(joints, scenes, 35, 15))
+            best = better(best, self._descend(joints, scenes, 35, 15))
         return self._polish(best.joints_world, scenes, generator)
 
     def _polish(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
         joints = start
-        for limbs in ("legs", "arms"):
-            joints = self._search(joints, scenes, limbs, generator, 0.3)
-        return self._descend(joints, scenes, 45, 10)
+        for loans in LOANS:
+            for limbs in ("legs", "arms"):
+                joints = self._search(joints, scenes, limbs, generator, 0.3)
+            fit = self._in_time(self._descend(joints, scenes, 25, 10), scenes, loans)
+            joints = fit.joints_world
+        return fit
 
     def _settle(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
-        return self._descend(start, scenes, 15, 8)
+        return self._descend(start, scenes, 20, 10, smooth=True)
 
-    def _scenes(self, camera: Camera, mask: Tensor, lengths: Tensor | None) -> Scenes:
+    def _scenes(
+        self, camera: Camera, mask: Tensor, lengths: Tensor | None, sequence: Tensor | None
+    ) -> Scenes:
         if lengths is None:
             lengths = self.anatomy.length.expand(len(mask), -1)
-        return Scenes(camera, self._scaled(mask), lengths)
+        if sequence is None:
+            sequence = torch.arange(len(mask))
+        return Scenes(camera, self._scaled(mask), lengths, sequence)
 
     def _scaled(self, mask: Tensor) -> Tensor:
         """Masks at the size at which the body is drawn."""
@@ -220,11 +237,50 @@ class PoseFitter:
             total, joint = total + lengths[:, self.bone[joint]], self.parent[joint]
         return total[:, None]
 
+    # -- time -----------------------------------------------------------------------------------
+
+    def _in_time(self, fit: Fit, scenes: Scenes, loans: int) -> Fit:
+        """Scenes take over what explains them better of their neighbours; then all are smooth."""
+        if not self._neighbour(fit.joints_world, scenes, 1)[1].any():
+            return fit
+        low = self.body.trunk[0]
+        for _ in range(loans):
+            joints, best = fit.joints_world, None
+            for step in (-1, 1):
+                pose, _ = self._neighbour(joints, scenes, step)
+                pose = pose + joints[:, [low]] - pose[:, [low]]
+                best = better(best, Fit(pose, self._residual(pose, scenes)))
+            fit = better(fit, self._descend(best.joints_world, scenes, 15, 8))
+        return self._descend(fit.joints_world, scenes, 60, 20, smooth=True)
+
+    def _neighbour(
+        self, joints: Tensor, scenes: Scenes, step: int
+    ) -> tuple[Tensor, Bool[Tensor, " n"]]:
+        """The pose `step` moments later, left and right as is nearer, and whether there is one.
+
+        Where there is none, the pose itself.
+        """
+        place = torch.arange(len(joints))
+        other = (place + step).clamp(0, len(joints) - 1)
+        known = (other == place + step) & (scenes.sequence[other] == scenes.sequence)
+        pose = torch.where(known[:, None, None], joints[other], joints)
+        renamed = pose[:, self.body.skeleton.flip]
+        near, turned = ((p - joints).detach().norm(dim=-1).mean(-1) for p in (pose, renamed))
+        return torch.where((turned < near)[:, None, None], renamed, pose), known
+
+    def _bend(self, joints: Tensor, scenes: Scenes) -> Tensor:
+        """How far joints are from the middle of their neighbours in time, m beyond the slack."""
+        (before, first), (after, last) = (self._neighbour(joints, scenes, s) for s in (-1, 1))
+        off = (joints - (before + after) / 2).square().sum(-1)
+        off = (off + BEND_SLACK**2).sqrt() - BEND_SLACK
+        return off.mean(-1) / MM_PER_M * (first & last)
+
     # -- gradient -------------------------------------------------------------------------------
 
     def _descend(
-        self, start: Tensor, scenes: Scenes, steps: int, step_mm: float, trunk_only: bool = False
-    ) -> Fit:
+        self, start: Tensor, scenes: Scenes, steps: int, step_mm: float,
+        trunk_only: bool = False, smooth: bool = False,
+    ) -> Fit:  # fmt: skip
         """Follow the gradient of masks and anatomy.
 
         Args:
@@ -233,28 +289,30 @@ class PoseFitter:
             steps: Number of steps.
             step_mm: Length of the first ones; it falls to a tenth.
             trunk_only: Leave the arms undrawn; pixels left uncovered then count less.
+            smooth: Keep joints near the middle of their neighbours in time.
         """
         joints = start.clone().requires_grad_(True)
         optimizer = torch.optim.Adam([joints], betas=(0.8, 0.98))
-        drawn = self.without_arms if trunk_only else self.all_capsules
-        size = scenes.mask.shape[-1]
-
-        def residual(joints: Tensor) -> Tensor:
-            capsules = self.body.capsules(joints).only(drawn)
-            error = self.body.draw(capsules, scenes.camera, size) - scenes.mask
-            squared = error.square()
-            if trunk_only:
-                squared = torch.where(error > 0, squared, UNCOVERED * squared)
-            return squared.mean((1, 2, 3))
-
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = step_mm * max(0.1, 1 - step / steps)
             with torch.enable_grad():
-                loss = self.weights["mask"] * residual(joints) + self._anatomy(joints, scenes)
+                loss = self.weights["mask"] * self._residual(joints, scenes, trunk_only)
+                loss = loss + self._anatomy(joints, scenes)
+                if smooth:
+                    loss = loss + self.weights["smoothness"] * self._bend(joints, scenes)
                 (joints.grad,) = torch.autograd.grad(loss.sum(), [joints])
             optimizer.step()
         with torch.no_grad():
-            return Fit(joints.detach(), residual(joints))
+            return Fit(joints.detach(), self._residual(joints, scenes, trunk_only))
+
+    def _residual(self, joints: Tensor, scenes: Scenes, trunk_only: bool = False) -> Tensor:
+        drawn = self.without_arms if trunk_only else self.all_capsules
+        capsules = self.body.capsules(joints).only(drawn)
+        error = self.body.draw(capsules, scenes.camera, scenes.mask.shape[-1]) - scenes.mask
+        squared = error.square()
+        if trunk_only:
+            squared = torch.where(error > 0, squared, UNCOVERED * squared)
+        return squared.mean((1, 2, 3))
 
     def _anatomy(self, joints: Tensor, scenes: Scenes) -> Tensor:
         """Weighted terms of each pose."""
@@ -280,16 +338,18 @@ class PoseFitter:
             spread: Half of the candidates lie about the present limbs with this deviation; 0: none.
         """
         found = start.clone()
+        lent = torch.stack([self._neighbour(start, scenes, step)[0] for step in LENDERS], 1)
         for first in range(0, len(start), SEARCHED):
             which = slice(first, first + SEARCHED)
             found[which] = self._search_some(
-                start[which], scenes.part(which), limbs, generator, spread
+                start[which], scenes.part(which), limbs, generator, spread, lent[which]
             )
         return found
 
     def _search_some(
-        self, joints: Tensor, scenes: Scenes, limbs: str, generator: torch.Generator, spread: float
-    ) -> Tensor:
+        self, joints: Tensor, scenes: Scenes, limbs: str, generator: torch.Generator, spread: float,
+        lent: Tensor,
+    ) -> Tensor:  # fmt: skip
         body, pair = self.body, getattr(self.body, limbs)
         size, n = scenes.mask.shape[-1], len(joints)
         moving = set(body.of_limbs(pair))
@@ -298,8 +358,9 @@ class PoseFitter:
         mask, scene = scenes.mask, torch.arange(n)[:, None]
         best = []
         for limb in pair:
-            tried = self._candidates(joints, scenes, limb, limbs, generator, spread)  # n m j 3
-            drawn = self._draw_limb(tried, limb, scenes.camera, size)  # n m v h w
+            # tried: n m j 3, drawn: n m v h w
+            tried = self._candidates(joints, scenes, limb, limbs, generator, spread, lent)
+            drawn = self._draw_limb(tried, limb, scenes.camera, size)
             error = (torch.maximum(drawn, base[:, None]) - mask[:, None]).square().sum((2, 3, 4))
             finalists = min(FINALISTS, tried.shape[1])
             few = error.topk(finalists, largest=False).indices
@@ -320,9 +381,9 @@ class PoseFitter:
 
     def _candidates(
         self, joints: Tensor, scenes: Scenes, limb: tuple[int, ...], limbs: str,
-        generator: torch.Generator, spread: float,
+        generator: torch.Generator, spread: float, lent: Tensor,
     ) -> Tensor:  # fmt: skip
-        """Poses whose one limb points in random directions; the last is the present one."""
+        """Poses whose one limb points in random directions or as lent; the last is the present."""
         n, count = len(joints), self.candidates[limbs]
 
         def noise(scale: float) -> Tensor:
@@ -344,8 +405,13 @@ class PoseFitter:
                     n, half, 3, generator=generator
                 )
                 way[:, :half] = F.normalize(near, dim=-1)
+        over, under = (
+            F.normalize(lent[..., end, :] - lent[..., start, :], dim=-1)
+            for start, end in pairwise(limb)
+        )
+        upper, lower = torch.cat([upper, over], 1), torch.cat([lower, under], 1)
         lengths = [scenes.lengths[:, self.bone[joint], None, None] for joint in limb[1:]]
-        tried = joints[:, None].repeat(1, count + 1, 1, 1)
+        tried = joints[:, None].repeat(1, upper.shape[1] + 1, 1, 1)
         tried[:, :-1, limb[1]] = base + upper * lengths[0]
         tried[:, :-1, limb[2]] = tried[:, :-1, limb[1]] + lower * lengths[1]
         return tried
@@ -357,7 +423,7 @@ class PoseFitter:
         return self.body.draw(capsules, each, size)
 
 
-def _better(one: Fit | None, other: Fit) -> Fit:
+def better(one: Fit | None, other: Fit) -> Fit:
     """Of each scene the fit with the smaller residual."""
     if one is None:
         return other

@@ -41,7 +41,7 @@ class PseudoPoses:
             moments: Number of moments in the data set.
             which: Those that were looked at.
             fit: Their poses and how badly they explain the masks.
-            front: How surely they are named the right way round.
+            front: How much worse the masks are explained with left and right exchanged.
             kept: Which of them to learn from.
         """
         joints = fit.joints_world
@@ -66,13 +66,13 @@ class PseudoPoses:
         return self.joints_world[where].to(index.device), self.kept[where].to(index.device)
 
     def monitors(self) -> dict[str, float]:
-        """What tells without labels how pure they are: share kept, residual, front votes."""
+        """What tells without labels how pure they are: share kept, residual, front."""
         seen, kept = ~self.residual.isnan(), self.kept
         return {
             "kept_pct": 100 * float(kept.sum() / seen.sum()),
             "residual_all": float(self.residual[seen].median()),
             "residual_kept": float(self.residual[kept].median()),
-            "front_votes_kept": float(self.front[kept].median()),
+            "front_kept": float(self.front[kept].median()),
         }
 
     def purity(

@@ -2,32 +2,33 @@
 
 Masks cannot tell left from right, and mask training keeps what it once took for an arm. A round
 freezes the detector, ties its views together, lets every scene explain its own masks
-(`mask_sup.fitting`), decides left and right by what has a front (knees, feet), drops what explains
-its masks badly, and trains a detector on the rest, which averages the remaining noise away. Image,
-mask and camera are all that is read.
+(`mask_sup.fitting`), names left and right so that the masks are explained better, drops what
+explains its masks badly or equally well either way, and trains a detector on the rest, which
+averages the remaining noise away. Image, mask and camera are all that is read.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.utils.data import Dataset, default_collate
+from torch.nn import functional as F
+from torch.utils.data import Dataset, Subset, default_collate
 
 from mask_sup.anatomy import bone_lengths
 from mask_sup.batch import Batch, Camera
 from mask_sup.body import Body
 from mask_sup.data.moments import expand
-from mask_sup.fitting import PoseFitter
+from mask_sup.fitting import Fit, PoseFitter, better
 from mask_sup.models.detector import Detector
 from mask_sup.regression import RegressionStage
 from mask_sup.stages import Parts
 
-__all__ = ["RelabelStage", "front_score", "same_side", "statures"]
+__all__ = ["RelabelStage", "both_ways", "same_side", "some_runs", "statures"]
 
 LOOKED_AT = 64  # moments per forward pass
-KNEES_MM = 100.0  # knees this far in front of their legs count as one vote
-FEET = 1 / 1500  # and so does a residual that is this much smaller than with turned feet
+RUN = 10  # moments in a row that are chosen together
 
 
 class Found(NamedTuple):
@@ -37,6 +38,7 @@ class Found(NamedTuple):
     camera: Camera
     mask: Float[Tensor, "n v hm wm"]
     person: Int[Tensor, " n"]
+    sequence: Int[Tensor, " n"]
 
 
 def same_side(joints: Float[Tensor, "n j 3"], body: Body) -> Float[Tensor, "n j 3"]:
@@ -59,26 +61,25 @@ def face_forward(joints: Float[Tensor, "n j 3"], body: Body) -> Float[Tensor, "n
     return joints
 
 
-def front_score(
+def both_ways(
     joints: Float[Tensor, "n j 3"],
     fitter: PoseFitter,
     camera: Camera,
     mask: Float[Tensor, "n v h w"],
-) -> Float[Tensor, " n"]:
-    """Votes that a pose is named the right way round; below 0: left and right are exchanged.
+    lengths: Float[Tensor, "n b"] | None = None,
+    sequence: Int[Tensor, " n"] | None = None,
+) -> tuple[Fit, Fit]:
+    """Poses settled on their masks as they are named, and with left and right exchanged.
 
-    Two things have a front that masks show: knees bend forward (`KNEES_MM` a vote), and feet point
-    forward (the masks are explained better, `FEET` a vote).
+    Masks show the front by what is not the same behind: feet point forward, and legs that have to
+    reach feet turned backward fit badly. Once both namings have settled, the right one mostly
+    explains the masks better.
     """
-    body = fitter.body
-    front = body.front(joints, body.legs)
-    votes = torch.zeros(len(joints))
-    for hip, knee, ankle in body.legs:
-        bend = joints[:, knee] - (joints[:, hip] + joints[:, ankle]) / 2
-        votes += (bend * front).sum(-1) / KNEES_MM
-    renamed = joints[:, body.skeleton.flip]
-    worse = fitter.residual(renamed, camera, mask) - fitter.residual(joints, camera, mask)
-    return votes + worse / FEET
+    as_named, exchanged = (
+        fitter.fit("settle", face_forward(pose, fitter.body), camera, mask, lengths, sequence)
+        for pose in (joints, joints[:, fitter.body.skeleton.flip])
+    )
+    return as_named, exchanged
 
 
 def statures(
@@ -100,6 +101,16 @@ def statures(
     return lengths
 
 
+def some_runs(moments: int, count: int | None, seed: int) -> Int[Tensor, " n"]:
+    """At most `count` of so many moments, in order: runs of neighbours, drawn at random."""
+    if count is None or count >= moments:
+        return torch.arange(moments)
+    generator = torch.Generator().manual_seed(seed)
+    first = torch.randperm(math.ceil(moments / RUN), generator=generator) * RUN
+    all_of_them = (first[:, None] + torch.arange(RUN)).flatten()
+    return all_of_them[all_of_them < moments][:count].sort().values
+
+
 class RelabelStage(RegressionStage):
     """Make pseudo-labels with the detector as it is, then train it (or a fresh one) on them.
 
@@ -108,9 +119,8 @@ class RelabelStage(RegressionStage):
         fuse: Ties the views together.
         explore: Search every scene from its trunk alone (the first round); else start from the
             detector's whole pose.
-        rename: Decide left and right of each scene by its front score (the first round, when
-            names are arbitrary); else leave out the scenes whose score contradicts the detector.
-        scenes: At most so many scenes, drawn at random, are relabelled; null: all.
+        scenes: At most so many scenes, in short runs drawn at random, are relabelled; null: all.
+            A later round draws the same ones again, and more.
         keep: Share of them whose masks are explained best that is learned from.
         keep_front: Of those, the share with the surest front.
         fresh: Whether the detector starts from new weights.
@@ -122,7 +132,6 @@ class RelabelStage(RegressionStage):
         parts: Parts,
         fuse: nn.Module,
         explore: bool,
-        rename: bool,
         scenes: int | None,
         keep: float,
         keep_front: float,
@@ -136,7 +145,7 @@ class RelabelStage(RegressionStage):
                 "Delta; without them use a cascade without relabel stages (cascade=quick_masks)"
             )
         self.fitter, self.poses, self.fuse = parts.fitter, parts.poses, fuse
-        self.explore, self.rename, self.fresh = explore, rename, fresh
+        self.explore, self.fresh = explore, fresh
         self.scenes, self.keep, self.keep_front = scenes, keep, keep_front
 
     def targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -157,38 +166,25 @@ class RelabelStage(RegressionStage):
 
     @torch.no_grad()
     def relabel(self, dataset: Dataset) -> None:
-        """Fill the pseudo-labels from the detector and the masks of the data set.
-
-        Raises:
-            ValueError: If no scene is left to learn from.
-        """
-        found, fitter = look(self.detector, self.fuse, dataset), self.fitter
-        chosen = torch.arange(len(dataset))
-        if self.scenes is not None:
-            generator = torch.Generator().manual_seed(fitter.seed)
-            chosen = torch.randperm(len(dataset), generator=generator)[: self.scenes]
+        """Fill the pseudo-labels from the detector and the masks of the data set."""
+        fitter, poses = self.fitter, self.poses
+        chosen = some_runs(len(dataset), self.scenes, fitter.seed)
+        start, camera, mask, person, sequence = look(
+            self.detector, self.fuse, Subset(dataset, chosen.tolist())
+        )
+        follows = (chosen.diff() == 1) & (sequence.diff() == 0)
+        sequence = F.pad((~follows).cumsum(0), (1, 0))
         lengths = None
-        if self.poses.kept.any():
-            kept = self.poses.kept
-            lengths = statures(self.poses.joints_world, found.person, kept, fitter)[chosen]
-        camera, mask = Camera(*(part[chosen] for part in found.camera)), found.mask[chosen]
+        if len(poses.kept) and (trusted := poses.kept[chosen]).any():
+            lengths = statures(poses.joints_world[chosen], person, trusted, fitter)
         how = "explore" if self.explore else "polish"
-        joints = fitter.fit(how, found.joints_world[chosen], camera, mask, lengths).joints_world
-        joints = face_forward(same_side(joints, fitter.body), fitter.body)
-        front = front_score(joints, fitter, camera, mask)
-        if self.rename:
-            wrong = (front < 0)[:, None, None]
-            joints = torch.where(wrong, joints[:, fitter.body.skeleton.flip], joints)
-            joints, front = face_forward(joints, fitter.body), front.abs()
-        fit = fitter.fit("settle", joints, camera, mask, lengths)
+        joints = fitter.fit(how, start, camera, mask, lengths, sequence).joints_world
+        joints = same_side(joints, fitter.body)
+        fit, other = both_ways(joints, fitter, camera, mask, lengths, sequence)
+        fit, front = better(fit, other), (fit.residual - other.residual).abs()
         kept = fit.residual <= fit.residual.quantile(self.keep)
-        kept &= (front >= front[kept].quantile(1 - self.keep_front)) & (front > 0)
-        if not kept.any():
-            raise ValueError(
-                f"none of {len(chosen)} scenes is left to learn from: every pose contradicts the "
-                "detector's left and right; use rename=true, or train the stages before for longer"
-            )
-        self.poses.fill(len(dataset), chosen, fit, front, kept)
+        kept &= front >= front[kept].quantile(1 - self.keep_front)
+        poses.fill(len(dataset), chosen, fit, front, kept)
 
 
 @torch.no_grad()
@@ -205,11 +201,11 @@ def look(detector: Detector, fuse: nn.Module, dataset: Dataset) -> Found:
         views = expand(default_collate([dataset[i] for i in range(first, last)])).views
         xy = detector(views.image.to(device))[..., :2].cpu()
         joints = fuse(xy, views.camera).joints_world
-        parts.append(Found(joints, views.camera, views.mask, views.person))
+        parts.append(Found(joints, views.camera, views.mask, views.person, views.sequence))
     detector.train(training)
     camera = Camera(*(torch.cat(part) for part in zip(*(p.camera for p in parts), strict=True)))
-    joints, mask, person = (
+    joints, mask, person, sequence = (
         torch.cat([getattr(part, name) for part in parts])
-        for name in ("joints_world", "mask", "person")
+        for name in ("joints_world", "mask", "person", "sequence")
     )
-    return Found(joints, camera, mask, person)
+    return Found(joints, camera, mask, person, sequence)

@@ -24,6 +24,7 @@ def test_moments_come_back_as_they_were_written(split):
     write_manifest(folder, moments)
     again = read_manifest(folder)
     assert [m.name for m in again] == [m.name for m in moments]
+    assert {(m.person, m.sequence) for m in again} == {("figure", "figure")}
     for one, other in zip(moments, again, strict=True):
         np.testing.assert_array_equal(one.joints_world, other.joints_world)
         assert len(one.views) == len(other.views) == 2

@@ -279,6 +279,13 @@ def test_items_are_the_same_from_memory_and_from_disk(moments, loaded):
         assert disk[i].labels.name == memory[i].labels.name == f"figure/{i:03d}"
 
 
+def test_neighbours_in_time_share_a_number(moments):
+    names = ["walk", "walk", "sit"]
+    named = [m._replace(sequence=name) for m, name in zip(moments, names, strict=True)]
+    assert [dataset(named)[i].views.sequence.item() for i in range(3)] == [0, 0, 1]
+    assert [dataset(moments)[i].views.sequence.item() for i in range(3)] == [0, 1, 2]  # unnamed
+
+
 def test_memory_reads_each_file_once(moments):
     memory, disk = dataset(moments, memory=True), dataset(moments, memory=False)
     before = memory[0].views.image

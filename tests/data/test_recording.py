@@ -76,6 +76,7 @@ def test_the_moments_load_as_items(recording):
         memory=False,
     )
     assert data.calibrated
+    assert data[0].views.sequence == data[2].views.sequence  # in one go
     assert data[2].views.image.shape == (2, 3, 16, 16)
 
 

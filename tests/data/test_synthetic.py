@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -92,6 +94,17 @@ def test_moments_are_complete(data, split):
             np.testing.assert_allclose(view.R @ view.R.T, np.eye(3), atol=1e-9)
             assert np.linalg.det(view.R) > 0
             assert not view.distortion.any()
+
+
+def test_moments_of_one_movement_are_one_sequence(data):
+    train = data.moments("train")
+    runs = [m.sequence for m in train]
+    for one, other in pairwise(train):
+        near = np.linalg.norm(one.joints_world - other.joints_world, axis=-1).mean() < 300
+        same = (one.person, one.name.split("/")[2]) == (other.person, other.name.split("/")[2])
+        assert (one.sequence == other.sequence) <= (near and same)
+    assert runs == [str(i // 10) for i in range(len(runs))]
+    assert {m.sequence for m in data.moments("mocap")} == {""}  # far apart in time
 
 
 @pytest.mark.parametrize("split", COUNTS)

@@ -2,7 +2,7 @@
 
 root/<split>/manifest.npz
     images, masks      (n, v) paths relative to the split's folder
-    names              (n,)
+    names              (n,) person/sequence/frame, such as S9/Walking.1/000123, in order of time
     joints_world       (n, j, 3) mm, NaN where there is no label
     K, R, t            (n, v, 3, 3), (n, v, 3, 3), (n, v, 3); NaN where uncalibrated
     distortion         (n, v, 5)
@@ -83,8 +83,8 @@ def read_manifest(folder: Path) -> list[Moment]:
             )
             for k in range(told["images"].shape[1])
         )
-        person = str(name).split("/")[0]  # S9/Walking.1/000123
-        moments.append(Moment(str(name), views, told["joints_world"][i], person))
+        person, sequence = str(name).split("/")[0], str(name).rpartition("/")[0]
+        moments.append(Moment(str(name), views, told["joints_world"][i], person, sequence))
     return moments
 
 

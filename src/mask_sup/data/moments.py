@@ -49,6 +49,7 @@ class Moment(NamedTuple):
     views: tuple[View, ...]
     joints_world: np.ndarray  # (j, 3) mm
     person: str = ""  # who is seen, where the recordings tell
+    sequence: str = ""  # neighbours in the list with the same one are neighbours in time
 
 
 class Crop(NamedTuple):
@@ -252,6 +253,7 @@ class MomentDataset(Dataset[Batch]):
         self.moments = list(moments)
         people = sorted({moment.person for moment in moments})
         self.person = [people.index(moment.person) for moment in moments]
+        self.sequence = _runs([moment.sequence for moment in moments])
         self.image_size, self.mask_size, self.padding = image_size, mask_size, padding
         self.mask_input, self.geodesic = mask_input, geodesic
         self.kept: dict[int, Batch] | None = {} if memory else None
@@ -326,9 +328,23 @@ class MomentDataset(Dataset[Batch]):
             camera,
             torch.tensor(index),
             torch.tensor(self.person[index]),
+            torch.tensor(self.sequence[index]),
         )
         label = torch.tensor(moment.joints_world, dtype=torch.float32)
         return Batch(views, Labels(label, moment.name))
+
+
+def _runs(sequences: Sequence[str]) -> list[int]:
+    """A number for each run of the same name; moments without a name stand alone.
+
+    >>> _runs(["walk", "walk", "", "", "sit", "walk"])
+    [0, 0, 1, 2, 3, 4]
+    """
+    numbers = []
+    for i, name in enumerate(sequences):
+        new = i > 0 and (not name or name != sequences[i - 1])
+        numbers.append(numbers[-1] + new if numbers else 0)
+    return numbers
 
 
 def expand(batch: Batch) -> Batch:

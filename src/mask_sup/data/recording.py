@@ -94,6 +94,7 @@ class RecordingData:
                 tuple(View(images[c][i], masks[c][i], **cameras[c]) for c in cameras),
                 label,
                 self.root.name,  # a recording shows one person
+                self.root.name,  # in one go
             )
             for i in range(0, len(next(iter(images.values()))), step)
         ]

@@ -249,8 +249,10 @@ def _moment(folder: Path, manifest: dict[str, np.ndarray], index: int) -> Moment
         )
         for camera in range(len(manifest["R"]))
     )
-    person = f"person{manifest['people'][index]}"
-    return Moment(str(manifest["names"][index]), views, manifest["joints_world"][index], person)
+    name, person = str(manifest["names"][index]), f"person{manifest['people'][index]}"
+    in_one_go = folder.name != "mocap"  # its moments lie far apart
+    sequence = f"{index // SEQUENCE}" if in_one_go else ""
+    return Moment(name, views, manifest["joints_world"][index], person, sequence)
 
 
 # ---------------------------------------------------------------------------------------------
