@@ -29,6 +29,11 @@ def scene():
     return truth, camera, fitter().body(truth, camera, 64)
 
 
+def residual(joints, camera, mask):
+    ours = fitter()
+    return ours._residual(joints, ours._scenes(camera, mask, None, None))
+
+
 def errors(found, truth):
     return (found - truth).norm(dim=-1).mean(0)
 
@@ -40,7 +45,7 @@ def test_a_pose_near_the_truth_comes_closer(scene):
     fit = fitter().fit("settle", start, camera, mask)
     before, after = (errors(p, truth).mean() for p in (start, fit.joints_world))
     assert after < 0.75 * before
-    assert fit.residual < 0.6 * fitter().residual(start, camera, mask)
+    assert fit.residual < 0.6 * residual(start, camera, mask)
 
 
 def test_arms_that_hang_are_found_where_the_masks_show_them(scene):
@@ -69,7 +74,7 @@ def test_a_search_never_explains_the_masks_worse(scene):
     scenes = ours._scenes(camera, mask, None, None)
     for limbs in ("legs", "arms"):
         found = ours._search(truth, scenes, limbs, torch.Generator().manual_seed(0), 0.0)
-        assert ours.residual(found, camera, mask) <= ours.residual(truth, camera, mask) + 1e-7
+        assert residual(found, camera, mask) <= residual(truth, camera, mask) + 1e-7
 
 
 def in_a_row(count):

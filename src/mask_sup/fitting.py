@@ -143,12 +143,6 @@ class PoseFitter:
                 fits = list(track(done, "fitting poses", total=len(jobs)))
         return Fit(*(torch.cat(part) for part in zip(*fits, strict=True)))
 
-    def residual(
-        self, joints: Float[Tensor, "n j 3"], camera: Camera, mask: Float[Tensor, "n v h w"]
-    ) -> Float[Tensor, " n"]:
-        """Mean squared difference of the drawn body from the masks, at the body's size."""
-        return (self.body(joints, camera) - self._scaled(mask)).square().mean((1, 2, 3))
-
     # -- the recipes ----------------------------------------------------------------------------
 
     def _explore(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
