@@ -57,6 +57,16 @@ def test_arms_that_hang_are_found_where_the_masks_show_them(scene):
     assert errors(fit.joints_world, truth)[ARMS].mean() < 90
 
 
+def test_refining_searches_once_and_polishing_goes_on_from_there(scene):
+    truth, camera, mask = scene
+    start = truth.clone()
+    start[:, ARMS] = person()[ARMS]
+    ours = fitter(candidates={"legs": 4, "arms": 60})
+    fits = {how: ours.fit(how, start, camera, mask) for how in ("settle", "refine", "polish")}
+    residuals = [float(fit.residual.mean()) for fit in fits.values()]
+    assert residuals[0] > residuals[1] > residuals[2]
+
+
 def test_a_whole_pose_is_found_from_a_pelvis_and_a_trunk(scene):
     truth, camera, mask = scene
     start = truth.clone()

@@ -104,7 +104,7 @@ def test_bone_lengths_follow_the_size_of_each_person(parts):
 def relabelled(parts, poses, seen, fuse=None, label=None, **changed):
     ours = parts._replace(detector=Oracle(seen), poses=PseudoPoses())
     stage = RelabelStage(
-        ours, fuse or Triangulate(), explore=False, **SETTINGS | changed, **OPTIMIZER
+        ours, fuse or Triangulate(), how="polish", **SETTINGS | changed, **OPTIMIZER
     )
     stage.relabel(Scenes(parts.body, poses, label))
     return stage
@@ -186,7 +186,12 @@ def test_only_pseudo_labels_are_learned(parts, two_scenes):
 )
 def test_what_a_round_needs_is_told(parts, changed, fuse):
     with pytest.raises(ValueError, match="quick_masks"):
-        RelabelStage(parts._replace(**changed), fuse, explore=False, **SETTINGS, **OPTIMIZER)
+        RelabelStage(parts._replace(**changed), fuse, how="polish", **SETTINGS, **OPTIMIZER)
+
+
+def test_a_round_starts_in_one_of_three_ways(parts):
+    with pytest.raises(ValueError, match="can explore, polish or refine, got how='settle'"):
+        RelabelStage(parts, Triangulate(), how="settle", **SETTINGS, **OPTIMIZER)
 
 
 def test_pseudo_labels_come_back_from_their_file(tmp_path):

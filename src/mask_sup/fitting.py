@@ -34,7 +34,6 @@ FINALISTS = 12  # candidates per limb that are tried as pairs
 CHUNK = 50  # scenes that are fitted together: scratch stays in cache, time is cut here
 SEARCHED = 8  # scenes whose limbs are searched together
 LENDERS = (-2, -1, 1, 2)  # moments whose limbs are tried, too
-LOANS = (2, 1)  # times that a scene may take over the pose of a neighbour, after each search
 
 
 class Fit(NamedTuple):
@@ -105,7 +104,7 @@ class PoseFitter:
 
     def fit(
         self,
-        how: Literal["explore", "polish", "settle"],
+        how: Literal["explore", "polish", "refine", "settle"],
         joints_world: Float[Tensor, "n j 3"],
         camera: Camera,
         mask: Float[Tensor, "n v hm wm"],
@@ -119,7 +118,8 @@ class PoseFitter:
         Args:
             how: `explore` needs a rough pelvis and trunk alone: it tries every direction of the
                 hips, upright and not, and all limbs. `polish` starts near: it searches limbs, then
-                follows the gradient. `settle` follows it for a few steps.
+                follows the gradient, twice. `refine` starts nearer: it does so once. `settle` only
+                follows the gradient for a few steps.
             joints_world: Where to start, mm.
             camera: Cameras of the views (n v).
             mask: Foreground in [0, 1].
@@ -163,13 +163,16 @@ class PoseFitter:
         return self._polish(best.joints_world, scenes, generator)
 
     def _polish(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
+        joints = self._refine(start, scenes, generator).joints_world
+        return self._refine(joints, scenes, generator, loans=1)
+
+    def _refine(
+        self, start: Tensor, scenes: Scenes, generator: torch.Generator, loans: int = 2
+    ) -> Fit:
         joints = start
-        for loans in LOANS:
-            for limbs in ("legs", "arms"):
-                joints = self._search(joints, scenes, limbs, generator, 0.3)
-            fit = self._in_time(self._descend(joints, scenes, 25, 10), scenes, loans)
-            joints = fit.joints_world
-        return fit
+        for limbs in ("legs", "arms"):
+            joints = self._search(joints, scenes, limbs, generator, 0.3)
+        return self._in_time(self._descend(joints, scenes, 25, 10), scenes, loans)
 
     def _settle(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
         return self._descend(start, scenes, 20, 10, smooth=True)
@@ -234,7 +237,10 @@ class PoseFitter:
     # -- time -----------------------------------------------------------------------------------
 
     def _in_time(self, fit: Fit, scenes: Scenes, loans: int) -> Fit:
-        """Scenes take over what explains them better of their neighbours; then all are smooth."""
+        """Scenes take over what explains them better of their neighbours; then all are smooth.
+
+        `loans` is how often a scene may take over a pose.
+        """
         if not self._neighbour(fit.joints_world, scenes, 1)[1].any():
             return fit
         low = self.body.trunk[0]

@@ -117,8 +117,8 @@ class RelabelStage(RegressionStage):
     Args:
         parts: Shared networks; needs a fitter.
         fuse: Ties the views together.
-        explore: Search every scene from its trunk alone (the first round); else start from the
-            detector's whole pose.
+        how: `explore` searches every scene from its trunk alone (the first round), `polish` and
+            `refine` start from the detector's whole pose (`PoseFitter.fit`).
         scenes: At most so many scenes, in short runs drawn at random, are relabelled; null: all.
             A later round draws the same ones again, and more.
         keep: Share of them whose masks are explained best that is learned from.
@@ -131,7 +131,7 @@ class RelabelStage(RegressionStage):
         self,
         parts: Parts,
         fuse: nn.Module,
-        explore: bool,
+        how: str,
         scenes: int | None,
         keep: float,
         keep_front: float,
@@ -144,8 +144,10 @@ class RelabelStage(RegressionStage):
                 "a relabel stage fits triangulated poses to masks: it needs anatomy=human and "
                 "Delta; without them use a cascade without relabel stages (cascade=quick_masks)"
             )
+        if how not in ("explore", "polish", "refine"):
+            raise ValueError(f"a relabel stage can explore, polish or refine, got how={how!r}")
         self.fitter, self.poses, self.fuse = parts.fitter, parts.poses, fuse
-        self.explore, self.fresh = explore, fresh
+        self.how, self.fresh = how, fresh
         self.scenes, self.keep, self.keep_front = scenes, keep, keep_front
 
     def targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -177,8 +179,7 @@ class RelabelStage(RegressionStage):
         lengths = None
         if len(poses.kept) and (trusted := poses.kept[chosen]).any():
             lengths = statures(poses.joints_world[chosen], person, trusted, fitter)
-        how = "explore" if self.explore else "polish"
-        joints = fitter.fit(how, start, camera, mask, lengths, sequence).joints_world
+        joints = fitter.fit(self.how, start, camera, mask, lengths, sequence).joints_world
         joints = same_side(joints, fitter.body)
         fit, other = both_ways(joints, fitter, camera, mask, lengths, sequence)
         fit, front = better(fit, other), (fit.residual - other.residual).abs()
