@@ -107,6 +107,54 @@ def test_neighbours_in_time_lend_their_arms():
     assert together[ARMS].mean() < 0.5 * alone[ARMS].mean()
 
 
+def test_a_good_pose_travels_as_far_as_the_loans():
+    truth, camera, mask = in_a_row(7)
+    start = truth.clone()
+    start[1:, ARMS] = person()[ARMS] + truth[1:, :1] - person()[0]
+    moments = torch.zeros(7, dtype=torch.long)
+    last = {}
+    for loans in (0, 5):
+        unlucky = fitter(candidates={"legs": 1, "arms": 1}, loans=[loans])
+        found = unlucky.fit("refine", start, camera, mask, sequence=moments).joints_world
+        last[loans] = errors(found[-1:], truth[-1:])[ARMS].mean()
+    assert last[0] > 150
+    assert last[5] < 0.5 * last[0]
+
+
+def leaning():
+    """A person who leans aside by 50 degrees, the right arm straight up."""
+    pose, lean = person(), torch.tensor(-50.0).deg2rad()
+    c, s = lean.cos(), lean.sin()
+    turn = torch.stack(
+        [torch.stack([c, c * 0, s]), torch.tensor([0.0, 1, 0]), torch.stack([-s, c * 0, c])]
+    )
+    upper = pose[:, 2] > 0  # all above the pelvis but the hands
+    pose[upper] = pose[upper] @ turn.T
+    for arm in ("right", "left"):
+        shoulder = pose[INDEX[f"{arm}_shoulder"]]
+        up = 1.0 if arm == "right" else -1.0
+        pose[INDEX[f"{arm}_elbow"]] = shoulder + torch.tensor([0.0, 0.0, 272 * up])
+        pose[INDEX[f"{arm}_wrist"]] = shoulder + torch.tensor([0.0, 0.0, 533 * up])
+    return pose[None]
+
+
+def test_a_raised_arm_and_the_head_of_a_leaning_person_find_their_places():
+    truth = leaning()
+    camera = cameras(1)
+    mask = fitter().body(truth, camera, 64)
+    start = truth.clone()
+    for joint, share in (("neck", 0.2), ("nose", 0.6), ("head", 0.8)):  # the head along the arm
+        ends = (truth[:, INDEX[end]] for end in ("thorax", "right_wrist"))
+        start[:, INDEX[joint]] = torch.lerp(*ends, share)
+    start[:, ARMS] = (person() - person()[0] + truth[:, :1])[:, ARMS]
+    off = {}
+    for share in (0.0, 1.0):
+        ours = fitter(second_chance=share, candidates={"legs": 4, "arms": 200})
+        off[share] = errors(ours.fit("polish", start, camera, mask).joints_world, truth)
+    assert off[0.0][INDEX["head"]] > 150
+    assert off[1.0][INDEX["head"]] < 60
+
+
 def test_smooth_movements_bend_nowhere():
     truth, camera, mask = in_a_row(5)
     ours = fitter()

@@ -9,7 +9,7 @@ that is read; what knows left from right is decided elsewhere (`mask_sup.relabel
 
 import math
 import multiprocessing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -52,7 +52,7 @@ class Scenes(NamedTuple):
     lengths: Float[Tensor, "n b"]
     sequence: Int[Tensor, " n"]
 
-    def part(self, which: slice) -> "Scenes":
+    def part(self, which: slice | Tensor) -> "Scenes":
         """Some of the scenes."""
         camera = Camera(*(value[which] for value in self.camera))
         return Scenes(camera, self.mask[which], self.lengths[which], self.sequence[which])
@@ -71,6 +71,11 @@ class PoseFitter:
         kept: How many of them it follows further.
         yaw_steps: Gradient steps of each direction, on masks of half the size.
         candidates: Random directions per limb that a search of the `legs` and `arms` tries.
+        second_chance: Share of the scenes, the worst explained ones, that after each search try the
+            head in line with the trunk and other arms. In deep leans, head and raised arm easily
+            change places.
+        loans: After each search of `polish`, so many times in turn, a scene may take over the pose
+            of a neighbour in time: a good pose travels that far. `refine` takes the first.
         seed: Seed of these directions.
     """
 
@@ -84,6 +89,8 @@ class PoseFitter:
         kept: int,
         yaw_steps: int,
         candidates: Mapping[str, int],
+        second_chance: float,
+        loans: Sequence[int],
         seed: int,
     ):
         if not isinstance(anatomy, Anatomy):
@@ -91,6 +98,7 @@ class PoseFitter:
         self.body, self.anatomy, self.weights = body, anatomy, dict(weights)
         self.tolerance, self.yaws, self.kept = tolerance, yaws, kept
         self.yaw_steps, self.candidates, self.seed = yaw_steps, dict(candidates), seed
+        self.second_chance, self.loans = second_chance, list(loans)
         skeleton = body.skeleton
         self.heights = [skeleton.heights[name] for name in skeleton.joints]
         self.middle = [j for j, partner in enumerate(skeleton.flip) if j == partner]
@@ -163,16 +171,19 @@ class PoseFitter:
         return self._polish(best.joints_world, scenes, generator)
 
     def _polish(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
-        joints = self._refine(start, scenes, generator).joints_world
-        return self._refine(joints, scenes, generator, loans=1)
+        fit = Fit(start, start.new_zeros(len(start)))
+        for loans in self.loans:
+            fit = self._refine(fit.joints_world, scenes, generator, loans)
+        return fit
 
     def _refine(
-        self, start: Tensor, scenes: Scenes, generator: torch.Generator, loans: int = 2
+        self, start: Tensor, scenes: Scenes, generator: torch.Generator, loans: int | None = None
     ) -> Fit:
         joints = start
         for limbs in ("legs", "arms"):
             joints = self._search(joints, scenes, limbs, generator, 0.3)
-        return self._in_time(self._descend(joints, scenes, 25, 10), scenes, loans)
+        fit = self._head_again(self._descend(joints, scenes, 25, 10), scenes, generator)
+        return self._in_time(fit, scenes, self.loans[0] if loans is None else loans)
 
     def _settle(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
         return self._descend(start, scenes, 20, 10, smooth=True)
@@ -205,7 +216,7 @@ class PoseFitter:
         low, high = body.trunk
         vertical = _vertical(scenes.camera)
         up = vertical if upright else body.up(joints)
-        stature = self._between(scenes.lengths, low, high) / (heights[high] - heights[low])
+        stature = self._stature(scenes)
         turned = joints.clone()
         for joint in self.middle:
             turned[:, joint] = joints[:, low] + up * (heights[joint] - heights[low]) * stature
@@ -227,20 +238,41 @@ class PoseFitter:
         turned[:, left] = torch.where(crossed, joints[:, right], joints[:, left])
         return turned
 
-    def _between(self, lengths: Tensor, low: int, high: int) -> Tensor:
-        """Summed lengths of the bones from one joint up to another, (n, 1)."""
-        total, joint = lengths.new_zeros(len(lengths)), high
+    def _stature(self, scenes: Scenes) -> Tensor:
+        """How tall people are whose trunks are as long as these, mm, (n, 1)."""
+        low, joint = self.body.trunk
+        share, trunk = self.heights[joint] - self.heights[low], 0.0
         while joint != low:
-            total, joint = total + lengths[:, self.bone[joint]], self.parent[joint]
-        return total[:, None]
+            trunk, joint = trunk + scenes.lengths[:, self.bone[joint]], self.parent[joint]
+        return trunk[:, None] / share
+
+    def _head_again(self, fit: Fit, scenes: Scenes, generator: torch.Generator) -> Fit:
+        """The worst explained scenes try the head in line with the trunk, and other arms."""
+        worst = fit.residual.topk(math.ceil(self.second_chance * len(fit.residual))).indices
+        if not len(worst):
+            return fit
+        some = scenes.part(worst)._replace(sequence=torch.arange(len(worst)))
+        before = Fit(*(value[worst] for value in fit))
+        joints = self._straightened(before.joints_world, some)
+        joints = self._search(joints, some, "arms", generator, 0.0)
+        after = better(before, self._descend(joints, some, 25, 10))
+        return Fit(*(old.index_copy(0, worst, new) for old, new in zip(fit, after, strict=True)))
+
+    def _straightened(self, joints: Tensor, scenes: Scenes) -> Tensor:
+        """Poses whose neck and head are in line with the trunk."""
+        body, heights = self.body, self.heights
+        high = body.trunk[1]
+        straight, up = joints.clone(), body.up(joints) * self._stature(scenes)
+        for joint in self.middle:
+            if heights[joint] > heights[high]:
+                straight[:, joint] = joints[:, high] + up * (heights[joint] - heights[high])
+        straight[:, body.face[0]] = body.face_place(straight)
+        return straight
 
     # -- time -----------------------------------------------------------------------------------
 
     def _in_time(self, fit: Fit, scenes: Scenes, loans: int) -> Fit:
-        """Scenes take over what explains them better of their neighbours; then all are smooth.
-
-        `loans` is how often a scene may take over a pose.
-        """
+        """Scenes take over what explains them better of their neighbours; then all are smooth."""
         if not self._neighbour(fit.joints_world, scenes, 1)[1].any():
             return fit
         low = self.body.trunk[0]

@@ -23,7 +23,7 @@ __all__ = ["distort_px", "input_moments", "predict", "scale_to_height"]
 
 VERSION = 1
 BATCH = 16
-SHEET_ROWS = 12
+SHEET_ROWS = 20
 
 
 def predict(cfg: DictConfig) -> Path:
@@ -248,7 +248,7 @@ def _overlays(
     boxes: Sequence[tuple[float, float, float]],
     skeleton: Any,
 ) -> None:
-    """A picture per frame with all its views, and a contact sheet of the crops of a dozen."""
+    """A picture per frame with all its views, and a contact sheet of the crops of twenty."""
     from rich.progress import track
 
     from mask_sup.data.moments import crop_square, read_image
