@@ -348,8 +348,11 @@ def test_every_frame_has_an_overlay_of_all_views(finished):
     frame = read_image(root / "frames" / "cam0" / "000003.png")
     drawn = (shown != frame).any(-1).mean()
     assert 0.02 < drawn < 0.7  # the frame is there, and something is drawn over it
-    # The sheet shows the crops of all nine moments, a row each, a view in every column.
-    assert read_image(written / "contact_sheet.png").shape == (9 * 240, 2 * 240, 3)
+    # The sheet shows the crops of all nine moments, four in a row, a view in every column.
+    sheet = read_image(written / "contact_sheet.png")
+    assert sheet.shape == (3 * 240, 4 * 2 * 240, 3)
+    assert sheet[480:, :480].std() > 10  # the ninth
+    assert not sheet[480:, 480:].any()
 
 
 def test_without_overlays_only_poses_are_written(finished, configure, tmp_path):

@@ -23,7 +23,7 @@ __all__ = ["distort_px", "input_moments", "predict", "scale_to_height"]
 
 VERSION = 1
 BATCH = 16
-SHEET_ROWS = 20
+SHEET_MOMENTS, SHEET_COLUMNS, SHEET_SIZE = 20, 8, 240
 
 
 def predict(cfg: DictConfig) -> Path:
@@ -248,15 +248,15 @@ def _overlays(
     boxes: Sequence[tuple[float, float, float]],
     skeleton: Any,
 ) -> None:
-    """A picture per frame with all its views, and a contact sheet of the crops of twenty."""
+    """A picture per frame with all its views, and a contact sheet of the crops of a few."""
     from rich.progress import track
 
     from mask_sup.data.moments import crop_square, read_image
     from mask_sup.visualize import draw_skeleton, pose_sheet, write_png
 
     drawn = poses.get("reprojected_px", poses["joints_px"])
-    shown = set(np.linspace(0, len(moments) - 1, min(SHEET_ROWS, len(moments))).round().astype(int))
-    rows = []
+    shown = set(np.linspace(0, len(moments) - 1, min(SHEET_MOMENTS, len(moments))).round())
+    crops = []
     for i, moment in enumerate(track(moments, "drawing")):
         pictures = [
             draw_skeleton(read_image(view.image), drawn[i, k], skeleton)
@@ -266,5 +266,9 @@ def _overlays(
         write_png(folder / "overlays" / f"{i:06d}.png", pose_sheet([pictures], size))
         if i in shown:
             here = boxes[i * len(pictures) : (i + 1) * len(pictures)]
-            rows.append([crop_square(p, b, 240) for p, b in zip(pictures, here, strict=True)])
-    write_png(folder / "contact_sheet.png", pose_sheet(rows, 240))
+            crops += [crop_square(p, b, SHEET_SIZE) for p, b in zip(pictures, here, strict=True)]
+    views = len(moments[0].views)
+    columns = views * max(1, SHEET_COLUMNS // views)  # a moment's views stay in one row
+    crops += [np.zeros_like(crops[0])] * (-len(crops) % columns)
+    rows = [crops[i : i + columns] for i in range(0, len(crops), columns)]
+    write_png(folder / "contact_sheet.png", pose_sheet(rows, SHEET_SIZE))
