@@ -37,19 +37,18 @@ def command(*words: str) -> None:
     subprocess.run([sys.executable, "-m", *words], check=True)
 
 
-def one_seed(overrides: list[str], seed: int, folder: Path, splits: list[str]) -> dict[str, Any]:
+def one_seed(asked: dict[str, Any], seed: int, folder: Path) -> dict[str, Any]:
     """Train and evaluate; figures by split, and the wall time of the training in seconds."""
-    asked = {"overrides": overrides, "splits": splits, "commit": revision()}
     done = folder / "figures.json"
     if done.is_file() and (told := json.loads(done.read_text()))["asked"] == asked:
         return told["figures"]
     start = time.perf_counter()
-    command("mask_sup.train", *overrides, f"seed={seed}", f"hydra.run.dir={folder}")
+    command("mask_sup.train", *asked["overrides"], f"seed={seed}", f"hydra.run.dir={folder}")
     seconds = time.perf_counter() - start
     last = list(yaml.safe_load((folder / "config.yaml").read_text())["cascade"])[-1]
     checkpoint = folder / last / "checkpoints" / "last.ckpt"
     figures: dict[str, Any] = {"seconds": seconds}
-    for split in splits:
+    for split in asked["splits"]:
         command("mask_sup.evaluate", f"checkpoint={checkpoint}", f"split={split}")
         figures[split] = json.loads((folder / "evaluation" / split / "metrics.json").read_text())
     done.write_text(json.dumps({"asked": asked, "figures": figures}))
@@ -70,12 +69,13 @@ def summary(runs: list[dict[str, Any]], split: str) -> dict[str, dict[str, float
 
 
 def revision() -> str:
-    """The commit, marked where the working tree differs from it."""
+    """The last commit of the program and its configs, marked where the working tree differs."""
 
     def git(*words: str) -> str:
+        words = (*words, "--", "src", "conf")
         return subprocess.run(["git", *words], capture_output=True, text=True).stdout.strip()
 
-    return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+    return git("log", "-1", "--format=%H") + ("+changes" if git("status", "--porcelain") else "")
 
 
 def show(console: Console, result: dict[str, Any]) -> None:
@@ -103,16 +103,19 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("outputs/learning"))
     parser.add_argument("overrides", nargs="*", help="overrides of the training")
     given = parser.parse_args()
-    overrides = [f"+experiment={given.experiment}", *given.overrides]
-    runs = [
-        one_seed(overrides, seed, given.folder / given.name / str(seed), given.splits)
-        for seed in given.seeds
-    ]
+    if swallowed := [word for word in given.splits if "=" in word]:
+        parser.error(f"{swallowed} are no splits: name overrides before --splits")
+    asked = {
+        "overrides": [f"+experiment={given.experiment}", *given.overrides],
+        "splits": given.splits,
+        "commit": revision(),
+    }
+    runs = [one_seed(asked, seed, given.folder / given.name / str(seed)) for seed in given.seeds]
     result = {
         "name": given.name,
-        "overrides": overrides,
+        "overrides": asked["overrides"],
         "seeds": given.seeds,
-        "commit": revision(),
+        "commit": asked["commit"],
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "summary": {split: summary(runs, split) for split in given.splits},
         "runs": runs,

@@ -1,6 +1,6 @@
 """Muon: momentum whose steps are orthogonal matrices."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -48,7 +48,7 @@ class Muon(torch.optim.Optimizer):
         lr: float,
         momentum: float,
         adam_lr: float,
-        betas: tuple[float, float],
+        betas: Sequence[float],
     ):
         params = list(params)
         super().__init__(
