@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from figures import HUMAN, INDEX, cameras, person, walking
@@ -121,13 +123,16 @@ def test_a_good_pose_travels_as_far_as_the_loans():
     assert last[5] < 0.5 * last[0]
 
 
+def test_a_fitter_needs_a_number_of_loans_for_each_search():
+    with pytest.raises(ValueError, match=r"fitter\.loans names a number for each search"):
+        fitter(loans=[])
+
+
 def leaning():
     """A person who leans aside by 50 degrees, the right arm straight up."""
-    pose, lean = person(), torch.tensor(-50.0).deg2rad()
-    c, s = lean.cos(), lean.sin()
-    turn = torch.stack(
-        [torch.stack([c, c * 0, s]), torch.tensor([0.0, 1, 0]), torch.stack([-s, c * 0, c])]
-    )
+    pose, lean = person(), math.radians(-50)
+    c, s = math.cos(lean), math.sin(lean)
+    turn = torch.tensor([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
     upper = pose[:, 2] > 0  # all above the pelvis but the hands
     pose[upper] = pose[upper] @ turn.T
     for arm in ("right", "left"):

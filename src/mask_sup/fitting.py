@@ -95,6 +95,8 @@ class PoseFitter:
     ):
         if not isinstance(anatomy, Anatomy):
             raise ValueError("fitting poses needs bone lengths: choose anatomy=human")
+        if not loans:
+            raise ValueError("fitter.loans names a number for each search, got none: try [2, 1]")
         self.body, self.anatomy, self.weights = body, anatomy, dict(weights)
         self.tolerance, self.yaws, self.kept = tolerance, yaws, kept
         self.yaw_steps, self.candidates, self.seed = yaw_steps, dict(candidates), seed
@@ -126,8 +128,8 @@ class PoseFitter:
         Args:
             how: `explore` needs a rough pelvis and trunk alone: it tries every direction of the
                 hips, upright and not, and all limbs. `polish` starts near: it searches limbs, then
-                follows the gradient, twice. `refine` starts nearer: it does so once. `settle` only
-                follows the gradient for a few steps.
+                follows the gradient, once for each of `loans`. `refine` starts nearer: it does so
+                once. `settle` only follows the gradient for a few steps.
             joints_world: Where to start, mm.
             camera: Cameras of the views (n v).
             mask: Foreground in [0, 1].
@@ -171,19 +173,23 @@ class PoseFitter:
         return self._polish(best.joints_world, scenes, generator)
 
     def _polish(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
-        fit = Fit(start, start.new_zeros(len(start)))
+        joints = start
         for loans in self.loans:
-            fit = self._refine(fit.joints_world, scenes, generator, loans)
+            fit = self._improved(joints, scenes, generator, loans)
+            joints = fit.joints_world
         return fit
 
-    def _refine(
-        self, start: Tensor, scenes: Scenes, generator: torch.Generator, loans: int | None = None
+    def _refine(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
+        return self._improved(start, scenes, generator, self.loans[0])
+
+    def _improved(
+        self, joints: Tensor, scenes: Scenes, generator: torch.Generator, loans: int
     ) -> Fit:
-        joints = start
+        """One search of the limbs, the gradient, the head again, and what neighbours lend."""
         for limbs in ("legs", "arms"):
             joints = self._search(joints, scenes, limbs, generator, 0.3)
         fit = self._head_again(self._descend(joints, scenes, 25, 10), scenes, generator)
-        return self._in_time(fit, scenes, self.loans[0] if loans is None else loans)
+        return self._in_time(fit, scenes, loans)
 
     def _settle(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
         return self._descend(start, scenes, 20, 10, smooth=True)

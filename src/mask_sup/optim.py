@@ -74,9 +74,11 @@ class Muon(torch.optim.Optimizer):
     def _muon(self, params: list[nn.Parameter], group: dict[str, Any]) -> None:
         alike: dict[torch.Size, list[tuple[nn.Parameter, Tensor]]] = {}
         for p in params:
-            mean = self.state[p].setdefault("mean", torch.zeros_like(p))
-            mean.lerp_(p.grad, 1 - group["momentum"])
-            ahead = p.grad.lerp(mean, group["momentum"]).flatten(1)
+            state = self.state[p]
+            if not state:
+                state["mean"] = torch.zeros_like(p)
+            state["mean"].lerp_(p.grad, 1 - group["momentum"])
+            ahead = p.grad.lerp(state["mean"], group["momentum"]).flatten(1)
             alike.setdefault(ahead.shape, []).append((p, ahead))
         for (rows, columns), pairs in alike.items():  # layers of one shape share the iteration
             length = group["lr"] * max(1.0, rows / columns) ** 0.5
