@@ -23,7 +23,7 @@ ABOUT = {
     "split",
     "moments",
 }
-FIGURES = {"mpjpe_mm", "n_mpjpe_mm", "p_mpjpe_mm", "pck150_pct", "auc_pct"}
+FIGURES = {"mpjpe_mm", "n_mpjpe_mm", "p_mpjpe_mm", "sf_mpjpe_mm", "pck150_pct", "auc_pct"}
 
 
 @pytest.fixture(scope="module")

@@ -120,6 +120,25 @@ def test_joint_subset_is_aligned_with_the_whole_pose():
         assert value(metric, prediction, target) == pytest.approx((whole[3] + whole[6]) / 2)
 
 
+def test_supervised_flip_takes_the_better_names_of_each_whole_pose(skeleton):
+    metric = metrics.SFMPJPE(skeleton.root, skeleton.flip)
+    target = poses(4, seed=1)
+    close = near(target, scale=0.05)
+    flipped = close.clone()
+    flipped[1::2] = flipped[1::2, list(skeleton.flip)]
+    plain = value(metrics.MPJPE(skeleton.root), close, target)
+    assert value(metric, close, target) == pytest.approx(plain)
+    assert value(metric, flipped, target) == pytest.approx(plain)
+    # Of one pose with only its wrists exchanged, all joints keep the names of the rest.
+    wrists = metrics.joint_groups(skeleton)["wrists"]
+    crossed = close.clone()
+    crossed[:, wrists] = crossed[:, wrists[::-1]]
+    assert value(metric, crossed, target) == pytest.approx(
+        value(metrics.MPJPE(skeleton.root), crossed, target)
+    )
+    assert value(metric, crossed, target) > plain + 10
+
+
 def test_pck_and_auc_by_hand():
     target = torch.zeros(1, 4, 3)
     prediction = torch.zeros(1, 4, 3)
@@ -339,7 +358,7 @@ def test_states_are_sums(skeleton):
 def test_keys_of_the_collection(skeleton):
     collection = metrics.PoseMetrics(skeleton)
     collection.update(**batch(2))
-    shared = ["mpjpe_mm", "n_mpjpe_mm", "p_mpjpe_mm", "pck150_pct", "auc_pct"]
+    shared = ["mpjpe_mm", "n_mpjpe_mm", "p_mpjpe_mm", "sf_mpjpe_mm", "pck150_pct", "auc_pct"]
     sided = ["hips", "knees", "ankles", "shoulders", "elbows", "wrists"]
     middle = ["spine", "neck", "nose", "head", "thorax"]
     figures = collection.compute()
@@ -376,6 +395,7 @@ def test_figures_of_the_collection(skeleton):
         ("mono/pck150_pct", metrics.PCK(0, 150, moving), mono),
         ("mono/auc_pct", metrics.AUC(0, moving), mono),
         ("mono/mpjpe_wrists_mm", metrics.MPJPE(0, wrists), mono),
+        ("mono/sf_mpjpe_mm", metrics.SFMPJPE(0, skeleton.flip), mono),
         ("tri/mpjpe_mm", metrics.MPJPE(0), tri),
         ("tri/p_mpjpe_mm", metrics.PMPJPE(0), tri),
         ("tri/auc_pct", metrics.AUC(0, moving), tri),

@@ -30,6 +30,7 @@ __all__ = [
     "PMPJPE",
     "AmbiguityRatio",
     "PoseMetrics",
+    "SFMPJPE",
     "SceneFlipRate",
     "ambiguity",
     "decides_flip",
@@ -237,6 +238,29 @@ class PMPJPE(MPJPE):
         self, prediction: Float[Tensor, "*n j 3"], target: Float[Tensor, "*n j 3"]
     ) -> Float[Tensor, "*n j"]:
         return joint_distances(similarity_aligned(prediction, target), target)
+
+
+class SFMPJPE(MPJPE):
+    """MPJPE after a supervised flip, mm: each whole pose under the better of its two left-rights.
+
+    The SF rows of the paper's Table 1: the labels choose, so it says how well the joints lie
+    whatever they are called. It stands beside the MPJPE, never in its place.
+
+    Args:
+        root: Index of the root joint.
+        flip: Joint order after a left-right flip, `Skeleton.flip`.
+    """
+
+    def __init__(self, root: int, flip: Sequence[int]):
+        super().__init__(root)
+        self.flip = list(flip)
+
+    def _values(
+        self, prediction: Float[Tensor, "*n j 3"], target: Float[Tensor, "*n j 3"]
+    ) -> Float[Tensor, "*n j"]:
+        better = flip_gain(prediction, target, self.flip) > 0
+        flipped = prediction[..., self.flip, :]
+        return joint_distances(flipped.where(better[..., None, None], prediction), target)
 
 
 class AUC(MPJPE):
@@ -475,6 +499,7 @@ def _figures_3d(skeleton: Skeleton) -> dict[str, nn.Module]:
         "mpjpe_mm": MPJPE(root),
         "n_mpjpe_mm": NMPJPE(root),
         "p_mpjpe_mm": PMPJPE(root),
+        "sf_mpjpe_mm": SFMPJPE(root, skeleton.flip),
         "pck150_pct": PCK(root, threshold=150, joints=moving),
         "auc_pct": AUC(root, joints=moving),
     }
