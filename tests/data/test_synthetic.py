@@ -6,7 +6,6 @@ import pytest
 
 from mask_sup.data import synthetic
 from mask_sup.data.bodies import JOINTS
-from mask_sup.data.motion import ACTIONS, SPORTS
 from mask_sup.data.synthetic import PEOPLE, SyntheticData
 
 COUNTS = {"train": 12, "val": 2, "mocap": 6}
@@ -168,14 +167,6 @@ def test_splits_share_no_person_with_training(data):
 def test_mocap_moments_come_from_all_clips(data):
     actions = {m.name.split("/")[2] for m in data.moments("mocap")}
     assert len(actions) >= 4
-
-
-def test_sports_are_for_training_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(synthetic, "SEQUENCE", 1)
-    data = make(tmp_path, moments={"train": 8, "val": 8})
-    data.prepare()
-    actions = {s: {m.name.split("/")[2] for m in data.moments(s)} for s in ("train", "val")}
-    assert actions == {"train": {*ACTIONS, *SPORTS}, "val": {*ACTIONS}}
 
 
 def test_an_interrupted_split_is_not_there(tmp_path, monkeypatch):

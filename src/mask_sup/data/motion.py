@@ -1,4 +1,4 @@
-"""Movements to pose the bodies with: a seeded generator of actions, and real motion capture.
+"""Movements to pose the bodies with: a seeded generator of six actions, and real motion capture.
 
 Convention: the axes of `bodies.py` (z up, a person who faces -y has the left hand at +x), metres,
 radians, local rotations in the order of `bodies.CONTROLS`. Angles are signed so that a positive
@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from mask_sup.data.bodies import CONTROLS, SIDES
 
-__all__ = ["ACTIONS", "SPORTS", "Motion", "mocap_clips", "procedural_motion"]
+__all__ = ["ACTIONS", "Motion", "mocap_clips", "procedural_motion"]
 
 
 class Motion(NamedTuple):
@@ -89,9 +89,6 @@ class Style:
     crouch: float = 0.08  # chance of deeply bent knees
     raise_leg: float = 0.0  # chance of a lifted foot
     head: float = 18.0  # spread of the head's turn
-    kick: float = 0.0  # chance of a leg stretched out in the air
-    jump: float = 0.0  # chance of being in the air
-    tilt: float = 0.0  # spread of the pelvis' tilt, on top of the trunk's
 
 
 STYLES = {
@@ -145,34 +142,10 @@ STYLES = {
         bow=0.18,
         lean=10.0,
     ),
-    "exercise": Style(
-        {"over": 1, "side": 1, "front": 1, "diagonal": 1, "flex": 1, "across": 1, "over_bent": 1}
-        | {"chin": 1, "talk_high": 1, "hip": 1, "hang": 1, "swing_back": 1, "reach_down": 1}
-        | {"shrug": 1, "wave_high": 1, "front_high": 1, "talk_low": 1},
-        both_arms=0.4,
-        keep_arm=0.15,
-        tempo=(0.4, 0.9),
-        stance=(0.15, 0.8),
-        step=0.5,
-        turn=45.0,
-        lean=18.0,
-        bend=14.0,
-        twist=24.0,
-        bow=0.12,
-        crouch=0.35,
-        raise_leg=0.15,
-        head=25.0,
-        kick=0.25,
-        jump=0.15,
-        tilt=12.0,
-    ),
 }
 
-SPORTS = ("exercise", "running")
-"""What `procedural_motion` knows beyond `ACTIONS`: large and quick movements."""
-
-ACTIONS = (*(action for action in STYLES if action not in SPORTS), "walking")
-"""The paper's six actions."""
+ACTIONS = (*STYLES, "walking")
+"""Names of the actions that `procedural_motion` knows."""
 
 # The generator's own plain figure, metres: hip half-width, thigh, shank, ankle over the sole, ankle
 # to ball of the foot. Rotations made with it fit all bodies up to a centimetre or two at the feet.
@@ -188,7 +161,7 @@ def procedural_motion(
     """A random movement of one action; the same generator state gives the same movement.
 
     Args:
-        action: One of `ACTIONS` or `SPORTS`.
+        action: One of `ACTIONS`.
         rng: Where all randomness comes from.
         seconds: How long it lasts.
         fps: Frames a second.
@@ -199,10 +172,10 @@ def procedural_motion(
     Raises:
         ValueError: If the action is unknown.
     """
-    if action not in (known := (*ACTIONS, *SPORTS)):
-        raise ValueError(f"unknown action {action!r}: expected one of {list(known)}")
+    if action not in ACTIONS:
+        raise ValueError(f"unknown action {action!r}: expected one of {list(ACTIONS)}")
     times = np.arange(round(seconds * fps)) / fps
-    make = _stand if action in STYLES else _walk
+    make = _walk if action == "walking" else _stand
     motion = make(action, times, rng)
     return _turned(motion._replace(fps=fps), rng.uniform(-np.pi, np.pi))
 
@@ -352,8 +325,7 @@ def _stand(action: str, times: np.ndarray, rng: np.random.Generator) -> Motion:
         angles = _smooth(keys, arms[side], times) + _waving(style, arms[side], keys, times, rng)
         parts |= _arm(side, _limited(angles))
     legs, position = _standing_legs(keys, feet, lean, times, rng)
-    motion = _assembled(action, parts | legs, position)
-    return motion._replace(lift=_smooth(keys, feet.air, times))
+    return _assembled(action, parts | legs, position)
 
 
 def _with_mood(style: Style, rng: np.random.Generator) -> Style:
@@ -453,9 +425,6 @@ class _Feet(NamedTuple):
     heading: np.ndarray  # (n,) of the pelvis
     weight: np.ndarray  # (n,) where the pelvis is: 0 over the right foot, 1 over the left
     height: np.ndarray  # (n,) of the hips, as a part of the leg's length
-    kicked: np.ndarray  # (n, 2, 2) rotation of a leg in the air: forward and outward, radians
-    tilt: np.ndarray  # (n, 2) of the pelvis beyond what the trunk asks of it: forward and left
-    air: np.ndarray  # (n,) height of the whole body over the ground
 
 
 def _key_feet(style: Style, n: int, rng: np.random.Generator) -> _Feet:
@@ -484,43 +453,7 @@ def _key_feet(style: Style, n: int, rng: np.random.Generator) -> _Feet:
         side = int(rng.integers(2))
         lifted[key, side] = rng.uniform(0.1, 0.45)
         weight[key] = float(side == 1)  # sides are left, right: stand on the other foot
-    feet = _Feet(
-        np.stack(places),
-        lifted,
-        np.array(headings),
-        weight,
-        height,
-        kicked=np.zeros((n, 2, 2)),
-        tilt=np.zeros((n, 2)),
-        air=np.zeros(n),
-    )
-    return _in_the_air(style, feet, rng) if style.kick or style.jump or style.tilt else feet
-
-
-def _in_the_air(style: Style, feet: _Feet, rng: np.random.Generator) -> _Feet:
-    """The same key poses, some with a leg stretched out in the air, some amid a jump."""
-    n = len(feet.weight)
-    feet.tilt[:] = np.clip(rng.normal(0, np.radians(style.tilt), (n, 2)), -0.6, 0.6)
-    for key in np.flatnonzero(rng.uniform(size=n) < style.kick):
-        side = int(rng.integers(2))
-        sign = 1.0 - 2.0 * side
-        raised = np.radians(rng.uniform(25, 110))
-        way = np.radians(rng.choice([0.0, 90.0, 180.0], p=[0.5, 0.35, 0.15]) + rng.normal(0, 20))
-        if np.cos(way) < -0.3:
-            raised = min(raised, np.radians(60))  # hips hardly bend backward
-        length = LEG * rng.uniform(0.75, REACH)
-        ahead = length * np.sin(raised) * np.array([sign * np.sin(way), -np.cos(way)])
-        ahead[0] += sign * HIP
-        turn = _rotation(z=feet.heading[key])[0][:2, :2]
-        feet.place[key, side, :2] = feet.place[key, 1 - side, :2] + turn @ ahead
-        height = LEG * feet.height[key] - length * np.cos(raised)
-        feet.lifted[key] = 0.0
-        feet.lifted[key, side] = max(height, 0.05)
-        feet.kicked[key, side] = 0.7 * raised * np.array([np.cos(way), np.sin(way)])
-        feet.weight[key] = float(side == 1)
-    jumps = rng.uniform(size=n) < style.jump
-    feet.air[jumps] = rng.uniform(0.05, 0.45, jumps.sum())
-    return feet
+    return _Feet(np.stack(places), lifted, np.array(headings), weight, height)
 
 
 def _foot_places(
@@ -561,7 +494,7 @@ def _standing_legs(
     back = 0.22 * np.sin(np.clip(trunk[:, 0], 0.0, None))
     over = over + back[:, None] * np.stack([-np.sin(feet.heading), np.cos(feet.heading)], 1)
     over = _smooth(keys, over, times) + _sway(times, rng, 2, 0.012)
-    tilt = _smooth(keys, trunk[:, :2] * [0.35, 0.3] + feet.tilt, times)
+    tilt = _smooth(keys, trunk[:, :2] * [0.35, 0.3], times)
     turn = _rotation(z=heading) @ _rotation(tilt[:, 0], tilt[:, 1])
     ankles, soles = {}, {}
     for i, side in enumerate(SIDES):
@@ -570,10 +503,7 @@ def _standing_legs(
             keys, feet.place[:, i, :2], times
         )
         ankles[side] = np.concatenate([place[:, :2], (ANKLE + lifted)[:, None]], 1)
-        forward, outward = _smooth(keys, feet.kicked[:, i], times).T
-        kick = _rotation(-forward, (2 * i - 1) * outward)
-        pitch = _rotation(x=np.clip(1.6 * lifted, 0.0, 0.5))
-        soles[side] = _rotation(z=place[:, 2]) @ kick @ pitch
+        soles[side] = _rotation(z=place[:, 2]) @ _rotation(x=np.clip(1.6 * lifted, 0.0, 0.5))
     height = ANKLE + LEG * _smooth(keys, feet.height, times)
     height = _within_reach(over, height, turn, ankles)
     pelvis = np.concatenate([over, height[:, None]], 1)
@@ -605,11 +535,11 @@ def _within_reach(
 
 
 # ---------------------------------------------------------------------------------------------
-# Walking and running: footfalls along an arc, closed-form legs, arms that swing against them
+# Walking: footfalls along an arc, closed-form legs, arms that swing against them
 
 
 class _Gait(NamedTuple):
-    """One way to walk or run."""
+    """One way to walk."""
 
     step: float  # metres
     speed: float  # metres a second
@@ -620,16 +550,15 @@ class _Gait(NamedTuple):
     elbow: float  # radians
     lean: float  # radians
     start: float  # phase of the first frame, in steps
-    stance: float  # of a cycle that a foot stands
-    flight: float  # height of the whole body when neither foot does, metres
 
 
+STANCE = 0.6  # of a cycle that a foot stands
 HEEL_UP = np.radians(48)  # pitch of the foot when it leaves the ground
 TOE_UP = np.radians(18)  # ... and when the heel meets it
 
 
-def _walking(rng: np.random.Generator) -> _Gait:
-    return _Gait(
+def _walk(action: str, times: np.ndarray, rng: np.random.Generator) -> Motion:
+    gait = _Gait(
         step=rng.uniform(0.48, 0.74),
         speed=rng.uniform(0.75, 1.5),
         curvature=rng.normal(0, 0.45),
@@ -639,29 +568,7 @@ def _walking(rng: np.random.Generator) -> _Gait:
         elbow=np.radians(rng.uniform(10, 45)),
         lean=np.radians(rng.uniform(-2, 8)),
         start=rng.uniform(0, 2),
-        stance=0.6,
-        flight=0.0,
     )
-
-
-def _running(rng: np.random.Generator) -> _Gait:
-    return _Gait(
-        step=rng.uniform(0.7, 1.3),
-        speed=rng.uniform(1.8, 3.5),
-        curvature=rng.normal(0, 0.3),
-        width=rng.uniform(0.06, 0.18),
-        clearance=rng.uniform(0.12, 0.4),
-        arms=np.radians(rng.uniform(20, 60)),
-        elbow=np.radians(rng.uniform(60, 110)),
-        lean=np.radians(rng.uniform(0, 20)),
-        start=rng.uniform(0, 2),
-        stance=rng.uniform(0.3, 0.45),
-        flight=rng.uniform(0.02, 0.12),
-    )
-
-
-def _walk(action: str, times: np.ndarray, rng: np.random.Generator) -> Motion:
-    gait = _running(rng) if action == "running" else _walking(rng)
     steps = gait.start + gait.speed / gait.step * (times - times.mean())
     phase = np.pi * steps  # at 0 the left heel has just met the ground
     sway = 0.025 * np.sin(phase - 0.3)
@@ -679,14 +586,7 @@ def _walk(action: str, times: np.ndarray, rng: np.random.Generator) -> Motion:
     trunk = np.stack([0 * phase + gait.lean, 0.03 * np.sin(phase), 0.16 * np.cos(phase)], 1)
     parts |= _trunk(trunk) | _walking_arms(gait, phase, rng)
     look = rng.normal(0, np.radians([8, 4, 18]), 3) + _sway(times, rng, 3, np.radians(5))
-    motion = _assembled(action, parts | _head(look), middle)
-    if not gait.flight:
-        return motion
-    # Runners stay within the cameras' reach, as on a treadmill. Both feet are up around the middle
-    # of what is left of a step when a foot has stood.
-    part = (steps % 1.0 - 2 * gait.stance) / (1 - 2 * gait.stance)
-    lift = gait.flight * np.sin(np.pi * np.clip(part, 0.0, 1.0))
-    return motion._replace(position=0 * middle, lift=lift)
+    return _assembled(action, parts | _head(look), middle)
 
 
 def _along(gait: _Gait, distance: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -707,12 +607,12 @@ def _walking_feet(
     for side, sign, shift in zip(SIDES, (1.0, -1.0), (0.0, 1.0), strict=True):
         cycle = (steps - shift) / 2
         number, part = np.floor(cycle), cycle % 1.0
-        swing = np.clip((part - gait.stance) / (1 - gait.stance), 0.0, 1.0)
+        swing = np.clip((part - STANCE) / (1 - STANCE), 0.0, 1.0)
         forward = swing**2 * (3 - 2 * swing)
         # A foot lands ahead of the hips by half of what it travels under them while it stands.
-        distance = (2 * (number + forward) + shift) * gait.step + gait.stance * gait.step
+        distance = (2 * (number + forward) + shift) * gait.step + STANCE * gait.step
         place, heading = _along(gait, distance, np.full(len(steps), sign * gait.width / 2))
-        roll = np.clip((part / gait.stance - 0.62) / 0.38, 0.0, 1.0) ** 2 * (swing <= 0)
+        roll = np.clip((part - 0.62 * STANCE) / (0.38 * STANCE), 0.0, 1.0) ** 2 * (swing <= 0)
         pitch = HEEL_UP * (roll + (swing > 0) * np.clip(1 - 1.6 * swing, 0.0, None))
         meet = np.clip(1 - part / 0.08, 0.0, 1.0) + np.clip((swing - 0.6) / 0.4, 0.0, 1.0)
         pitch = pitch - TOE_UP * np.minimum(meet, 1.0)
