@@ -1,4 +1,4 @@
-"""The order of the paper's ablations at laptop length: rows of Table 3, Fig. 4, Eq. 3 and the paper itself.
+"""The order of the paper's ablations at laptop length: Table 3, Fig. 4, Eq. 3, the paper itself.
 
     python benchmarks/ablations.py                # three seeds each, on `val`
 
