@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from mask_sup.calibration import read_calibration
 from mask_sup.data.moments import MomentDataset, read_image
-from mask_sup.data.recording import RecordingData, list_pictures, read_cameras
+from mask_sup.data.recording import RecordingData, list_pictures
 
 ENTRY = {
     "K": [[800, 0, 320], [0, 810, 240], [0, 0, 1]],
@@ -211,14 +212,15 @@ def test_an_r_that_is_no_rotation_is_found_before_anything_is_read(recording):
 
 @pytest.mark.parametrize(("unit", "t"), [("mm", [10, -20, 3000]), ("m", [10000, -20000, 3000000])])
 def test_translations_become_millimetres(cameras_file, unit, t):
-    camera = read_cameras(cameras_file(told(unit)))["cam0"]
-    assert camera["t"].tolist() == t
-    assert camera["K"].tolist() == ENTRY["K"]  # pixels have no unit
-    assert camera["distortion"].tolist() == ENTRY["dist"]
+    camera = read_calibration(cameras_file(told(unit)))
+    assert camera.names == ("cam0",)
+    assert camera.t.tolist() == [t]
+    assert camera.K.tolist() == [ENTRY["K"]]  # pixels have no unit
+    assert camera.distortion.tolist() == [ENTRY["dist"]]
 
 
 def test_a_lens_without_distortion_is_ideal(cameras_file):
-    assert not read_cameras(cameras_file(told(dist=...)))["cam0"]["distortion"].any()
+    assert not read_calibration(cameras_file(told(dist=...))).distortion.any()
 
 
 @pytest.mark.parametrize(
@@ -250,7 +252,7 @@ def test_a_lens_without_distortion_is_ideal(cameras_file):
 def test_a_file_of_another_form_is_refused_with_the_form(cameras_file, content):
     path = cameras_file(content)
     with pytest.raises(ValueError, match=rf'(?s){path} is no camera file .*"K": 3x3, "R": 3x3'):
-        read_cameras(path)
+        read_calibration(path)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -261,7 +263,7 @@ def test_numbers_that_are_not_finite_are_named(cameras_file, key, name, value):
     damaged = np.array(ENTRY[key], float)
     damaged.flat[1] = value
     with pytest.raises(ValueError, match=rf"camera 'cam0' of .* infinite numbers in \['{name}'\]"):
-        read_cameras(cameras_file(told(**{key: damaged.tolist()})))
+        read_calibration(cameras_file(told(**{key: damaged.tolist()})))
 
 
 # ---- pictures ------------------------------------------------------------------------------------
