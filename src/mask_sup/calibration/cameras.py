@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 __all__ = ["Calibration", "CalibrationError", "fit_picture"]
 
@@ -77,9 +77,11 @@ class Calibration:
                 f"no camera {missing} in {self.source}: it has {list(self.names)}"
             )
         rows = [self.names.index(name) for name in names]
-        return replace(self, names=names, **{key: getattr(self, key)[rows] for key in ARRAYS})
+        return replace(
+            self, names=tuple(names), **{key: getattr(self, key)[rows] for key in ARRAYS}
+        )
 
-    def fitted_to(self, sizes: ArrayLike) -> "Calibration":
+    def fitted_to(self, sizes: Sequence[Any] | np.ndarray) -> "Calibration":
         """The same cameras for pictures of other sizes: K follows a scaling or a letterbox.
 
         A recorder that keeps the proportions scales the calibrated picture by s and centres it
@@ -109,7 +111,9 @@ class Calibration:
 
 
 def fit_picture(
-    calibrated: ArrayLike, true: ArrayLike, camera: str = "a camera"
+    calibrated: Sequence[float] | np.ndarray,
+    true: Sequence[float] | np.ndarray,
+    camera: str = "a camera",
 ) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, "2"]]:
     """Scale and shift (x, y) from pixels of the calibrated picture to those of the true one.
 
@@ -130,7 +134,7 @@ def fit_picture(
     if np.abs(calibrated * scale[::-1] - true).min() <= 1:  # sides are rounded to whole pixels
         return scale, np.zeros(2)
     told = f"{camera} is calibrated for {_size(calibrated)} but its pictures are {_size(true)}"
-    if _size(true[::-1] / scale.prod() ** 0.5) == _size(calibrated) or _turned(calibrated, true):
+    if np.subtract(*calibrated) * np.subtract(*true) < 0:
         raise CalibrationError(
             f"{told}: one of the two is in portrait, the other in landscape; turn the videos back, "
             "or calibrate with turned ones"
@@ -142,11 +146,6 @@ def fit_picture(
             "that were calibrated, or a calibration of these"
         )
     return np.full(2, scale.min()), bars / 2
-
-
-def _turned(calibrated: np.ndarray, true: np.ndarray) -> bool:
-    """Whether one is upright and the other lies."""
-    return np.subtract(*calibrated) * np.subtract(*true) < 0
 
 
 def _size(size: np.ndarray) -> str:

@@ -33,6 +33,7 @@ LAYOUT = (
     '{"unit": "mm" or "m", "cameras": {name: {"K": 3x3, "R": 3x3, "t": 3, "dist": 5}}}, '
     "or files of cv2.FileStorage with camera_matrix, distortion_coefficients, R and T"
 )
+MATRICES = ("opencv-matrix", "opencv-nd-matrix")  # OpenCV 5 writes vectors as the second
 SUFFIXES = (".yml", ".yaml", ".xml", ".json")
 # Lower case, without underscores.
 NAMES = {
@@ -59,7 +60,8 @@ def recognises(path: Path, text: str) -> bool:
 def is_storage(text: str) -> bool:
     """Whether this is a FileStorage that holds matrices."""
     start = text.lstrip()
-    return start.startswith(("%YAML", "{", "<?xml", "<opencv_storage")) and "opencv-matrix" in text
+    starts = ("%YAML", "{", "<?xml", "<opencv_storage")
+    return start.startswith(starts) and any(kind in text for kind in MATRICES)
 
 
 def read(path: Path, unit: str | None = None) -> tuple[list[Entry], str | None]:
@@ -144,20 +146,19 @@ def _from_yaml(text: str) -> Any:
 
     if re.search(r"(^|[\s\[{,:-])[*&]\w", text):
         raise ValueError("it has YAML aliases, which FileStorage never writes")
-    Loader.add_constructor(
-        "tag:yaml.org,2002:opencv-matrix",
-        lambda loader, node: (
-            loader.construct_mapping(node, deep=True) | {"type_id": "opencv-matrix"}
-        ),
-    )
+
+    def construct(loader: Loader, suffix: str, node: yaml.MappingNode) -> Any:
+        return loader.construct_mapping(node, deep=True) | {"type_id": f"opencv-{suffix}"}
+
+    Loader.add_multi_constructor("tag:yaml.org,2002:opencv-", construct)
     # OpenCV writes %YAML:1.0, which is no directive of YAML.
     return yaml.load(re.sub(r"\A\s*%YAML[^\n]*", "", text), Loader)
 
 
 def _from_xml(element: ElementTree.Element) -> Any:
-    if element.get("type_id") == "opencv-matrix":
-        found = {child.tag: child.text or "" for child in element}
-        return found | {"data": found["data"].split(), "type_id": "opencv-matrix"}
+    if element.get("type_id") in MATRICES:
+        found = {child.tag: (child.text or "").split() for child in element}
+        return found | {"type_id": element.get("type_id")}
     if len(element) and all(child.tag == "_" for child in element):
         return [_from_xml(child) for child in element]
     if len(element):
@@ -166,11 +167,12 @@ def _from_xml(element: ElementTree.Element) -> Any:
 
 
 def _value(node: Any) -> Any:
-    if isinstance(node, Mapping) and node.get("type_id") == "opencv-matrix":
-        return matrix(node["data"], int(node["rows"]), int(node["cols"]))
-    if isinstance(node, Mapping):
-        return {str(name): _value(child) for name, child in node.items()}
-    return node
+    if not isinstance(node, Mapping):
+        return node
+    if node.get("type_id") in MATRICES:
+        sides = node["sizes"] if "sizes" in node else (node["rows"], node["cols"])
+        return matrix(node["data"], *np.array(sides, int).ravel().tolist())
+    return {str(name): _value(child) for name, child in node.items()}
 
 
 def _find(nodes: Any, meaning: str) -> Any:
