@@ -1,4 +1,5 @@
 import json
+from importlib import resources
 
 import cv2
 import numpy as np
@@ -212,6 +213,39 @@ def test_qualisys_in_its_own_words(tmp_path):
     calibration = read_calibration(path)
     x_cam = calibration.R[0] @ np.array([0, 100, 1200]) + calibration.t[0]
     np.testing.assert_allclose(x_cam, [100, -200, 2000])  # right, 200 mm above, 2 m in front
+
+
+# The public recording's file of its first camera, shortened.
+PUBLIC_CAMERA = """<?xml version='1.0' encoding='ASCII'?>
+<calibration><results/><cameras>
+<camera active="1" model="none" serial="cam01" viewrotation="0">
+<fov_video bottom="1919" left="0" right="1087" top="0"/>
+<transform r11="0.5536380477336265" r12="0.8046719867383512" r13="0.2144479094331626"
+ r21="-0.4345300743838753" r22="0.05946489349975602" r23="0.8986921279821063"
+ r31="0.7104002579937896" r32="-0.5907342212870501" r33="0.3825762057979294"
+ x="1460.2323709212087" y="-1909.1590482454608" z="1896.5058524092062"/>
+<intrinsic centerPointU="34110.316406" centerPointV="60680.792969" focalLengthU="107599.671875"
+ focalLengthV="107588.828125" radialDistortion1="-0.046183" radialDistortion2="0.139983"
+ radialDistortion3="0.000000" skew="0.000000" tangentalDistortion1="0.000608"
+ tangentalDistortion2="0.00069"/>
+</camera></cameras></calibration>
+"""
+
+
+def test_the_public_qualisys_file_agrees_with_the_refined_cameras(tmp_path):
+    """Those have K by another hand for the letterboxed video; R and t moved a little."""
+    path = tmp_path / "Calib.qca.txt"
+    path.write_text(PUBLIC_CAMERA)
+    shipped = read_calibration(path)
+    assert shipped.sizes.tolist() == [[1088, 1920]]
+    shipped = shipped.fitted_to([(1080, 1920)])
+    asset = resources.files("mask_sup") / "assets" / "pose2sim_cameras.json"
+    refined = read_calibration(asset).select(["cam01"])
+    np.testing.assert_allclose(shipped.K, refined.K, atol=1e-3)
+    np.testing.assert_array_equal(shipped.distortion, refined.distortion)
+    assert 33 < np.linalg.norm(shipped.centres - refined.centres) < 75  # mm
+    off = projected_px(shipped, 0, points()) - projected_px(refined, 0, points())
+    assert 5 < np.linalg.norm(off, axis=1).mean() < 40
 
 
 def test_human36m_looks_at_its_people(tmp_path):

@@ -53,13 +53,14 @@ class Calibration:
         _check_names(self)
         for key, shape in ARRAYS.items():
             object.__setattr__(self, key, _array(self, key, (len(self.names), *shape)))
-        for index, name in enumerate(self.names):
-            camera = f"camera {name!r} of {self.source}"
-            _check_numbers(self, index, camera)
-            _check_rotation(self.R[index], camera)
-            _check_intrinsics(self.K[index], camera)
-            _check_picture(self.K[index], self.sizes[index], camera)
-        _check_distances(self)
+        with np.errstate(all="ignore"):  # numbers may be huge
+            for index, name in enumerate(self.names):
+                camera = f"camera {name!r} of {self.source}"
+                _check_numbers(self, index, camera)
+                _check_rotation(self.R[index], camera)
+                _check_intrinsics(self.K[index], camera)
+                _check_picture(self.K[index], self.sizes[index], camera)
+            _check_distances(self)
 
     @property
     def centres(self) -> Float[np.ndarray, "v 3"]:
@@ -188,9 +189,7 @@ def _check_numbers(calibration: Calibration, index: int, camera: str) -> None:
 
 
 def _check_rotation(R: np.ndarray, camera: str) -> None:
-    with np.errstate(all="ignore"):  # numbers may be huge
-        orthonormal = np.allclose(R @ R.T, np.eye(3), rtol=0, atol=ROTATION_TOLERANCE)
-    if not orthonormal:
+    if not np.allclose(R @ R.T, np.eye(3), rtol=0, atol=ROTATION_TOLERANCE):
         raise CalibrationError(
             f"{camera} has an R that is no rotation: expected world -> camera, orthonormal, "
             "determinant +1"

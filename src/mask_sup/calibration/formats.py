@@ -119,7 +119,8 @@ def _read(path: Path, format: str, options: dict) -> tuple[list[Entry], str | No
 
     known = FORMATS[format]
     try:
-        entries, unit = known.read(path, **options)
+        with np.errstate(all="ignore"):  # numbers that are not finite are found afterwards
+            entries, unit = known.read(path, **options)
         if not entries:
             raise ValueError("no camera in it")
         return entries, unit
@@ -146,7 +147,9 @@ def _chosen(entries: list[Entry], names: list[str], path: Path) -> list[Entry]:
 def _assemble(entries: Sequence[Entry], mm: float, source: str) -> Calibration:
     names, *parts = zip(*entries, strict=True)
     K, R, t, distortion, sizes = (np.array(part, float) for part in parts)
-    return Calibration(names, K, R, t * mm, distortion, sizes, source)
+    with np.errstate(over="ignore"):
+        t = t * mm
+    return Calibration(names, K, R, t, distortion, sizes, source)
 
 
 def _guess(path: Path) -> tuple[Path, str]:
