@@ -62,8 +62,7 @@ def test_cameras_units_and_formats_are_chosen(compose_config, tmp_path):
     path = write_anipose(tmp_path, made)
     told = {"input": path, "output": tmp_path / "out.txt"}
     convert(configured(compose_config, **told, unit="m", cameras="[cam03]", output_format="opencv"))
-    (tmp_path / "out.txt").rename(tmp_path / "out.json")
-    again = read_calibration(tmp_path / "out.json")
+    again = read_calibration(tmp_path / "out.txt")
     assert again.names == ("cam03",)
     np.testing.assert_allclose(again.t, rig().t[2:3])
 

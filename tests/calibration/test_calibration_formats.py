@@ -439,6 +439,7 @@ def test_a_folder_holds_one_calibration(tmp_path):
         ):
             read(tmp_path)
     assert find_calibration(write_cameras_json(tmp_path, rig()).parent) == tmp_path / "cameras.json"
+    assert read_calibration(tmp_path).source == str(tmp_path / "cameras.json")
 
 
 def test_intrinsics_alone_are_told_from_a_rig(tmp_path):

@@ -239,5 +239,5 @@ def _check_distances(calibration: Calibration) -> None:
         raise CalibrationError(
             f"the cameras of {calibration.source} are {furthest:.3g} mm apart at most: expected "
             f"{NEAREST_MM:g} mm to {FURTHEST_MM / 1e6:g} km; give the unit of the file, "
-            "unit=mm, cm or m"
+            "unit=mm, cm or m (a recording's: convert it to cameras.json with that unit)"
         )

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from mask_sup.calibration.cameras import CalibrationError
 
 __all__ = [
+    "LARGEST_FILE",
     "MM",
     "UNKNOWN_SIZE",
     "Entry",

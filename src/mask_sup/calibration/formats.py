@@ -18,7 +18,7 @@ from mask_sup.calibration import (
     qualisys,
 )
 from mask_sup.calibration.cameras import Calibration, CalibrationError
-from mask_sup.calibration.entries import MM, Entry, read_text
+from mask_sup.calibration.entries import LARGEST_FILE, MM, Entry, read_text
 
 __all__ = ["FORMATS", "Format", "find_calibration", "read_calibration", "write_calibration"]
 
@@ -77,7 +77,8 @@ def read_calibration(
     """The cameras of a calibration in any format of `FORMATS`.
 
     Args:
-        path: File, or folder for formats of several files.
+        path: File, or folder: of a format of several files, or with one calibration in it
+            (cameras.json counts before others).
         format: Name of the format; None: told by name and contents.
         unit: Unit of the file's translations, "mm", "cm" or "m". None: what the file says, else
             the usual one of its format: mm for opencv, anipose, qualisys, human36m and
@@ -155,6 +156,8 @@ def _assemble(entries: Sequence[Entry], mm: float, source: str) -> Calibration:
 def _guess(path: Path) -> tuple[Path, str]:
     """The format of a file or folder by its contents, else by its name."""
     if path.is_dir():
+        if (path / RECORDING).is_file():
+            return _guess(path / RECORDING)
         found = _candidates(path)
         if len(found) == 1:
             return found[0]
@@ -197,7 +200,8 @@ def _candidates(folder: Path) -> list[tuple[Path, str]]:
     ]
     storages = []
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix.lower() in SUFFIXES and path.name not in PARTS:
+        fits = path.is_file() and path.stat().st_size <= LARGEST_FILE
+        if fits and path.suffix.lower() in SUFFIXES and path.name not in PARTS:
             formats = _recognised(path)
             found += [(path, format) for format in formats]
             storages += [path] if "opencv" in formats and opencv.is_storage(read_text(path)) else []
@@ -217,9 +221,8 @@ def find_calibration(folder: Path) -> Path:
         FileNotFoundError: If there is none.
         CalibrationError: If there are several.
     """
-    if (folder / RECORDING).is_file():
-        return folder / RECORDING
-    if not folder.is_dir() or not _candidates(folder):
+    told = (folder / RECORDING).is_file()
+    if not told and not (folder.is_dir() and _candidates(folder)):
         raise FileNotFoundError(
             f"missing {folder / RECORDING}: a recording needs its cameras as "
             '{"unit": "mm", "cameras": {"cam01": {"K": ..., "R": ..., "t": ..., "dist": ...}}}, or '

@@ -71,7 +71,8 @@ def read(path: Path, unit: str | None = None) -> tuple[list[Entry], str | None]:
         files = [file for file in files if is_storage(read_text(file))]
         return [_entry(file.stem, read_storage(file)) for file in files], None
     text = read_text(path)
-    if path.suffix.lower() == ".json" and not is_storage(text):
+    as_json = path.suffix.lower() == ".json" or text.lstrip()[:1] == "{"
+    if as_json and not is_storage(text):
         return _read_json(text, unit)
     nodes = read_storage(path)
     if _find(nodes, "K") is not None:
@@ -123,7 +124,7 @@ def read_storage(path: Path) -> dict[str, Any]:
     """All nodes of a FileStorage; matrices as arrays of their rows and columns.
 
     Raises:
-        CalibrationError: If it is none.
+        ValueError: If it is none, or one of the errors of YAML, XML and JSON.
     """
     text = read_text(path)
     start = text.lstrip()
@@ -134,7 +135,7 @@ def read_storage(path: Path) -> dict[str, Any]:
     else:
         nodes = _from_yaml(text)
     if not isinstance(nodes, Mapping):
-        raise CalibrationError(f"{path} is no file of cv2.FileStorage: it has no nodes")
+        raise ValueError(f"{path.name} has no nodes")
     return {str(name): _value(node) for name, node in nodes.items()}
 
 
