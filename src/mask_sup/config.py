@@ -75,10 +75,25 @@ class PredictConfig:
     device: str = MISSING
 
 
+@dataclass
+class CalibrationConvertConfig:
+    """Keys of a conversion from one calibration format to another."""
+
+    input: str = MISSING
+    output: str = MISSING
+    format: str | None = None
+    output_format: str | None = None
+    unit: str | None = None
+    cameras: list[str] | None = None
+    subject: int | None = None
+    videos: str | None = None
+
+
 store = ConfigStore.instance()
 store.store(name="train_schema", node=Config)
 store.store(name="evaluate_schema", node=EvaluateConfig)
 store.store(name="predict_schema", node=PredictConfig)
+store.store(name="calibration_convert_schema", node=CalibrationConvertConfig)
 # A resumed run lives in its own folder; Hydra's record of the new command goes beside it.
 OmegaConf.register_new_resolver(
     "run_dir", lambda resume, fresh: f"{resume}/resumed" if resume else fresh, replace=True

@@ -1,7 +1,7 @@
 """Poses of pictures: a checkpoint and pictures -> poses.npz and overlays.
 
-The input is a picture, a folder of pictures, a video, or the folder of a recording with
-cameras.json (`mask_sup.data.recording`). Nothing here reads a label.
+The input is a picture, a folder of pictures, a video, or the folder of a recording with its
+calibration (`mask_sup.data.recording`). Nothing here reads a label.
 """
 
 import json
@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from mask_sup.data.images import uncalibrated_view
 from mask_sup.data.moments import Moment, View, check_view, crop_view
-from mask_sup.data.recording import PICTURE_SUFFIXES, RecordingData, list_pictures
+from mask_sup.data.recording import PICTURE_SUFFIXES, RecordingData, is_recording, list_pictures
 from mask_sup.video import VIDEO_SUFFIXES, extract_frames
 
 __all__ = ["distort_px", "input_moments", "predict", "scale_to_height"]
@@ -99,7 +99,7 @@ def input_moments(source: Path, masks: str | Path | None, every: int, folder: Pa
         raise ValueError(f"every={every}: expected 1 for all frames, 2 for every second one, ...")
     if not source.exists():
         raise FileNotFoundError(f"no input at {source}: give a picture, video, folder or recording")
-    if (source / "cameras.json").is_file():
+    if is_recording(source):
         recording = RecordingData(source, masks, joints=1, every=every)
         recording.prepare()
         return recording.moments("train")

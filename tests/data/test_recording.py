@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from mask_sup.calibration import read_calibration, write_calibration
 from mask_sup.data.moments import MomentDataset, read_image
-from mask_sup.data.recording import RecordingData, list_pictures, read_cameras
+from mask_sup.data.recording import RecordingData, is_recording, list_pictures
 
 ENTRY = {
     "K": [[800, 0, 320], [0, 810, 240], [0, 0, 1]],
@@ -211,14 +212,15 @@ def test_an_r_that_is_no_rotation_is_found_before_anything_is_read(recording):
 
 @pytest.mark.parametrize(("unit", "t"), [("mm", [10, -20, 3000]), ("m", [10000, -20000, 3000000])])
 def test_translations_become_millimetres(cameras_file, unit, t):
-    camera = read_cameras(cameras_file(told(unit)))["cam0"]
-    assert camera["t"].tolist() == t
-    assert camera["K"].tolist() == ENTRY["K"]  # pixels have no unit
-    assert camera["distortion"].tolist() == ENTRY["dist"]
+    camera = read_calibration(cameras_file(told(unit)))
+    assert camera.names == ("cam0",)
+    assert camera.t.tolist() == [t]
+    assert camera.K.tolist() == [ENTRY["K"]]  # pixels have no unit
+    assert camera.distortion.tolist() == [ENTRY["dist"]]
 
 
 def test_a_lens_without_distortion_is_ideal(cameras_file):
-    assert not read_cameras(cameras_file(told(dist=...)))["cam0"]["distortion"].any()
+    assert not read_calibration(cameras_file(told(dist=...))).distortion.any()
 
 
 @pytest.mark.parametrize(
@@ -250,7 +252,7 @@ def test_a_lens_without_distortion_is_ideal(cameras_file):
 def test_a_file_of_another_form_is_refused_with_the_form(cameras_file, content):
     path = cameras_file(content)
     with pytest.raises(ValueError, match=rf'(?s){path} is no camera file .*"K": 3x3, "R": 3x3'):
-        read_cameras(path)
+        read_calibration(path)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -261,7 +263,60 @@ def test_numbers_that_are_not_finite_are_named(cameras_file, key, name, value):
     damaged = np.array(ENTRY[key], float)
     damaged.flat[1] = value
     with pytest.raises(ValueError, match=rf"camera 'cam0' of .* infinite numbers in \['{name}'\]"):
-        read_cameras(cameras_file(told(**{key: damaged.tolist()})))
+        read_calibration(cameras_file(told(**{key: damaged.tolist()})))
+
+
+# ---- calibrations of other formats ---------------------------------------------------------------
+
+
+@pytest.fixture
+def recording_with(recording):
+    """A recording of two cameras, 72x56 pixels, whose calibration is in another file."""
+
+    def write(file, sizes=((72, 56), (72, 56))):
+        root = recording()
+        cameras = read_calibration(root / "cameras.json").fitted_to(sizes)
+        (root / "cameras.json").unlink()
+        write_calibration(cameras, root / file)
+        return root, cameras
+
+    return write
+
+
+@pytest.mark.parametrize("file", ["Calib.toml", "rig.json", "."])
+def test_any_calibration_of_a_known_format_will_do(recording_with, file):
+    root, cameras = recording_with(file)
+    views = prepared(root).moments("train")[0].views
+    for index, view in enumerate(views):
+        for key in ("K", "R", "t", "distortion"):
+            expected = getattr(cameras, key)[index]
+            np.testing.assert_allclose(getattr(view, key), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_several_calibrations_are_listed_unless_one_is_cameras_json(recording_with):
+    root, cameras = recording_with("Calib.toml")
+    write_calibration(cameras, root)  # intri.yml, extri.yml
+    with pytest.raises(ValueError, match=r"several .*\(easymocap\), Calib.toml \(anipose\)"):
+        prepared(root)
+    write_calibration(cameras, root / "cameras.json")
+    assert len(prepared(root).moments("train")) == 3
+
+
+def test_k_follows_pictures_that_were_scaled_and_letterboxed(recording_with, capsys):
+    """Calibrated for 80x56; in 72x56 the picture is 0.9 as large, below a bar of 2.8 pixels."""
+    root, cameras = recording_with("Calib.toml", sizes=((80, 56), (72, 56)))
+    views = prepared(root).moments("train")[0].views
+    told = read_calibration(root / "Calib.toml").K
+    np.testing.assert_allclose(views[0].K[:2, :2], told[0, :2, :2] * 0.9)
+    np.testing.assert_allclose(views[0].K[:2, 2], told[0, :2, 2] * 0.9 + [0, 2.8])
+    np.testing.assert_allclose(views[1].K, told[1])
+    assert "cam0: K fitted from [80.0, 56.0] to [72.0, 56.0] pixels" in capsys.readouterr().out
+
+
+def test_pictures_that_do_not_fit_their_calibration_are_refused(recording_with):
+    root, _ = recording_with("Calib.toml", sizes=((72, 56), (72, 100)))
+    with pytest.raises(ValueError, match="'cam1' of .* 72x100 but its pictures are 72x56"):
+        prepared(root)
 
 
 # ---- pictures ------------------------------------------------------------------------------------
@@ -277,3 +332,11 @@ def test_pictures_are_listed_by_name_without_other_files(tmp_path):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"no pictures in {tmp_path / 'gone'}"):
         list_pictures(tmp_path / "gone")
+
+
+def test_a_recording_has_videos_or_frames_with_a_calibration(recording_with, tmp_path):
+    root, _ = recording_with("Calib.toml")
+    assert is_recording(root)
+    (root / "Calib.toml").rename(tmp_path / "Calib.toml")
+    assert not is_recording(root)
+    assert not is_recording(tmp_path)  # a calibration beside pictures of anything

@@ -6,22 +6,23 @@
         masks/<camera>/*.png          0 background, 255 person; one per frame, sorted by name
 
 K is for the pixels of the shipped videos, x_cam = R x_world + t, dist is OpenCV's k1 k2 p1 p2 k3.
+Instead of cameras.json there may be one calibration of another format (`mask_sup.calibration`).
+Where it says for which size of picture it is, K follows a scaling or a letterbox of the videos.
 """
 
-import json
+from glob import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mask_sup.data.moments import Moment, View
+from mask_sup.calibration import Calibration, find_calibration, read_calibration
+from mask_sup.data.moments import Moment, View, read_image
 from mask_sup.video import VIDEO_SUFFIXES, extract_frames
 
-__all__ = ["RecordingData", "list_pictures", "read_cameras"]
+__all__ = ["RecordingData", "find_video", "is_recording", "list_pictures"]
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 VAL_EVERY = 5
-MM = {"mm": 1.0, "m": 1000.0}
 
 
 class RecordingData:
@@ -47,25 +48,24 @@ class RecordingData:
         self.joints, self.every = joints, every
 
     def prepare(self) -> None:
-        """Take the videos apart into frames, once."""
-        for camera in read_cameras(self.root / "cameras.json"):
+        """Take the videos apart into frames, once; tell where K follows their true size."""
+        calibration = self._calibration()
+        for camera in calibration.names:
             folder = self.root / "frames" / camera
             if not folder.is_dir():
-                extract_frames(self._video(camera), folder)
+                extract_frames(find_video(self.root / "videos", camera), folder)
+        fitted = self._fitted(calibration)
+        for camera, told, true in zip(fitted.names, calibration.sizes, fitted.sizes, strict=True):
+            if np.isfinite(told).all() and (told != true).any():
+                print(f"{camera}: K fitted from {told.tolist()} to {true.tolist()} pixels")
 
-    def _video(self, camera: str) -> Path:
-        found = [
-            path
-            for path in sorted((self.root / "videos").glob(f"{camera}.*"))
-            if path.suffix.lower() in VIDEO_SUFFIXES
-        ]
-        if len(found) != 1:
-            raise FileNotFoundError(
-                f"camera {camera!r} of {self.root / 'cameras.json'} needs one video "
-                f"{self.root / 'videos' / camera}.mp4 (or frames/{camera}/), found "
-                f"{[path.name for path in found]}"
-            )
-        return found[0]
+    def _calibration(self) -> Calibration:
+        return read_calibration(find_calibration(self.root))
+
+    def _fitted(self, calibration: Calibration) -> Calibration:
+        """The cameras for the pixels of the frames."""
+        first = [list_pictures(self.root / "frames" / name)[0] for name in calibration.names]
+        return calibration.fitted_to([read_image(path).shape[1::-1] for path in first])
 
     def moments(self, split: str) -> list[Moment]:
         """`train` has every frame, `val` every fifth of them.
@@ -77,27 +77,63 @@ class RecordingData:
         """
         if split not in self.splits:
             raise ValueError(f"a recording has the splits {self.splits}, not {split!r}")
-        cameras = read_cameras(self.root / "cameras.json")
-        images = {name: list_pictures(self.root / "frames" / name) for name in cameras}
-        masks = {name: list_pictures(self.masks / name) for name in cameras}
-        counts = {name: (len(images[name]), len(masks[name])) for name in cameras}
+        calibration = self._calibration()
+        names = calibration.names
+        images = {name: list_pictures(self.root / "frames" / name) for name in names}
+        masks = {name: list_pictures(self.masks / name) for name in names}
+        counts = {name: (len(images[name]), len(masks[name])) for name in names}
         if len({n for pair in counts.values() for n in pair}) > 1:
             table = ", ".join(f"{c}: {i} frames, {m} masks" for c, (i, m) in counts.items())
             raise ValueError(
                 f"all cameras of {self.root} need the same number of frames and masks, got {table}"
             )
+        calibration = self._fitted(calibration)
+        parts = (calibration.K, calibration.R, calibration.t, calibration.distortion)
+        cameras = dict(zip(names, zip(*parts, strict=True), strict=True))
         step = self.every * (VAL_EVERY if split == "val" else 1)
         label = np.full((self.joints, 3), np.nan)
         return [
             Moment(
                 f"{self.root.name}/{i:06d}",
-                tuple(View(images[c][i], masks[c][i], **cameras[c]) for c in cameras),
+                tuple(View(images[c][i], masks[c][i], *cameras[c]) for c in names),
                 label,
                 self.root.name,  # a recording shows one person
                 self.root.name,  # in one go
             )
             for i in range(0, len(next(iter(images.values()))), step)
         ]
+
+
+def is_recording(folder: Path) -> bool:
+    """Whether a folder has cameras.json, or videos or frames with another calibration."""
+    if (folder / "cameras.json").is_file():
+        return True
+    if not any((folder / kind).is_dir() for kind in ("videos", "frames")):
+        return False
+    try:
+        find_calibration(folder)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def find_video(folder: Path, camera: str) -> Path:
+    """The one video of a camera, `folder/<camera>.mp4` or alike.
+
+    Raises:
+        FileNotFoundError: If there is none, or more than one.
+    """
+    found = [
+        path
+        for path in sorted(folder.glob(f"{escape(camera)}.*"))
+        if path.suffix.lower() in VIDEO_SUFFIXES
+    ]
+    if len(found) != 1:
+        raise FileNotFoundError(
+            f"camera {camera!r} of the calibration needs one video {folder / camera}.mp4 (or "
+            f"frames/{camera}/), found {[path.name for path in found]}"
+        )
+    return found[0]
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -112,41 +148,3 @@ def list_pictures(folder: Path) -> list[Path]:
             f"no pictures in {folder}: expected files like 000000.png, one per frame"
         )
     return found
-
-
-def read_cameras(path: Path) -> dict[str, dict[str, np.ndarray]]:
-    """K, R, t (mm) and distortion per camera.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no JSON of that form, or holds numbers that are not finite.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"missing {path}: a recording needs its cameras as "
-            '{"unit": "mm", "cameras": {"cam01": {"K": ..., "R": ..., "t": ..., "dist": ...}}}'
-        )
-    try:
-        told = json.loads(path.read_text())
-        scale = MM[told["unit"]]
-        cameras = {str(name): _camera(entry, scale) for name, entry in told["cameras"].items()}
-        if not cameras:
-            raise ValueError("no camera in it")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{path} is no camera file ({type(error).__name__}: {error}): expected "
-            '{"unit": "mm" or "m", "cameras": {name: {"K": 3x3, "R": 3x3, "t": 3, "dist": 5}}}'
-        ) from error
-    for name, camera in cameras.items():
-        if bad := [key for key, value in camera.items() if not np.isfinite(value).all()]:
-            raise ValueError(f"camera {name!r} of {path} has NaN or infinite numbers in {bad}")
-    return cameras
-
-
-def _camera(entry: dict[str, Any], scale: float) -> dict[str, np.ndarray]:
-    return {
-        "K": np.array(entry["K"], float).reshape(3, 3),
-        "R": np.array(entry["R"], float).reshape(3, 3),
-        "t": np.array(entry["t"], float).reshape(3) * scale,
-        "distortion": np.array(entry.get("dist", np.zeros(5)), float).reshape(5),
-    }

@@ -1,0 +1,39 @@
+"""python -m mask_sup.calibration <command> key=value ...: the first word is the command.
+
+Each command is a function of one configuration, conf/calibration_<command>.yaml.
+"""
+
+import sys
+from importlib import import_module
+
+import hydra
+from omegaconf import DictConfig
+
+from mask_sup.config import conf_dir
+
+# Where the function of that name is; imported when it runs, so that help is quick.
+COMMANDS = {"convert": "mask_sup.calibration.convert"}
+USAGE = f"""usage: python -m mask_sup.calibration <command> key=value ...
+
+commands: {", ".join(COMMANDS)}; python -m mask_sup.calibration <command> --help tells the keys"""
+
+
+def main() -> None:
+    """Take the command off the command line and run it."""
+    word = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if word in ("-h", "--help"):
+        print(USAGE)
+        return
+    if word not in COMMANDS:
+        raise SystemExit(f"no command {word!r}\n{USAGE}")
+    del sys.argv[1]
+
+    @hydra.main(version_base="1.3", config_path=conf_dir(), config_name=f"calibration_{word}")
+    def run(cfg: DictConfig) -> None:
+        getattr(import_module(COMMANDS[word]), word)(cfg)
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""TOML files of Anipose (millimetres), Caliscope (metres), and those that copy their layout.
+
+A table per camera: name, size, matrix (3x3), distortions, rotation (a vector, or 3x3), translation,
+maybe fisheye. Caliscope's tables have no name and say rotation_count. Pose2Sim writes Anipose's
+layout in metres: read it with unit="m".
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mask_sup.calibration.cameras import Calibration, CalibrationError
+from mask_sup.calibration.entries import (
+    UNKNOWN_SIZE,
+    Entry,
+    join,
+    lens,
+    matrix,
+    read_text,
+    rotation,
+    rotation_vector,
+    write_texts,
+)
+
+__all__ = ["LAYOUT", "read", "recognises", "recognises_caliscope", "write"]
+
+LAYOUT = "TOML with a table per camera: matrix, distortions, rotation, translation, name, size"
+
+
+def recognises(path: Path, text: str) -> bool:
+    """Whether this is TOML with cameras that is not Caliscope's."""
+    return _has_cameras(path, text) and not recognises_caliscope(path, text)
+
+
+def recognises_caliscope(path: Path, text: str) -> bool:
+    """Whether this is TOML with cameras and Caliscope's keys."""
+    told = re.search(r"^\s*(rotation_count|cam_id|port)\s*=", text, re.M)
+    return _has_cameras(path, text) and bool(told)
+
+
+def _has_cameras(path: Path, text: str) -> bool:
+    keys = ("matrix", "rotation", "translation")
+    return path.suffix.lower() == ".toml" and all(
+        re.search(rf"^\s*{key}\s*=", text, re.M) for key in keys
+    )
+
+
+def read(path: Path) -> tuple[list[Entry], None]:
+    """All tables that are cameras, but for those marked ignore = true."""
+    told = tomllib.loads(read_text(path))
+    tables = {key: table for key, table in told.items() if _is_camera(table)}
+    if isinstance(told.get("cameras"), Mapping):  # newer Caliscope: [cameras.0]
+        tables |= {f"cam_{key}": t for key, t in told["cameras"].items() if _is_camera(t)}
+    return [
+        _entry(key, table) for key, table in tables.items() if table.get("ignore") is not True
+    ], None
+
+
+def _is_camera(table: Any) -> bool:
+    return isinstance(table, Mapping) and "matrix" in table
+
+
+def _entry(key: str, table: Mapping[str, Any]) -> Entry:
+    name = str(table.get("name", key))
+    if table.get("fisheye", False) is not False:
+        raise CalibrationError(f"camera {name!r} is a fisheye: only OpenCV's ordinary lens is read")
+    if "rotation" not in table or "translation" not in table:
+        raise ValueError(f"camera {name!r} has no rotation or translation: calibrate extrinsics")
+    return Entry(
+        name,
+        matrix(table["matrix"], 3, 3),
+        rotation(table["rotation"]),
+        matrix(table["translation"], 3),
+        lens(table.get("distortions", [])),
+        tuple(matrix(table.get("size", UNKNOWN_SIZE), 2)),
+    )
+
+
+def write(calibration: Calibration, path: Path) -> None:
+    """Write Anipose's layout, in mm.
+
+    Raises:
+        CalibrationError: If the size of pictures is unknown, which Anipose needs.
+    """
+    if np.isnan(calibration.sizes).any():
+        raise CalibrationError(
+            f"Anipose's files need the size of all pictures, which {calibration.source} does not "
+            "say: give them, `calibration.fitted_to(sizes)` or videos=<folder>"
+        )
+    tables = []
+    for index, name in enumerate(calibration.names):
+        rows = ", ".join(f"[{join(row)}]" for row in calibration.K[index])
+        width, height = calibration.sizes[index].round().astype(int)
+        tables.append(
+            f"[cam_{index}]\n"
+            f"name = {json.dumps(name, ensure_ascii=False)}\n"
+            f"size = [{width}, {height}]\n"
+            f"matrix = [{rows}]\n"
+            f"distortions = [{join(calibration.distortion[index])}]\n"
+            f"rotation = [{join(rotation_vector(calibration.R[index]))}]\n"
+            f"translation = [{join(calibration.t[index])}]\n"
+        )
+    tables.append("[metadata]\nadjusted = false\nerror = 0.0\n")
+    write_texts({path: "\n".join(tables)})

@@ -1,0 +1,130 @@
+"""What readers share: one camera as a file tells it, and numbers out of text."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+import numpy as np
+from jaxtyping import Float
+
+from mask_sup.calibration.cameras import CalibrationError
+
+__all__ = [
+    "LARGEST_FILE",
+    "MM",
+    "UNKNOWN_SIZE",
+    "Entry",
+    "join",
+    "lens",
+    "matrix",
+    "parse_xml",
+    "pinhole",
+    "read_text",
+    "rotation",
+    "rotation_vector",
+    "write_texts",
+]
+
+MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
+UNKNOWN_SIZE = (np.nan, np.nan)
+LARGEST_FILE = 32 << 20  # bytes
+LENS_COUNTS = (0, 4, 5, 8, 12, 14)  # that OpenCV knows
+
+
+class Entry(NamedTuple):
+    """One camera, t in the unit of its file."""
+
+    name: str
+    K: np.ndarray  # (3, 3)
+    R: np.ndarray  # (3, 3)
+    t: np.ndarray  # (3,)
+    distortion: np.ndarray  # (5,)
+    size: tuple[float, float]
+
+
+def read_text(path: Path) -> str:
+    """The text of a file; bytes that are no UTF-8 are replaced.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CalibrationError: If it is too large for a calibration.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"missing file {path}")
+    if path.stat().st_size > LARGEST_FILE:
+        raise CalibrationError(
+            f"{path} has {path.stat().st_size >> 20} MB: too large for a calibration"
+        )
+    return path.read_text("utf-8", errors="replace")
+
+
+def write_texts(texts: Mapping[Path, str]) -> None:
+    """Write files under temporary names, then rename them all."""
+    unfinished = {path.with_name(f"{path.name}.part"): path for path in texts}
+    try:
+        for part, path in unfinished.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(texts[path], "utf-8")
+        for part, path in unfinished.items():
+            os.replace(part, path)
+    finally:
+        for part in unfinished:
+            part.unlink(missing_ok=True)
+
+
+def parse_xml(text: str) -> ElementTree.Element:
+    """The root of an XML text; one that defines entities is refused."""
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise ValueError("it defines XML entities, which no calibration needs")
+    return ElementTree.fromstring(text.encode())
+
+
+def matrix(value: Any, *shape: int) -> Float[np.ndarray, "*shape"]:
+    """Numbers of any nesting in this shape."""
+    return np.array(value, float).reshape(shape)
+
+
+def pinhole(fx: float, fy: float, cx: float, cy: float) -> Float[np.ndarray, "3 3"]:
+    """K of focal lengths and principal point, pixels."""
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], float)
+
+
+def lens(coefficients: Any) -> Float[np.ndarray, "5"]:
+    """OpenCV's k1 k2 p1 p2 k3 from as many coefficients as a file has; the rest must be zero.
+
+    Raises:
+        CalibrationError: If there are more than five that are not zero.
+    """
+    found = np.array(coefficients, float).ravel()
+    if found.size not in LENS_COUNTS:
+        raise ValueError(f"{found.size} distortion coefficients: expected 4 or 5, k1 k2 p1 p2 k3")
+    if np.any(found[5:] != 0):
+        raise CalibrationError(
+            f"a lens with {found.size} distortion coefficients, {found.tolist()}: only k1 k2 p1 p2 "
+            "k3 are supported; calibrate again without the rational, prism or tilted model"
+        )
+    return np.pad(found, (0, 5))[:5]
+
+
+def rotation(value: Any) -> Float[np.ndarray, "3 3"]:
+    """R of nine numbers, or of the three of a rotation vector."""
+    import cv2
+
+    found = np.array(value, float)
+    if found.size == 3 and np.isfinite(found).all():
+        return cv2.Rodrigues(found.reshape(3, 1))[0]
+    return found.reshape(3, 3)
+
+
+def rotation_vector(R: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3"]:
+    """The axis times the angle in radians."""
+    import cv2
+
+    return cv2.Rodrigues(R)[0].ravel()
+
+
+def join(values: Iterable[float]) -> str:
+    """Numbers with all their digits, for files."""
+    return ", ".join(repr(float(value)) for value in values)

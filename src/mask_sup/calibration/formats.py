@@ -1,0 +1,257 @@
+"""All formats: how a file is recognised, read and written."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree.ElementTree import ParseError
+
+import numpy as np
+
+from mask_sup.calibration import (
+    anipose,
+    colmap,
+    easymocap,
+    human36m,
+    mpi_inf_3dhp,
+    opencv,
+    panoptic,
+    qualisys,
+)
+from mask_sup.calibration.cameras import Calibration, CalibrationError
+from mask_sup.calibration.entries import LARGEST_FILE, MM, Entry, read_text
+
+__all__ = ["FORMATS", "Format", "find_calibration", "read_calibration", "write_calibration"]
+
+RECORDING = "cameras.json"  # what a recording's calibration is called
+SUFFIXES = (".json", ".toml", ".xml", ".yml", ".yaml", ".txt", ".calibration")
+
+
+class Format(NamedTuple):
+    """One format: `read` gives the cameras, and the unit where the file itself says it."""
+
+    read: Callable[..., tuple[list[Entry], str | None]]
+    unit: str  # of translations where neither the file nor the caller says it
+    layout: str  # for messages
+    recognises: Callable[[Path, str], bool] = lambda path, text: False
+    files: tuple[str, ...] = ()  # that a folder of this format consists of
+    write: Callable[[Calibration, Path], None] | None = None
+    options: tuple[str, ...] = ()  # of `read`: "unit" (which must be said somewhere), "subject"
+
+
+FORMATS = {
+    "opencv": Format(
+        opencv.read,
+        "mm",
+        opencv.LAYOUT,
+        recognises=opencv.recognises,
+        write=opencv.write,
+        options=("unit",),
+    ),
+    "anipose": Format(
+        anipose.read, "mm", anipose.LAYOUT, recognises=anipose.recognises, write=anipose.write
+    ),
+    "caliscope": Format(anipose.read, "m", anipose.LAYOUT, recognises=anipose.recognises_caliscope),
+    "easymocap": Format(
+        easymocap.read, "m", easymocap.LAYOUT, files=easymocap.FILES, write=easymocap.write
+    ),
+    "qualisys": Format(qualisys.read, "mm", qualisys.LAYOUT, recognises=qualisys.recognises),
+    "human36m": Format(
+        human36m.read, "mm", human36m.LAYOUT, recognises=human36m.recognises, options=("subject",)
+    ),
+    "mpi_inf_3dhp": Format(
+        mpi_inf_3dhp.read, "mm", mpi_inf_3dhp.LAYOUT, recognises=mpi_inf_3dhp.recognises
+    ),
+    "panoptic": Format(panoptic.read, "cm", panoptic.LAYOUT, recognises=panoptic.recognises),
+    "colmap": Format(colmap.read, "m", colmap.LAYOUT, files=colmap.FILES),
+}
+PARTS = {file for known in FORMATS.values() for file in known.files}
+
+
+def read_calibration(
+    path: str | Path,
+    format: str | None = None,
+    unit: str | None = None,
+    cameras: Sequence[str] | None = None,
+    subject: int | None = None,
+) -> Calibration:
+    """The cameras of a calibration in any format of `FORMATS`.
+
+    Args:
+        path: File, or folder: of a format of several files, or with one calibration in it
+            (cameras.json counts before others).
+        format: Name of the format; None: told by name and contents.
+        unit: Unit of the file's translations, "mm", "cm" or "m". None: what the file says, else
+            the usual one of its format: mm for opencv, anipose, qualisys, human36m and
+            mpi_inf_3dhp, cm for panoptic, m for caliscope, easymocap and colmap.
+        cameras: Names of those to keep, in this order; None: all.
+        subject: Person whose cameras are wanted (human36m alone).
+
+    Raises:
+        FileNotFoundError: If the file, or one of a folder's files, is missing.
+        CalibrationError: If the format is unknown or ambiguous, the file is damaged, or the cameras
+            are implausible (`Calibration`).
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"no calibration at {path}: give a file, or a folder of files")
+    if unit is not None and unit not in MM:
+        raise CalibrationError(f"unit={unit!r}: expected one of {list(MM)}")
+    if format is None:
+        path, format = _guess(path)
+    elif format not in FORMATS:
+        raise CalibrationError(f"format={format!r}: expected one of {list(FORMATS)}")
+    known = FORMATS[format]
+    if subject is not None and "subject" not in known.options:
+        raise CalibrationError(
+            f"{path} ({format}) has the cameras of no subject: leave subject out"
+        )
+    given = {"unit": unit, "subject": subject}
+    entries, told = _read(path, format, {name: given[name] for name in known.options})
+    if told and unit and unit != told:
+        raise CalibrationError(f"{path} says its unit is {told}, not {unit}: leave the unit out")
+    if cameras is not None:
+        entries = _chosen(entries, list(cameras), path)
+    return _assemble(entries, MM[unit or told or known.unit], str(path))
+
+
+def _read(path: Path, format: str, options: dict) -> tuple[list[Entry], str | None]:
+    """The cameras of one file, with every mishap of parsing told in the same way."""
+    from yaml import YAMLError
+
+    known = FORMATS[format]
+    try:
+        with np.errstate(all="ignore"):  # numbers that are not finite are found afterwards
+            entries, unit = known.read(path, **options)
+        if not entries:
+            raise ValueError("no camera in it")
+        return entries, unit
+    except CalibrationError as error:
+        raise CalibrationError(f"{path}: {error}") from error
+    except (
+        *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError),
+        *(RecursionError, IsADirectoryError, NotADirectoryError, ParseError, YAMLError),
+    ) as error:
+        raise CalibrationError(
+            f"{path} is no camera file of the format {format} ({type(error).__name__}: {error}): "
+            f"expected {known.layout}"
+        ) from error
+
+
+def _chosen(entries: list[Entry], names: list[str], path: Path) -> list[Entry]:
+    """Only the named cameras, before any check: the others may well be damaged."""
+    known = {entry.name: entry for entry in entries}
+    if missing := [name for name in names if name not in known]:
+        raise CalibrationError(f"no camera {missing} in {path}: it has {list(known)[:50]}")
+    return [known[name] for name in names]
+
+
+def _assemble(entries: Sequence[Entry], mm: float, source: str) -> Calibration:
+    names, *parts = zip(*entries, strict=True)
+    K, R, t, distortion, sizes = (np.array(part, float) for part in parts)
+    with np.errstate(over="ignore"):
+        t = t * mm
+    return Calibration(names, K, R, t, distortion, sizes, source)
+
+
+def _guess(path: Path) -> tuple[Path, str]:
+    """The format of a file or folder by its contents, else by its name."""
+    if path.is_dir():
+        if (path / RECORDING).is_file():
+            return _guess(path / RECORDING)
+        found = _candidates(path)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            told = ", ".join(f"{file.name} ({format})" for file, format in found)
+            raise CalibrationError(f"several calibrations in {path}: {told}; name the file")
+    elif path.name in PARTS:
+        return path.parent, next(name for name, f in FORMATS.items() if path.name in f.files)
+    elif found := _recognised(path):
+        if len(found) == 1:
+            return path, found[0]
+        raise CalibrationError(f"{path} may be any of {found}: say which, format=<name>")
+    elif by_name := _by_name(path):
+        return path, by_name
+    raise CalibrationError(
+        f"{path} is no camera file of a known format: expected one of {list(FORMATS)}; if it is "
+        "one, say which, format=<name>"
+    )
+
+
+def _recognised(path: Path) -> list[str]:
+    text = read_text(path)
+    return [name for name, known in FORMATS.items() if known.recognises(path, text)]
+
+
+def _by_name(path: Path) -> str | None:
+    """For damaged files, so that the message is about their format."""
+    names = {RECORDING: "opencv", "camera.calibration": "mpi_inf_3dhp"}
+    suffixes = {".toml": "anipose", ".qca.txt": "qualisys", ".calibration": "mpi_inf_3dhp"}
+    ending = next((f for suffix, f in suffixes.items() if path.name.endswith(suffix)), None)
+    return names.get(path.name, ending)
+
+
+def _candidates(folder: Path) -> list[tuple[Path, str]]:
+    """Every calibration in a folder."""
+    found = [
+        (folder, name)
+        for name, known in FORMATS.items()
+        if known.files and all((folder / file).is_file() for file in known.files)
+    ]
+    storages = []
+    for path in sorted(folder.iterdir()):
+        fits = path.is_file() and path.stat().st_size <= LARGEST_FILE
+        if fits and path.suffix.lower() in SUFFIXES and path.name not in PARTS:
+            formats = _recognised(path)
+            found += [(path, format) for format in formats]
+            storages += [path] if "opencv" in formats and opencv.is_storage(read_text(path)) else []
+    if len(storages) > 1:  # one file per camera
+        found = [(path, format) for path, format in found if path not in storages]
+        found.append((folder, "opencv"))
+    return found
+
+
+def find_calibration(folder: Path) -> Path:
+    """The calibration of a recording: cameras.json, else the only other one of a known format.
+
+    Returns:
+        What `read_calibration` takes: a file, or the folder itself.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        CalibrationError: If there are several.
+    """
+    told = (folder / RECORDING).is_file()
+    if not told and not (folder.is_dir() and _candidates(folder)):
+        raise FileNotFoundError(
+            f"missing {folder / RECORDING}: a recording needs its cameras as "
+            '{"unit": "mm", "cameras": {"cam01": {"K": ..., "R": ..., "t": ..., "dist": ...}}}, or '
+            f"one calibration of the formats {list(FORMATS)}"
+        )
+    return _guess(folder)[0]
+
+
+def write_calibration(
+    calibration: Calibration, path: str | Path, format: str | None = None
+) -> None:
+    """Write a calibration, in the usual unit of its format.
+
+    Args:
+        calibration: What to write.
+        path: File; a folder for easymocap.
+        format: "opencv" (cameras.json), "anipose" or "easymocap"; None: by the ending of `path`,
+            .json, .toml, or none.
+
+    Raises:
+        CalibrationError: If the format is unknown or cannot be written.
+    """
+    path = Path(path).expanduser()
+    endings = {".json": "opencv", ".toml": "anipose", "": "easymocap"}
+    format = format or endings.get(path.suffix.lower())
+    writers = {name: known.write for name, known in FORMATS.items() if known.write}
+    if format not in writers:
+        raise CalibrationError(
+            f"cannot write {path} (format={format}): expected one of {list(writers)}, or a name "
+            "that ends with .json, .toml, or nothing for a folder"
+        )
+    writers[format](calibration, path)
