@@ -37,7 +37,7 @@ __all__ = [
 
 VERSION = 2
 BATCH = 16
-UNSURE = 0.03  # of the person's size: expected error of a joint whose confidence is 0.5
+UNSURE = 0.05  # of the person's size: expected error of a joint whose confidence is 0.5
 EXIF_ORIENTATION = 274
 RATES_AGREE = 1.002  # 59.94 and 60 frames a second are one rate
 SHEET_MOMENTS, SHEET_COLUMNS, SHEET_SIZE = 20, 8, 240
@@ -230,23 +230,26 @@ def joint_confidence(
 ) -> Float[np.ndarray, "*n j"]:
     """How far triangulated joints can be trusted: 1 for views that agree, towards 0 otherwise.
 
-    Confidence is 1 / (1 + (s / 0.03)^2), where s is the expected error of the joint as a share of
-    the person's size: 0.5 at 3 %, which is 50 mm on a person of 1700 mm. s^2 = 3 / (2 v) times
-    sum(e^2) / (2 v - 3), where e is the reprojection error over the person's size in that view:
-    v views give 2 v numbers for 3 unknowns, so that residuals tell the noise of the detections by
-    2 v - 3, and more views make more of the same noise. It says nothing of errors that all views
-    share, such as left and right named the wrong way in all of them.
+    Confidence is 1 / (1 + (s / 0.05)^2), where s is the expected distance from the true joint as a
+    share of the person's size: 0.5 at 5 %, which is 85 mm on a person of 1700 mm. With e, the
+    reprojection error over the person's size in a view,
+
+        s^2 = 9 / (2 v) * sum over the v views of e^2 / (2 v - 3)
+
+    v views give 2 v numbers for 3 unknowns, so that the errors tell the variance of detections by
+    2 v - 3; and v views from all around leave 9 / (2 v) of it to the joint. It says nothing of
+    errors that all views share, such as left and right named the wrong way in all of them.
 
     Args:
         error_px: Distance of detected and reprojected joints, pixels; at least two views.
         person_px: Larger side of the person's mask in each view, pixels.
 
     >>> joint_confidence(np.array([[3.0], [4.0]]), np.array([100.0, 100.0])).round(3)
-    array([0.324])
+    array([0.308])
     """
     views = error_px.shape[-2]
     share = np.square(error_px / person_px[..., None]).sum(-2)
-    expected = 3 / (2 * views) * share / (2 * views - 3)
+    expected = 9 / (2 * views) * share / (2 * views - 3)
     return 1 / (1 + expected / UNSURE**2)
 
 
@@ -334,7 +337,7 @@ def _write(
             "reprojected_px": "frame, view, joint, (x, y): the triangulated joints seen again",
             "reprojection_error_px": "frame, view, joint: distance of the two, pixels",
             "confidence": "frame, joint: of joints_world_mm, in [0, 1]: 1 / (1 + (s / "
-            f"{UNSURE})^2), s^2 = 3 / (2 v) * sum over the v views of (reprojection_error_px / "
+            f"{UNSURE})^2), s^2 = 9 / (2 v) * sum over the v views of (reprojection_error_px / "
             "person_px)^2 / (2 v - 3)",
             "pictures": "frame, view: file of each picture",
         },

@@ -145,7 +145,7 @@ def _butterworth(fps: float, cutoff_hz: float) -> Callable[[np.ndarray], np.ndar
             f"the {fps:g} frames a second"
         )
     sections = butter(BUTTERWORTH_ORDER, corner, fs=fps, output="sos")
-    padding = int(np.ceil(fps / cutoff_hz))  # a period: what the ends are mirrored by
+    padding = int(np.ceil(3 * fps / cutoff_hz))  # periods after which the ends are forgotten
 
     def filter_run(run: np.ndarray) -> np.ndarray:
         return sosfiltfilt(sections, run, axis=0, padlen=min(padding, len(run) - 1))
