@@ -25,7 +25,7 @@ def test_csv_rows_hold_the_joints(clip, tmp_path):
         *("frame", "time_s", "pelvis_x_mm", "pelvis_y_mm", "pelvis_z_mm", "pelvis_confidence")
     ]
     assert len(rows[0]) == 2 + 4 * 18
-    assert (rows[3]["frame"], rows[3]["time_s"]) == ("3", "0.1000")
+    assert (rows[3]["frame"], rows[3]["time_s"]) == ("3", "0.100000")
     for j, joint in enumerate(clip.joints):
         found = [[float(row[f"{joint}_{axis}_mm"]) for axis in "xyz"] for row in rows]
         np.testing.assert_allclose(found, clip.points_mm[:, j], atol=1e-4)  # z up, as they are

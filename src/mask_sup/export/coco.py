@@ -32,11 +32,11 @@ DECIMALS = 3
 def write_coco(clip: Clip, path: Path) -> None:
     """Two annotations per picture: COCO's 17 keypoints, and all joints of the skeleton.
 
-    The 17 are taken by name; those that the skeleton lacks (eyes, ears), and unknown joints, are
-    0, 0 with visibility 0. `keypoint_scores` are the confidences of the triangulated joints (0
-    where invisible) and `score` is their mean over the visible ones; single views know none, and
-    all are 1. The box is that of the visible joints. Keypoints count from the centre of the first
-    pixel, as COCO's do.
+    The 17 are taken by name. Those that the skeleton lacks (eyes, ears) and unknown joints are 0, 0
+    with visibility 0; all others, those of filled gaps too, have visibility 2. `keypoint_scores`
+    are the confidences of the triangulated joints (0 where invisible) and `score` is their mean
+    over the visible ones; single views know none, and all are 1. The box is that of the visible
+    joints. Keypoints count from the centre of the first pixel, as COCO's do.
     """
     categories = [
         _category(1, "person", COCO_JOINTS, COCO_EDGES),

@@ -1,7 +1,9 @@
 """CSV: one row per frame, for spreadsheets and data frames."""
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +11,7 @@ from mask_sup.export.clip import Clip
 
 __all__ = ["write_csv"]
 
-DECIMALS = 4
+DECIMALS, TIME_DECIMALS = 4, 6
 
 
 def write_csv(clip: Clip, path: Path) -> None:
@@ -19,22 +21,20 @@ def write_csv(clip: Clip, path: Path) -> None:
     [0, 1]; single views have no confidence and clips of unknown frame rate no time. Unknown
     numbers are empty cells.
     """
-    columns = {"frame": np.arange(len(clip.points_mm))}
+    frames = range(len(clip.points_mm))
+    columns: dict[str, Iterable[Any]] = {"frame": frames}
     if clip.fps is not None:
-        columns["time_s"] = columns["frame"] / clip.fps
+        columns["time_s"] = [f"{frame / clip.fps:.{TIME_DECIMALS}f}" for frame in frames]
     for j, joint in enumerate(clip.joints):
         for k, axis in enumerate("xyz"):
-            columns[f"{joint}_{axis}_mm"] = clip.points_mm[:, j, k]
+            columns[f"{joint}_{axis}_mm"] = map(_cell, clip.points_mm[:, j, k])
         if clip.confidence is not None:
-            columns[f"{joint}_confidence"] = clip.confidence[:, j]
+            columns[f"{joint}_confidence"] = map(_cell, clip.confidence[:, j])
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
-        rows = zip(*columns.values(), strict=True)
-        writer.writerows([_cell(value) for value in row] for row in rows)
+        writer.writerows(zip(*columns.values(), strict=True))
 
 
-def _cell(value: np.generic) -> str:
-    if isinstance(value, np.integer):
-        return str(value)
+def _cell(value: float) -> str:
     return f"{value:.{DECIMALS}f}" if np.isfinite(value) else ""
