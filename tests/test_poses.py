@@ -5,10 +5,20 @@ import numpy as np
 import pytest
 import torch
 
+from mask_sup.batch import Camera
+from mask_sup.camera import crop_from_world
 from mask_sup.checkpoint import load
 from mask_sup.data.moments import MomentDataset, View, expand, mask_box, read_image, read_mask
 from mask_sup.data.recording import RecordingData
-from mask_sup.poses import distort_px, input_moments, predict, scale_to_height
+from mask_sup.poses import (
+    distort_px,
+    input_fps,
+    input_moments,
+    joint_confidence,
+    predict,
+    scale_to_height,
+)
+from mask_sup.triangulate import triangulate
 
 LENS = np.array([-0.25, 0.08, 0.002, -0.003, 0.01])
 K = np.array([[300.0, 0.0, 121.0], [0.0, 310.0, 83.0], [0.0, 0.0, 1.0]])
@@ -78,6 +88,53 @@ def test_arms_do_not_change_the_scale(human18):
 
 def test_a_pose_that_is_a_point_stays_finite(human18):
     assert np.isfinite(scale_to_height(np.zeros((2, 18, 3)), human18, 2000.0, 1700.0)).all()
+
+
+# ---- confidence ----------------------------------------------------------------------------------
+
+
+def test_views_that_agree_are_trusted_and_more_of_them_more():
+    person = np.full(4, 400.0)
+    assert joint_confidence(np.zeros((4, 18)), person) == pytest.approx(1)
+    error = np.full((4, 1), 20.0)  # 5 % of the person in every view
+    two, three, four = (
+        float(joint_confidence(error[:count], person[:count])[0]) for count in (2, 3, 4)
+    )
+    # by hand: s^2 = 9 / (2 v) * v * 0.05^2 / (2 v - 3), so confidence = 1 / (1 + 4.5 / (2 v - 3))
+    assert (two, three, four) == pytest.approx((1 / 5.5, 1 / 2.5, 1 / 1.9))
+    assert joint_confidence(error * 100, person)[0] < 1e-3
+
+
+def test_confidence_does_not_know_the_size_of_pictures():
+    rng = np.random.default_rng(0)
+    error, person = rng.uniform(0, 30, (7, 3, 18)), rng.uniform(300, 500, (7, 3))
+    one = joint_confidence(error, person)
+    np.testing.assert_allclose(joint_confidence(error * 3, person * 3), one)
+    assert one.shape == (7, 18)
+    assert ((one > 0) & (one <= 1)).all()
+
+
+@pytest.mark.parametrize("views", [2, 3, 4])
+def test_the_expected_error_behind_the_confidence_is_the_true_one(views, cameras_around):
+    """Noisy detections of one point: s, from reprojections alone, against its distance."""
+    cameras = cameras_around(views)
+    if views == 2:  # across each other, as the formula takes views to be
+        cameras = [cameras_around(4)[k] for k in (0, 1)]
+    parts = (torch.tensor(np.stack([c[key] for c in cameras])).float() for key in ("K", "R", "t"))
+    camera = Camera(*parts)
+    truth = torch.tensor([[0.0, 0.0, 850.0]])
+    seen = crop_from_world(truth[None], camera)  # no crop: pixels of the picture
+    noise = 0.5  # pixels; 80 of focal length at about 4 m: 25 mm a view
+    noisy = seen + noise * torch.randn(
+        4000, views, 1, 2, generator=torch.Generator().manual_seed(0)
+    )
+    found = triangulate(noisy, camera)
+    error = (crop_from_world(found.unsqueeze(1), camera) - noisy).norm(dim=-1).numpy()
+    person_px = 34.0  # what 1700 mm are at that distance
+    s_squared = 0.05**2 * (1 / joint_confidence(error, np.full((4000, views), person_px)) - 1)
+    distance = (found - truth).norm(dim=-1).numpy() / 1700
+    told, true = np.sqrt(s_squared.mean()), np.sqrt(np.square(distance).mean())
+    assert told == pytest.approx(true, rel=0.15)
 
 
 # ---- the lens ------------------------------------------------------------------------------------
@@ -227,6 +284,38 @@ def test_a_step_below_one_frame_is_refused(pictures, tmp_path, every):
         input_moments(pictures, None, every, tmp_path)
 
 
+# ---- frames a second -----------------------------------------------------------------------------
+
+
+def test_the_frame_rate_is_that_of_the_videos_over_every(
+    tmp_path, write_recording, cameras_around, write_video
+):
+    root = write_recording(tmp_path / "rec", cameras_around(2), kind="videos")
+    assert input_fps(root, 1) == pytest.approx(10)
+    assert input_fps(root, 4) == pytest.approx(2.5)
+    write_video(tmp_path / "walk.mp4", [np.zeros((48, 64, 3), np.uint8)] * 3)
+    assert input_fps(tmp_path / "walk.mp4", 2) == pytest.approx(5)
+
+
+def test_pictures_have_no_frame_rate(pictures, tmp_path, write_recording, cameras_around):
+    root = write_recording(tmp_path / "rec", cameras_around(2), kind="frames")
+    assert input_fps(root, 1) is None
+    assert input_fps(pictures, 1) is None
+    assert input_fps(pictures / "p0.jpg", 1) is None
+
+
+def test_videos_of_different_rates_leave_it_open(
+    tmp_path, write_recording, cameras_around, monkeypatch
+):
+    root = write_recording(tmp_path / "rec", cameras_around(2), kind="videos")
+    rates = {"cam0.mp4": 60.0, "cam1.mp4": 59.94}
+    monkeypatch.setattr("mask_sup.poses.frame_rate", lambda path: rates[path.name])
+    assert input_fps(root, 1) == 60.0
+    rates["cam1.mp4"] = 50.0
+    with pytest.warns(UserWarning, match=r"rec differ .*cam0\.mp4 60, cam1\.mp4 50.*give fps="):
+        assert input_fps(root, 1) is None
+
+
 # ---- whole runs ----------------------------------------------------------------------------------
 
 
@@ -270,11 +359,15 @@ def test_poses_are_written_to_the_run_of_the_checkpoint(finished):
 def test_the_header_explains_every_array(finished, human18):
     root, checkpoint, _, poses, _ = finished
     header = json.loads(str(poses["header"]))
-    assert header["version"] == 1
+    assert header["version"] == 2
+    assert header["skeleton"] == "human18"
     assert header["joints"] == list(human18.joints)
     assert header["parents"] == dict(human18.parents)
     assert (header["checkpoint"], header["input"]) == (str(checkpoint), str(root))
     assert set(header["arrays"]) == set(poses) - {"header"}
+    assert (header["fps"], header["every"]) == (None, 1)  # of a recording of pictures
+    assert header["axes"]["joints_world_mm"] == "the world of the calibration"
+    assert "mm" in header["units"].values()
     assert "1600.0 mm" in header["arrays"]["joints_root_mm"]
     assert {key: poses[key].shape for key in header["arrays"]} == {
         "joints_px": (9, 2, 18, 2),
@@ -282,6 +375,9 @@ def test_the_header_explains_every_array(finished, human18):
         "joints_world_mm": (9, 18, 3),
         "reprojected_px": (9, 2, 18, 2),
         "reprojection_error_px": (9, 2, 18),
+        "confidence": (9, 18),
+        "person_px": (9, 2),
+        "picture_size_px": (9, 2, 2),
         "pictures": (9, 2),
     }
 
@@ -329,6 +425,18 @@ def test_the_reprojection_error_is_the_distance_in_pixels(finished):
     expected = np.sqrt(difference[..., 0] ** 2 + difference[..., 1] ** 2)
     np.testing.assert_allclose(poses["reprojection_error_px"], expected, rtol=1e-5)
     assert expected.max() > 0.5  # views that never learned do not agree
+
+
+def test_confidence_is_that_of_the_errors_over_the_masks(finished):
+    root, _, _, poses, _ = finished
+    assert (poses["picture_size_px"] == [72, 56]).all()
+    for frame in (0, 8):
+        rows, cols = np.nonzero(read_mask(root / "masks" / "cam0" / f"{frame:06d}.png") > 127)
+        side = max(np.ptp(rows), np.ptp(cols)) + 1
+        # the crop's side is a whole number of pixels
+        assert poses["person_px"][frame, 0] == pytest.approx(side, abs=1)
+    expected = joint_confidence(poses["reprojection_error_px"], poses["person_px"])
+    np.testing.assert_array_equal(poses["confidence"], expected)
 
 
 def test_single_view_poses_have_the_given_height(finished, human18):
@@ -384,7 +492,9 @@ def test_a_detector_of_whole_pictures_needs_neither_masks_nor_cameras(
     written = predict(configure(checkpoint=checkpoint, input=pictures / "p2.jpg"))
     assert written == tmp_path / "run" / "predictions" / "p2"
     with np.load(written / "poses.npz", allow_pickle=False) as file:
-        assert set(file.files) == {"header", "pictures", "joints_px", "joints_root_mm"}
+        sizes = {"person_px", "picture_size_px"}
+        assert set(file.files) == {"header", "pictures", "joints_px", "joints_root_mm", *sizes}
+        assert file["picture_size_px"].tolist() == [[[32, 24]]]
         assert set(json.loads(str(file["header"]))["arrays"]) == set(file.files) - {"header"}
         # The crop of a 32 x 24 picture: side ceil(1.2 * 32) = 39 from floor((32 - 39) / 2) = -4.
         x, y = file["joints_px"][0, 0].T
@@ -412,3 +522,18 @@ def test_a_damaged_camera_is_found_before_anything_is_written(finished, configur
 def test_a_missing_checkpoint_says_where_they_are(configure, pictures, tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint at .*checkpoints/last.ckpt"):
         predict(configure(checkpoint=tmp_path / "gone.ckpt", input=pictures))
+
+
+def test_the_size_of_a_picture_taken_upright_is_that_of_what_is_read(
+    configure, write_checkpoint, tmp_path
+):
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[274] = 6  # shown after a quarter turn
+    Image.new("RGB", (32, 24), (90, 90, 90)).save(tmp_path / "phone.jpg", exif=exif)
+    shown = read_image(tmp_path / "phone.jpg").shape
+    checkpoint = write_checkpoint(tmp_path / "run", "detector.mask_input=false")
+    cfg = configure(checkpoint=checkpoint, input=tmp_path / "phone.jpg", overlays=False)
+    with np.load(predict(cfg) / "poses.npz") as file:
+        assert file["picture_size_px"][0, 0].tolist() == [shown[1], shown[0]] == [24, 32]

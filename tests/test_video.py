@@ -1,11 +1,13 @@
 import os
 import wave
+from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
 from mask_sup.data.moments import read_image
-from mask_sup.video import extract_frames, read_frames
+from mask_sup.video import extract_frames, frame_rate, read_frames
 
 GREYS = (20, 200, 60, 240, 110, 160, 40, 220, 90, 130)
 
@@ -105,3 +107,22 @@ def test_a_file_with_sound_alone_is_no_video(tmp_path):
 def test_a_missing_video_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"missing file {tmp_path / 'gone.mp4'}"):
         next(read_frames(tmp_path / "gone.mp4"))
+
+
+@pytest.mark.parametrize("rate", ["25", "30000/1001"])
+def test_the_frame_rate_is_that_of_the_file(tmp_path, rate):
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=Fraction(rate))
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for frame in plain():
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    assert frame_rate(tmp_path / "a.mp4") == pytest.approx(float(Fraction(rate)))
+
+
+def test_what_is_no_video_has_no_frame_rate(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"missing file {tmp_path / 'gone.mp4'}"):
+        frame_rate(tmp_path / "gone.mp4")
+    (tmp_path / "a.mp4").write_bytes(b"not a video" * 50)
+    with pytest.raises(ValueError, match="a.mp4 cannot be read as a video .*copy it again"):
+        frame_rate(tmp_path / "a.mp4")

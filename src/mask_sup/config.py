@@ -89,11 +89,28 @@ class CalibrationConvertConfig:
     videos: str | None = None
 
 
+@dataclass
+class ExportConfig:
+    """Keys of an export."""
+
+    poses: str = MISSING
+    formats: list[str] = MISSING
+    output: str | None = None
+    up: str = MISSING
+    fps: float | None = None
+    min_confidence: float = MISSING
+    fill: int = MISSING
+    smooth: str = MISSING
+    cutoff_hz: float = MISSING
+    window: int = MISSING
+
+
 store = ConfigStore.instance()
 store.store(name="train_schema", node=Config)
 store.store(name="evaluate_schema", node=EvaluateConfig)
 store.store(name="predict_schema", node=PredictConfig)
 store.store(name="calibration_convert_schema", node=CalibrationConvertConfig)
+store.store(name="export_schema", node=ExportConfig)
 # A resumed run lives in its own folder; Hydra's record of the new command goes beside it.
 OmegaConf.register_new_resolver(
     "run_dir", lambda resume, fresh: f"{resume}/resumed" if resume else fresh, replace=True

@@ -5,6 +5,7 @@ calibration (`mask_sup.data.recording`). Nothing here reads a label.
 """
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,32 @@ import numpy as np
 from jaxtyping import Float
 from omegaconf import DictConfig
 
+from mask_sup.calibration import find_calibration, read_calibration
 from mask_sup.data.images import uncalibrated_view
 from mask_sup.data.moments import Moment, View, check_view, crop_view
-from mask_sup.data.recording import PICTURE_SUFFIXES, RecordingData, is_recording, list_pictures
-from mask_sup.video import VIDEO_SUFFIXES, extract_frames
+from mask_sup.data.recording import (
+    PICTURE_SUFFIXES,
+    RecordingData,
+    is_recording,
+    list_pictures,
+)
+from mask_sup.video import VIDEO_SUFFIXES, extract_frames, frame_rate
 
-__all__ = ["distort_px", "input_moments", "predict", "scale_to_height"]
+__all__ = [
+    "VERSION",
+    "distort_px",
+    "input_fps",
+    "input_moments",
+    "joint_confidence",
+    "predict",
+    "scale_to_height",
+]
 
-VERSION = 1
+VERSION = 2
 BATCH = 16
+UNSURE = 0.05  # of the person's size: expected error of a joint whose confidence is 0.5
+EXIF_ORIENTATION = 274
+RATES_AGREE = 1.002  # 59.94 and 60 frames a second are one rate
 SHEET_MOMENTS, SHEET_COLUMNS, SHEET_SIZE = 20, 8, 240
 
 
@@ -57,6 +75,7 @@ def predict(cfg: DictConfig) -> Path:
             "this detector was trained on masked input: give the folder of masks, "
             "masks=<folder>, with one mask per picture"
         )
+    fps = input_fps(source, cfg.every)
     settings = {
         "image_size": trained["image_size"],
         "mask_size": trained["mask_size"],
@@ -73,9 +92,10 @@ def predict(cfg: DictConfig) -> Path:
             found.append(detector(images).cpu())
             boxes += [crop.box for crop in crops]
     joints_crop = torch.cat(found).reshape(len(moments), count, -1, 3)
-    poses = _poses(moments, joints_crop, boxes, detector, cfg.person_height)
+    person_px = np.reshape([side / trained["padding"] for _, _, side in boxes], (-1, count))
+    poses = _poses(moments, joints_crop, boxes, person_px, detector, cfg.person_height)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "poses.npz", poses, moments, detector.skeleton, cfg)
+    _write(folder / "poses.npz", poses, moments, detector.skeleton, fps, cfg)
     if cfg.overlays:
         _overlays(folder, moments, poses, boxes, detector.skeleton)
     print(f"{len(moments)} poses from {count} view(s) written to {folder}")
@@ -131,8 +151,39 @@ def input_moments(source: Path, masks: str | Path | None, every: int, folder: Pa
     ]
 
 
+def input_fps(source: Path, every: int) -> float | None:
+    """Predicted frames a second: the rate of the input's videos over `every`.
+
+    Returns:
+        None for pictures, for a recording of frames alone, and where the videos of a recording
+        differ (which is warned of).
+    """
+    videos = [source] if source.suffix.lower() in VIDEO_SUFFIXES else []
+    if is_recording(source):
+        cameras = read_calibration(find_calibration(source)).names
+        found = sorted((source / "videos").glob("*"))
+        videos = [p for p in found if p.suffix.lower() in VIDEO_SUFFIXES and p.stem in cameras]
+    rates = {path.name: rate for path in videos if (rate := frame_rate(path))}
+    if not rates:
+        return None
+    if max(rates.values()) > RATES_AGREE * min(rates.values()):
+        told = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
+        warnings.warn(
+            f"the videos of {source} differ in their frame rate ({told}): synchronised cameras "
+            "have one; poses.npz leaves it open, give fps=<rate> to mask_sup.export",
+            stacklevel=2,
+        )
+        return None
+    return next(iter(rates.values())) / every
+
+
 def _poses(
-    moments: Sequence[Moment], joints_crop: Any, boxes: Sequence[Any], detector: Any, height: float
+    moments: Sequence[Moment],
+    joints_crop: Any,
+    boxes: Sequence[Any],
+    person_px: np.ndarray,
+    detector: Any,
+    height: float,
 ) -> dict[str, np.ndarray]:
     """All arrays of poses.npz from the detections."""
     import torch
@@ -156,6 +207,8 @@ def _poses(
     poses = {
         "joints_px": to_px(crop[..., :2]),
         "joints_root_mm": scale_to_height(crop, detector.skeleton, detector.depth_range, height),
+        "person_px": person_px,
+        "picture_size_px": np.array([_picture_size(view.image) for view in views]).reshape(n, v, 2),
     }
     if v > 1:
         pairs = zip(views, boxes, strict=True)
@@ -167,8 +220,47 @@ def _poses(
             again = to_px(crop_from_world(world.unsqueeze(1), camera).numpy())
             poses["joints_world_mm"] = world.numpy()
             poses["reprojected_px"] = again
-            poses["reprojection_error_px"] = np.linalg.norm(again - poses["joints_px"], axis=-1)
+            error = np.linalg.norm(again - poses["joints_px"], axis=-1)
+            poses["reprojection_error_px"] = error
+            poses["confidence"] = joint_confidence(error, person_px)
     return poses
+
+
+def joint_confidence(
+    error_px: Float[np.ndarray, "*n v j"], person_px: Float[np.ndarray, "*n v"]
+) -> Float[np.ndarray, "*n j"]:
+    """How far triangulated joints can be trusted: 1 for views that agree, towards 0 otherwise.
+
+    Confidence is 1 / (1 + (s / 0.05)^2), where s is the expected distance from the true joint as a
+    share of the person's size: 0.5 at 5 %, which is 85 mm on a person of 1700 mm. With e, the
+    reprojection error over the person's size in a view,
+
+        s^2 = 9 / (2 v) * sum over the v views of e^2 / (2 v - 3)
+
+    v views give 2 v numbers for 3 unknowns, so that the errors tell the variance of detections by
+    2 v - 3; and v views from all around leave 9 / (2 v) of it to the joint. It says nothing of
+    errors that all views share, such as left and right named the wrong way in all of them.
+
+    Args:
+        error_px: Distance of detected and reprojected joints, pixels; at least two views.
+        person_px: Larger side of the person's mask in each view, pixels.
+
+    >>> joint_confidence(np.array([[3.0], [4.0]]), np.array([100.0, 100.0])).round(3)
+    array([0.308])
+    """
+    views = error_px.shape[-2]
+    share = np.square(error_px / person_px[..., None]).sum(-2)
+    expected = 9 / (2 * views) * share / (2 * views - 3)
+    return 1 / (1 + expected / UNSURE**2)
+
+
+def _picture_size(path: Path) -> tuple[int, int]:
+    """Width and height as the picture is shown, from its head alone."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        turned = picture.getexif().get(EXIF_ORIENTATION, 1) >= 5  # a quarter turn, as cv2 does
+        return picture.size[::-1] if turned else picture.size
 
 
 def distort_px(xy_px: Float[np.ndarray, "j 2"], view: View) -> Float[np.ndarray, "j 2"]:
@@ -214,20 +306,40 @@ def scale_to_height(
 
 
 def _write(
-    path: Path, poses: dict[str, np.ndarray], moments: Sequence[Moment], skeleton: Any, cfg: Any
+    path: Path,
+    poses: dict[str, np.ndarray],
+    moments: Sequence[Moment],
+    skeleton: Any,
+    fps: float | None,
+    cfg: Any,
 ) -> None:
     """poses.npz, readable with allow_pickle=False; `header` is JSON that explains every array."""
     header = {
         "version": VERSION,
+        "skeleton": skeleton.name,
         "joints": list(skeleton.joints),
         "parents": dict(skeleton.parents),
+        "fps": fps,  # null: unknown
+        "every": cfg.every,
+        "units": {"joints_*_mm": "mm", "*_px": "pixels", "fps": "predicted frames a second"},
+        "axes": {
+            "*_px": "x right, y down, from the picture's upper left corner; pixel (row r, column "
+            "c) covers [c, c+1] x [r, r+1]",
+            "joints_root_mm": "x right, y down, z away from the camera; origin at the root joint",
+            "joints_world_mm": "the world of the calibration",
+        },
         "arrays": {
             "joints_px": "frame, view, joint, (x, y): continuous pixels of the input pictures",
             "joints_root_mm": "frame, view, joint, (x right, y down, z away from the camera): mm "
             f"relative to the root; scale from a person of {cfg.person_height} mm",
+            "person_px": "frame, view: larger side of the person's mask (no mask: of the picture)",
+            "picture_size_px": "frame, view, (width, height)",
             "joints_world_mm": "frame, joint, (x, y, z): mm in the world of the calibration",
             "reprojected_px": "frame, view, joint, (x, y): the triangulated joints seen again",
             "reprojection_error_px": "frame, view, joint: distance of the two, pixels",
+            "confidence": "frame, joint: of joints_world_mm, in [0, 1]: 1 / (1 + (s / "
+            f"{UNSURE})^2), s^2 = 9 / (2 v) * sum over the v views of (reprojection_error_px / "
+            "person_px)^2 / (2 v - 3)",
             "pictures": "frame, view: file of each picture",
         },
         "checkpoint": str(cfg.checkpoint),

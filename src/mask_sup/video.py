@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-__all__ = ["VIDEO_SUFFIXES", "extract_frames", "read_frames"]
+__all__ = ["VIDEO_SUFFIXES", "extract_frames", "frame_rate", "read_frames"]
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".m4v", ".webm")
 JPEG_QUALITY = 95
@@ -30,9 +30,30 @@ def read_frames(path: Path) -> Iterator[np.ndarray]:
             for frame in container.decode(video=0):
                 yield frame.to_ndarray(format="rgb24")
     except (av.error.FFmpegError, IndexError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a video ({error}): copy it again, or convert it to mp4"
-        ) from error
+        raise ValueError(_unreadable(path, error)) from error
+
+
+def frame_rate(path: Path) -> float | None:
+    """Frames a second on average, or None where the file does not tell.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file holds no video or is damaged.
+    """
+    import av
+
+    if not path.is_file():
+        raise FileNotFoundError(f"missing file {path}")
+    try:
+        with av.open(str(path)) as container:
+            rate = container.streams.video[0].average_rate
+    except (av.error.FFmpegError, IndexError) as error:
+        raise ValueError(_unreadable(path, error)) from error
+    return float(rate) if rate else None
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    return f"{path} cannot be read as a video ({error}): copy it again, or convert it to mp4"
 
 
 def extract_frames(video: Path, folder: Path) -> None:
