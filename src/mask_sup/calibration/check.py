@@ -1,0 +1,227 @@
+"""Which camera is wrong, and how? Answered from masks alone, by trying what people get wrong.
+
+The gaps of `silhouettes.py` say that something is wrong. Leaving out one camera at a time says
+which; undoing each usual fault in turn, and looking whether the gaps close, says how.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.optimize import minimize_scalar
+
+from mask_sup.calibration.silhouettes import Outline, Silhouettes, gaps, outline, ray_gaps
+
+__all__ = ["Finding", "Look", "Rig", "check"]
+
+ALARM = 0.3
+"""Mean gap, percent of the person's size, above which a rig is suspected."""
+
+CLOSES = 0.5
+"""A fault is named where undoing it leaves this share of the gap or less."""
+
+CAP = 10.0  # percent; one hopeless ray does not outweigh many
+UNITS = {1000.0: "metres where millimetres are expected", 0.001: "millimetres in place of metres"}
+UNITS |= {10.0: "centimetres where millimetres are expected", 0.1: "a tenth of its unit"}
+SHIFTS = 5
+FINALISTS = 3
+SCALES = np.geomspace(0.4, 2.5, 15)
+
+
+@dataclass(frozen=True)
+class Rig:
+    """Cameras and the masks that they took.
+
+    `mask(view, frame)` is a boolean picture without lens distortion; K is for its pixels.
+    """
+
+    names: tuple[str, ...]
+    K: Float[np.ndarray, "v 3 3"]
+    R: Float[np.ndarray, "v 3 3"]
+    t: Float[np.ndarray, "v 3"]
+    frames: int
+    mask: Callable[[int, int], Bool[np.ndarray, "h w"]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a calibration, if anything is.
+
+    `gap` is the mean gap of all rays, percent of the person's size; `mended` what is left of it
+    when the fault is undone.
+    """
+
+    fault: str  # none, swapped, transposed, inverted, unit, scaled, letterboxed, time, extrinsics,
+    # unclear
+    cameras: tuple[str, ...]
+    words: str
+    gap: float
+    mended: float
+    amount: float = float("nan")
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One way to undo a fault, and the scene that it leads to."""
+
+    fault: str
+    views: tuple[int, ...]
+    words: str
+    scene: Silhouettes
+    amount: float = float("nan")
+
+
+def check(rig: Rig, moments: int = 8, rays: int = 60) -> Finding:
+    """Looks for one fault in a rig of three cameras or more.
+
+    Args:
+        rig: Cameras and masks.
+        moments: How many moments are looked at, spread over the recording.
+        rays: Through each mask.
+
+    Returns:
+        The fault whose undoing closes the gaps best; `none` where there are none.
+
+    Raises:
+        ValueError: If there are fewer than three cameras, or too few moments with a person in
+            every mask.
+    """
+    if len(rig.names) < 3:
+        raise ValueError(
+            f"a check by masks needs three cameras or more, got {list(rig.names)}: two agree on "
+            "almost any calibration"
+        )
+    look = Look(rig, moments, rays)
+    scene = look.scene()
+    found = gaps(scene)
+    before = _score(found)
+    if before < ALARM:
+        return Finding("none", (), "all cameras agree", before, before)
+    suspects = _suspects(found)
+    best, after = _best(look.trials(suspects), before)
+    if best is None:
+        view = suspects[0]
+        alone = _score(found, [v for v in range(len(rig.names)) if v != view])
+        if alone > CLOSES * before:
+            words = "masks and cameras disagree, and no single fault explains it"
+            return Finding("unclear", (), words, before, alone)
+        words = f"position or direction of {rig.names[view]} is wrong: the others agree without it"
+        return Finding("extrinsics", (rig.names[view],), words, before, alone)
+    names = tuple(rig.names[view] for view in best.views)
+    return Finding(best.fault, names, best.words, before, after, best.amount)
+
+
+def _score(found: Float[np.ndarray, "v m n s v"], views: list[int] | None = None) -> float:
+    """Mean gap of the rays of these views; None: of all."""
+    views = list(range(len(found))) if views is None else views
+    return float(np.minimum(ray_gaps(found, views), CAP).mean())
+
+
+def _suspects(found: Float[np.ndarray, "v m n s v"]) -> list[int]:
+    """The views, the one first without which the others agree best."""
+    views = range(len(found))
+    rest = [_score(found, [v for v in views if v != left_out]) for left_out in views]
+    return [int(view) for view in np.argsort(rest)]
+
+
+def _best(trials: Iterator[_Trial], before: float) -> tuple[_Trial | None, float]:
+    """The trial that closes the gaps best, and what it leaves of them; None if none does."""
+    quick = sorted(
+        ((_score(gaps(trial.scene.thinned())), i, trial) for i, trial in enumerate(trials)),
+    )
+    best, least = None, CLOSES * before
+    for _, _, trial in quick[:FINALISTS]:
+        score = _score(gaps(trial.scene))
+        if score < least:
+            best, least = trial, score
+    return best, least
+
+
+class Look:
+    """The moments that are looked at, and the scenes that each trial makes of them."""
+
+    def __init__(self, rig: Rig, moments: int, rays: int):
+        self.rig, self.rays = rig, rays
+        self.views = len(rig.names)
+        self.outline = cache(self._outline)
+        first, last = min(SHIFTS, rig.frames - 1), max(rig.frames - 1 - SHIFTS, 0)
+        frames = sorted({round(f) for f in np.linspace(first, max(first, last), 3 * moments)})
+        full = [f for f in frames if all(self.outline(v, f) for v in range(self.views))]
+        if len(full) < min(3, moments):
+            raise ValueError(
+                f"only {len(full)} of {len(frames)} moments show the person in the masks of all "
+                f"cameras {list(rig.names)}: a check needs at least 3"
+            )
+        self.frames = [
+            full[round(i)] for i in np.linspace(0, len(full) - 1, min(moments, len(full)))
+        ]
+
+    def _outline(self, view: int, frame: int) -> Outline | None:
+        if not 0 <= frame < self.rig.frames:
+            return None
+        mask = self.rig.mask(view, frame)
+        return (
+            outline(mask, self.rays, np.random.default_rng([view, frame])) if mask.any() else None
+        )
+
+    def scene(self, taker: list[int] | None = None, shift: dict[int, int] | None = None):
+        """Silhouettes with the masks of camera `taker[v]`, `shift[v]` frames later, in view v."""
+        taker, shift = taker or list(range(self.views)), shift or {}
+        moments = [
+            [self.outline(taker[v], frame + shift.get(v, 0)) for v in range(self.views)]
+            for frame in self.frames
+        ]
+        complete = [moment for moment in moments if all(moment)]
+        return Silhouettes(complete, self.rig.K, self.rig.R, self.rig.t)
+
+    def trials(self, suspects: list[int]) -> Iterator[_Trial]:
+        """All that is tried, for the two likeliest cameras and for all pairs."""
+        names, scene = self.rig.names, self.scene()
+        for a, b in combinations(range(self.views), 2):
+            taker = list(range(self.views))
+            taker[a], taker[b] = b, a
+            words = f"{names[a]} and {names[b]} are swapped"
+            yield _Trial("swapped", (a, b), words, self.scene(taker))
+        for view in suspects[:2]:
+            yield from _poses(scene, view, names[view])
+            for shift in (s for s in range(-SHIFTS, SHIFTS + 1) if s):
+                words = f"{names[view]} runs {abs(shift)} frames {'late' if shift > 0 else 'early'}"
+                yield _Trial("time", (view,), words, self.scene(shift={view: shift}), shift)
+            yield from self._sizes(scene, view)
+
+    def _sizes(self, scene: Silhouettes, view: int) -> Iterator[_Trial]:
+        name = self.rig.names[view]
+        height, width = scene.moments[0][view].outside.shape
+        for fault, anchor in (("scaled", (0.0, 0.0)), ("letterboxed", (width / 2, height / 2))):
+
+            def scaled(log: float, anchor=anchor) -> Silhouettes:
+                s = np.exp(log)
+                cut = np.array(
+                    [[s, 0, (1 - s) * anchor[0]], [0, s, (1 - s) * anchor[1]], [0, 0, 1]]
+                )
+                return scene.with_camera(view, K=cut @ scene.K[view])
+
+            def cost(log: float, scaled=scaled) -> float:
+                return _score(gaps(scaled(log).thinned()))
+
+            start = min(np.log(SCALES), key=cost)
+            log = float(minimize_scalar(cost, bracket=(start - 0.04, start + 0.04), tol=1e-3).x)
+            words = (
+                f"the pictures of {name} are {fault} by {np.exp(log):.3f} against its calibration"
+            )
+            yield _Trial(fault, (view,), words, scaled(log), float(np.exp(log)))
+
+
+def _poses(scene: Silhouettes, view: int, name: str) -> Iterator[_Trial]:
+    """Rotation and translation, as people confuse them."""
+    R, t = scene.R[view], scene.t[view]
+    words = f"the rotation of {name} is transposed"
+    yield _Trial("transposed", (view,), words, scene.with_camera(view, R=R.T))
+    words = f"the pose of {name} is inverted: camera to world in place of world to camera"
+    yield _Trial("inverted", (view,), words, scene.with_camera(view, R=R.T, t=-R.T @ t))
+    for factor, unit in UNITS.items():
+        words = f"the translation of {name} is in {unit}"
+        yield _Trial("unit", (view,), words, scene.with_camera(view, t=factor * t), factor)

@@ -1,0 +1,175 @@
+"""Do calibrated cameras agree on the shape that they see? From masks alone.
+
+A point of the person lies inside the masks of all cameras, so every ray through a mask must meet a
+point that all the other masks contain (Laurentini, "The visual hull concept", 1994). The distance
+by which a ray misses such a point is that ray's *gap*, as a percentage of the person's size in the
+picture. Perfect cameras and masks have gaps of 0; whatever is wrong with a camera opens some.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float
+
+__all__ = ["Outline", "Silhouettes", "centre_of_rays", "gaps", "outline", "ray_gaps"]
+
+STEPS = 128  # points on a ray
+REACH = 0.75  # of the cameras' distance: half of the way that points on rays are looked at
+FAR = 1e3  # percent; the gap of a point behind a camera
+
+
+class Outline(NamedTuple):
+    """One mask, as rays see it."""
+
+    outside: Float[np.ndarray, "h w"]  # pixels to the mask, 0 in it
+    rays_px: Float[np.ndarray, "n 2"]  # points in the mask, continuous pixels
+    size_px: float  # of the person: square root of the mask's area
+
+
+@dataclass(frozen=True)
+class Silhouettes:
+    """Masks of some moments, and the cameras that are believed.
+
+    Masks are free of lens distortion; K is for their pixels, t in the unit of the calibration.
+    """
+
+    moments: list[list[Outline]]  # [moment][view]
+    K: Float[np.ndarray, "v 3 3"]
+    R: Float[np.ndarray, "v 3 3"]
+    t: Float[np.ndarray, "v 3"]
+    steps: int = STEPS
+
+    def with_camera(self, view: int, **changed: np.ndarray) -> "Silhouettes":
+        """The same masks, one camera believed to be another; names K, R or t."""
+        arrays = {name: getattr(self, name).copy() for name in changed}
+        for name, value in changed.items():
+            arrays[name][view] = value
+        return replace(self, **arrays)
+
+    def thinned(self) -> "Silhouettes":
+        """Every second moment, third ray and second point on it: twelve times quicker to judge."""
+        moments = [
+            [seen._replace(rays_px=seen.rays_px[::3]) for seen in moment]
+            for moment in self.moments[::2]
+        ]
+        return replace(self, moments=moments, steps=self.steps // 2)
+
+
+def outline(mask: Bool[np.ndarray, "h w"], rays: int, rng: np.random.Generator) -> Outline:
+    """Distance field and random rays of a mask that is not empty.
+
+    Args:
+        mask: True where the person is, without lens distortion.
+        rays: How many rays, half of them at the edge.
+        rng: Chooses them.
+    """
+    return Outline(_outside(mask), _rays(mask, rays, rng), float(np.sqrt(mask.sum())))
+
+
+def _outside(mask: np.ndarray) -> np.ndarray:
+    field = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.maximum(field - 0.5, 0.0)  # to the edge of the nearest pixel, not to its centre
+
+
+def _rays(mask: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Half of the points at the edge of the mask, where a gap opens first, half in all of it."""
+    edge = mask & (cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
+    parts = []
+    for region in (edge, mask):
+        rows, columns = np.nonzero(region)
+        chosen = rng.integers(0, len(rows), count // 2)
+        parts.append(np.stack([columns[chosen], rows[chosen]], 1) + 0.5)
+    return np.concatenate(parts)
+
+
+def centre_of_rays(scene: Silhouettes) -> tuple[np.ndarray, float]:
+    """Where the cameras look: a point (3,) that most pairs agree on, and its distance from them."""
+    centres = -np.einsum("vji,vj->vi", scene.R, scene.t)
+    found = []
+    for moment in scene.moments:
+        ways = []
+        for view, seen in enumerate(moment):
+            ray = np.linalg.solve(scene.K[view], np.append(seen.rays_px.mean(0), 1.0))
+            way = scene.R[view].T @ ray
+            ways.append(way / np.linalg.norm(way))
+        for a in range(len(ways)):
+            for b in range(a):
+                found.append(_closest(centres[a], ways[a], centres[b], ways[b]))
+    point = np.median(found, axis=0)
+    return point, float(np.median(np.linalg.norm(centres - point, axis=1)))
+
+
+def _closest(p: np.ndarray, u: np.ndarray, q: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """The point halfway between two lines where they are closest."""
+    along = np.linalg.lstsq(np.stack([u, -v], 1), q - p, rcond=None)[0]
+    return (p + along[0] * u + q + along[1] * v) / 2
+
+
+def gaps(
+    scene: Silhouettes,
+    ball: tuple[np.ndarray, float] | None = None,
+    known: Float[np.ndarray, "v m n s v"] | None = None,
+    moved: int | None = None,
+) -> Float[np.ndarray, "v m n s v"]:
+    """How far each point on each ray is outside of each mask, percent of the person's size there.
+
+    Args:
+        scene: Masks and cameras.
+        ball: Centre and radius of where points are looked at; None: where the cameras look.
+        known: Gaps of the same scene and ball but for one camera.
+        moved: That camera: only what it changes is looked at again.
+
+    Returns:
+        [view of the ray, moment, ray, point on it, view that judges]; 0 where the two views are
+        the same. The hull of any set of views follows, see `ray_gaps`.
+    """
+    views, rays = len(scene.K), len(scene.moments[0][0].rays_px)
+    if ball is None:
+        centre, distance = centre_of_rays(scene)
+        ball = centre, REACH * distance
+    if known is None:
+        found = np.zeros((views, len(scene.moments), rays, scene.steps, views), np.float32)
+    else:
+        found = known.copy()
+    for i, moment in enumerate(scene.moments):
+        for view, seen in enumerate(moment):
+            points = _points(scene, view, seen.rays_px, *ball)
+            for judge, judging in enumerate(moment):
+                if judge != view and moved in (None, view, judge):
+                    found[view, i, ..., judge] = _gap(scene, judge, judging, points)
+    return found
+
+
+def _points(
+    scene: Silhouettes, view: int, pixels: np.ndarray, centre: np.ndarray, radius: float
+) -> np.ndarray:
+    """(n, s, 3) points on the rays of one mask inside a ball; where a ray misses it, next to it."""
+    rays = np.concatenate([pixels, np.ones((len(pixels), 1))], 1) @ np.linalg.inv(scene.K[view]).T
+    ways = rays @ scene.R[view]
+    ways /= np.linalg.norm(ways, axis=1, keepdims=True)
+    origin = -scene.R[view].T @ scene.t[view]
+    along = ways @ (centre - origin)
+    miss = np.linalg.norm(origin + along[:, None] * ways - centre, axis=1)
+    half = np.sqrt(np.clip(radius**2 - miss**2, 0.0, None))
+    steps = along[:, None] + half[:, None] * np.linspace(-1.0, 1.0, scene.steps)
+    return origin + np.maximum(steps, 0.0)[..., None] * ways[:, None]
+
+
+def _gap(scene: Silhouettes, judge: int, seen: Outline, points: np.ndarray) -> np.ndarray:
+    """(n, s) how far points are outside of a mask, percent of the person's size in it."""
+    field = seen.outside
+    in_camera = points @ (scene.K[judge] @ scene.R[judge]).T + scene.K[judge] @ scene.t[judge]
+    depth = in_camera[..., 2]
+    ahead = depth > 1e-9
+    pixels = in_camera[..., :2] / np.where(ahead, depth, 1.0)[..., None]
+    # A point beside the picture counts as one at its border: the person may be cut off there.
+    x, y = np.moveaxis(np.clip(pixels, -1e6, 1e6).astype(np.float32) - 0.5, -1, 0)
+    found = cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.where(ahead, 100.0 / seen.size_px * found, FAR)
+
+
+def ray_gaps(found: Float[np.ndarray, "v m n s v"], views: list[int]) -> Float[np.ndarray, "k m n"]:
+    """The gap of each ray of these views, judged by these views alone."""
+    return found[np.ix_(views, *(range(n) for n in found.shape[1:4]), views)].max(-1).min(-1)
