@@ -90,6 +90,27 @@ class CalibrationConvertConfig:
 
 
 @dataclass
+class CalibrationCheckConfig:
+    """Keys of a check of a calibration by masks."""
+
+    input: str = MISSING
+    masks: str | None = None
+    output: str | None = None
+    format: str | None = None
+    unit: str | None = None
+    moments: int = MISSING
+    rays: int = MISSING
+
+
+@dataclass
+class CalibrationRefineConfig(CalibrationCheckConfig):
+    """Keys of a refinement of extrinsics by masks and joints."""
+
+    output: str | None = MISSING
+    poses: str | None = None
+
+
+@dataclass
 class ExportConfig:
     """Keys of an export."""
 
@@ -110,6 +131,8 @@ store.store(name="train_schema", node=Config)
 store.store(name="evaluate_schema", node=EvaluateConfig)
 store.store(name="predict_schema", node=PredictConfig)
 store.store(name="calibration_convert_schema", node=CalibrationConvertConfig)
+store.store(name="calibration_check_schema", node=CalibrationCheckConfig)
+store.store(name="calibration_refine_schema", node=CalibrationRefineConfig)
 store.store(name="export_schema", node=ExportConfig)
 # A resumed run lives in its own folder; Hydra's record of the new command goes beside it.
 OmegaConf.register_new_resolver(

@@ -12,7 +12,11 @@ from omegaconf import DictConfig
 from mask_sup.config import conf_dir
 
 # Where the function of that name is; imported when it runs, so that help is quick.
-COMMANDS = {"convert": "mask_sup.calibration.convert"}
+COMMANDS = {
+    "convert": "mask_sup.calibration.convert",
+    "check": "mask_sup.calibration.from_masks",
+    "refine": "mask_sup.calibration.from_masks",
+}
 USAGE = f"""usage: python -m mask_sup.calibration <command> key=value ...
 
 commands: {", ".join(COMMANDS)}; python -m mask_sup.calibration <command> --help tells the keys"""

@@ -51,7 +51,7 @@ class Finding:
     """What is wrong with a calibration, if anything is.
 
     `gap` is the mean gap of all rays, percent of the person's size; `mended` what is left of it
-    when the fault is undone.
+    when the fault is undone, `without` what is left among the others when a camera is left out.
     """
 
     fault: str  # none, swapped, transposed, inverted, unit, scaled, letterboxed, time, extrinsics,
@@ -60,7 +60,8 @@ class Finding:
     words: str
     gap: float
     mended: float
-    amount: float = float("nan")
+    without: tuple[float, ...]
+    amount: float | None = None  # frames late, scale of the pictures, factor of the unit
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class _Trial:
     views: tuple[int, ...]
     words: str
     scene: Silhouettes
-    amount: float = float("nan")
+    amount: float | None = None
 
 
 def check(rig: Rig, moments: int = 8, rays: int = 60) -> Finding:
@@ -95,23 +96,27 @@ def check(rig: Rig, moments: int = 8, rays: int = 60) -> Finding:
             "almost any calibration"
         )
     look = Look(rig, moments, rays)
-    scene = look.scene()
-    found = gaps(scene)
+    found = gaps(look.scene())
     before = _score(found)
+    views = range(len(rig.names))
+    without = tuple(_score(found, [v for v in views if v != left_out]) for left_out in views)
+
+    def finding(fault: str, views: tuple[int, ...], words: str, mended: float, amount=None):
+        cameras = tuple(rig.names[view] for view in views)
+        return Finding(fault, cameras, words, before, mended, without, amount)
+
     if before < ALARM:
-        return Finding("none", (), "all cameras agree", before, before)
-    suspects = _suspects(found)
-    best, after = _best(look.trials(suspects), before)
-    if best is None:
-        view = suspects[0]
-        alone = _score(found, [v for v in range(len(rig.names)) if v != view])
-        if alone > CLOSES * before:
-            words = "masks and cameras disagree, and no single fault explains it"
-            return Finding("unclear", (), words, before, alone)
-        words = f"position or direction of {rig.names[view]} is wrong: the others agree without it"
-        return Finding("extrinsics", (rig.names[view],), words, before, alone)
-    names = tuple(rig.names[view] for view in best.views)
-    return Finding(best.fault, names, best.words, before, after, best.amount)
+        return finding("none", (), "all cameras agree", before)
+    suspects = [int(view) for view in np.argsort(without)]
+    best, mended = _best(look.trials(suspects), CLOSES * before)
+    if best is not None:
+        return finding(best.fault, best.views, best.words, mended, best.amount)
+    first = suspects[0]
+    if without[first] > CLOSES * before:
+        words = "masks and cameras disagree, and no single fault explains it"
+        return finding("unclear", (), words, without[first])
+    words = f"position or direction of {rig.names[first]} is wrong: the others agree without it"
+    return finding("extrinsics", (first,), words, without[first])
 
 
 def _score(found: Float[np.ndarray, "v m n s v"], views: list[int] | None = None) -> float:
@@ -120,19 +125,12 @@ def _score(found: Float[np.ndarray, "v m n s v"], views: list[int] | None = None
     return float(np.minimum(ray_gaps(found, views), CAP).mean())
 
 
-def _suspects(found: Float[np.ndarray, "v m n s v"]) -> list[int]:
-    """The views, the one first without which the others agree best."""
-    views = range(len(found))
-    rest = [_score(found, [v for v in views if v != left_out]) for left_out in views]
-    return [int(view) for view in np.argsort(rest)]
-
-
-def _best(trials: Iterator[_Trial], before: float) -> tuple[_Trial | None, float]:
-    """The trial that closes the gaps best, and what it leaves of them; None if none does."""
+def _best(trials: Iterator[_Trial], least: float) -> tuple[_Trial | None, float]:
+    """The trial that closes the gaps best, and what it leaves of them; None if none is below."""
     quick = sorted(
-        ((_score(gaps(trial.scene.thinned())), i, trial) for i, trial in enumerate(trials)),
+        (_score(gaps(trial.scene.thinned())), i, trial) for i, trial in enumerate(trials)
     )
-    best, least = None, CLOSES * before
+    best = None
     for _, _, trial in quick[:FINALISTS]:
         score = _score(gaps(trial.scene))
         if score < least:

@@ -71,7 +71,7 @@ def read_image(path: Path) -> np.ndarray:
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
-def read_mask(path: Path) -> np.ndarray:
+def read_mask(path: Path, may_be_empty: bool = False) -> np.ndarray:
     """A foreground mask, (h, w) uint8, 255 = person.
 
     Raises:
@@ -80,6 +80,8 @@ def read_mask(path: Path) -> np.ndarray:
     """
     mask = _decode(path, cv2.IMREAD_GRAYSCALE)
     top = int(mask.max())
+    if top == 0 and may_be_empty:
+        return mask
     if top == 0:
         raise ValueError(f"empty mask {path}: drop the moment or fix the mask")
     if top < 128:

@@ -1,0 +1,132 @@
+"""The commands `check` and `refine`: a calibration and a folder of masks -> what they say of it."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+from omegaconf import DictConfig
+
+from mask_sup.calibration.cameras import Calibration
+from mask_sup.calibration.check import Rig
+from mask_sup.calibration.check import check as find_fault
+from mask_sup.calibration.formats import find_calibration, read_calibration, write_calibration
+from mask_sup.calibration.refine import refine as refined
+
+__all__ = ["check", "refine", "rig_from_masks"]
+
+SIDE = 640  # pixels; larger masks are looked at in this size
+
+
+def check(cfg: DictConfig) -> None:
+    """Print which camera is wrong and how; write it as JSON where `cfg.output` says.
+
+    Raises:
+        FileNotFoundError: If the calibration or a camera's masks are missing.
+        CalibrationError: If the calibration is damaged.
+        ValueError: If masks of the cameras differ in number, or are too few or empty.
+    """
+    calibration, masks = _inputs(cfg)
+    finding = find_fault(rig_from_masks(calibration, masks), cfg.moments, cfg.rays)
+    print(f"mean gap {finding.gap:.2f} % of the person's size, {len(calibration.names)} cameras")
+    for name, share in zip(calibration.names, finding.without, strict=True):
+        print(f"  without {name}: {share:.2f} %")
+    print(f"{finding.fault}: {finding.words}")
+    if finding.fault not in ("none", "unclear"):
+        print(f"with that undone the gap is {finding.mended:.2f} %")
+    if cfg.output:
+        Path(cfg.output).write_text(json.dumps(asdict(finding), indent=2) + "\n")
+
+
+def refine(cfg: DictConfig) -> None:
+    """Write the calibration with extrinsics that the masks, and joints if given, agree on.
+
+    Raises:
+        FileNotFoundError: If the calibration, a camera's masks or the poses are missing.
+        CalibrationError: If the calibration is damaged.
+        ValueError: If masks of the cameras differ in number, or are too few or empty.
+    """
+    calibration, masks = _inputs(cfg)
+    rig = rig_from_masks(calibration, masks)
+    joints = _joints(Path(cfg.poses).expanduser(), calibration, rig) if cfg.poses else None
+    better, before, after = refined(rig, joints, cfg.moments, cfg.rays)
+    moved = replace(calibration, R=better.R, t=better.t)
+    for name, R, S, a, b in zip(
+        rig.names, rig.R, better.R, calibration.centres, moved.centres, strict=True
+    ):
+        angle = np.degrees(np.arccos(np.clip((np.trace(R @ S.T) - 1) / 2, -1.0, 1.0)))
+        print(f"{name}: turned {angle:.2f} degrees, moved {np.linalg.norm(b - a):.0f} mm")
+    print(f"mean gap {before:.2f} -> {after:.2f} % of the person's size")
+    write_calibration(moved, cfg.output, None)
+    print(f"written to {cfg.output}")
+
+
+def _inputs(cfg: DictConfig) -> tuple[Calibration, Path]:
+    source = Path(cfg.input).expanduser()
+    if cfg.masks:
+        masks = Path(cfg.masks).expanduser()
+    else:
+        masks = (source if source.is_dir() else source.parent) / "masks"
+    path = find_calibration(source) if source.is_dir() else source
+    return read_calibration(path, cfg.format, cfg.unit), masks
+
+
+def rig_from_masks(calibration: Calibration, folder: Path) -> Rig:
+    """The cameras with their masks, `folder/<camera>/*.png`, made small and free of distortion.
+
+    Raises:
+        FileNotFoundError: If a camera has no masks.
+        ValueError: If cameras differ in their number of masks.
+        CalibrationError: If the size of the masks does not fit the calibration.
+    """
+    from mask_sup.data.moments import read_mask
+    from mask_sup.data.recording import list_pictures
+
+    files = [list_pictures(folder / name) for name in calibration.names]
+    counts = {name: len(f) for name, f in zip(calibration.names, files, strict=True)}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"all cameras need the same number of masks in {folder}, got {counts}")
+    sizes = [read_mask(paths[0], may_be_empty=True).shape[1::-1] for paths in files]
+    fitted = calibration.fitted_to(sizes)
+    K, maps = fitted.K.copy(), []
+    for view, (width, height) in enumerate(sizes):
+        scale = min(1.0, SIDE / max(width, height))
+        K[view, :2] *= scale
+        small = (round(width * scale), round(height * scale))
+        given, wanted = _opencv(fitted.K[view]), _opencv(K[view])
+        parts = (fitted.distortion[view], None, wanted, small, cv2.CV_32FC1)
+        maps.append(cv2.initUndistortRectifyMap(given, *parts))
+
+    def mask(view: int, frame: int) -> np.ndarray:
+        full = read_mask(files[view][frame], may_be_empty=True)
+        return cv2.remap(full, *maps[view], cv2.INTER_LINEAR) > 127
+
+    return Rig(fitted.names, K, fitted.R, fitted.t, len(files[0]), mask)
+
+
+def _opencv(K: np.ndarray) -> np.ndarray:
+    """K for pixels counted from the middle of the first one, from K for its corner."""
+    return np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1.0]]) @ K
+
+
+def _joints(path: Path, calibration: Calibration, rig: Rig) -> Float[np.ndarray, "m v j 2"]:
+    """Detected joints of poses.npz in the pixels of the rig, without lens distortion."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no poses at {path}: run python -m mask_sup.predict first")
+    with np.load(path, allow_pickle=False) as data:
+        xy, sizes = data["joints_px"].astype(float), data["picture_size_px"][0]
+    if xy.shape[1] != len(rig.names):
+        raise ValueError(
+            f"{path} has {xy.shape[1]} view(s), the calibration the cameras {list(rig.names)}: "
+            "predict the recording of this calibration"
+        )
+    fitted = calibration.fitted_to(sizes)
+    for view in range(len(rig.names)):
+        flat = xy[:, view].reshape(-1, 1, 2)
+        found = cv2.undistortPoints(
+            flat, fitted.K[view], fitted.distortion[view], None, rig.K[view]
+        )
+        xy[:, view] = found.reshape(xy[:, view].shape)
+    return xy
