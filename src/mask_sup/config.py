@@ -75,10 +75,22 @@ class PredictConfig:
     device: str = MISSING
 
 
+@dataclass
+class ReportConfig:
+    """Keys of a report."""
+
+    poses: str = MISSING
+    video: bool = MISSING
+    html: bool = MISSING
+    output: str | None = None
+    fps: float | None = None
+
+
 store = ConfigStore.instance()
 store.store(name="train_schema", node=Config)
 store.store(name="evaluate_schema", node=EvaluateConfig)
 store.store(name="predict_schema", node=PredictConfig)
+store.store(name="report_schema", node=ReportConfig)
 # A resumed run lives in its own folder; Hydra's record of the new command goes beside it.
 OmegaConf.register_new_resolver(
     "run_dir", lambda resume, fresh: f"{resume}/resumed" if resume else fresh, replace=True
