@@ -35,14 +35,14 @@ def write_report(cfg: DictConfig) -> Path:
     poses = read_predictions(source)
     folder = Path(cfg.output).expanduser() if cfg.output else source.parent
     _check_writable(folder)
-    fps = cfg.fps or poses.fps or FPS
+    told = cfg.fps or poses.fps
+    fps = told or FPS
     scene = make_scene(poses, fps)
     step = thumbnail_step(poses) if cfg.html else 0
     thumbnails = write_overlays(poses, scene, folder, fps, cfg.video, step)
     if cfg.html:
-        write_page(
-            folder / "report.html", poses, scene, thumbnails, step, fps, not (cfg.fps or poses.fps)
-        )
+        path = folder / "report.html"
+        write_page(path, poses, scene, thumbnails, step, fps, fps_is_told=told is not None)
     print(f"{len(poses.pictures)} frames of {len(poses.cameras)} view(s) shown in {folder}")
     return folder
 

@@ -17,11 +17,13 @@ __all__ = [
     "JointFigures",
     "bone_figures",
     "bone_lengths",
+    "bone_spread",
     "camera_figures",
     "error_over_time",
     "exchanged_frames",
     "joint_figures",
     "mean_known",
+    "side_difference",
     "warnings_in_words",
 ]
 
@@ -135,6 +137,23 @@ def bone_figures(points_mm: Float[np.ndarray, "n j 3"], skeleton: Skeleton) -> l
     return list(rows.values())
 
 
+def side_difference(row: BoneFigures) -> float:
+    """Right minus left over their mean; NaN for a bone of one side or the middle."""
+    right, left = (row.mean_mm.get(side, np.nan) for side in ("right", "left"))
+    return 2 * (right - left) / max(right + left, 1e-9)
+
+
+def bone_spread(rows: list[BoneFigures]) -> float:
+    """Median over bones of standard deviation over mean length."""
+    shares = [
+        row.deviation_mm[side] / max(mean, 1e-9)
+        for row in rows
+        for side, mean in row.mean_mm.items()
+        if np.isfinite(mean)
+    ]
+    return float(np.median(shares)) if shares else np.nan
+
+
 def _side(joint: str) -> tuple[str, str]:
     """The side of a joint, and its name without it."""
     for side in ("right", "left"):
@@ -167,11 +186,13 @@ def warnings_in_words(poses: Predictions) -> list[str]:
             "the height given for the person. Angles are more reliable than lengths."
         )
     told += _camera_warnings(camera_figures(poses))
-    told += [
-        f"{row.name.replace('_', ' ')} is missing in {100 * (1 - row.found):.0f} % of the frames."
+    missing = [
+        f"{row.name.replace('_', ' ')} ({100 * (1 - row.found):.0f} %)"
         for row in joint_figures(poses)
         if row.found < RARELY_FOUND
     ]
+    if missing:
+        told.append(f"Joints that are missing in many pictures: {', '.join(missing)}.")
     told += _bone_warnings(bone_figures(poses.points_mm, poses.skeleton))
     if exchanged := exchanged_frames(poses.points_mm, poses.skeleton):
         frames = ", ".join(map(str, exchanged[:8])) + (" and more" if len(exchanged) > 8 else "")
@@ -197,21 +218,22 @@ def _camera_warnings(rows: list[CameraFigures]) -> list[str]:
 
 def _bone_warnings(rows: list[BoneFigures]) -> list[str]:
     told = []
-    for row in rows:
-        for side, mean in row.mean_mm.items():
-            if (share := row.deviation_mm[side] / max(mean, 1e-9)) > VARYING_BONE:
-                name = row.name if side == "middle" else f"{side} {row.name}"
-                told.append(
-                    f"The bone {name} varies by {100 * share:.0f} % of its length: bones do not "
-                    "stretch, so its ends are uncertain."
-                )
-        if {"right", "left"} <= row.mean_mm.keys():
-            right, left = row.mean_mm["right"], row.mean_mm["left"]
-            share = 2 * abs(right - left) / max(right + left, 1e-9)
-            if share > UNEQUAL_SIDES:
-                longer = "right" if right > left else "left"
-                told.append(
-                    f"The {longer} {row.name} is {100 * share:.0f} % longer than that of the "
-                    "other side."
-                )
+    varying = [
+        f"{row.name if side == 'middle' else f'{side} {row.name}'} ({100 * share:.0f} %)"
+        for row in rows
+        for side, mean in row.mean_mm.items()
+        if (share := row.deviation_mm[side] / max(mean, 1e-9)) > VARYING_BONE
+    ]
+    if varying:
+        told.append(
+            f"Bones do not stretch, but the length of these varies: {', '.join(varying)}. "
+            "The joints at their ends are uncertain."
+        )
+    unequal = [
+        f"{row.name} ({'right' if gap > 0 else 'left'} longer by {100 * abs(gap):.0f} %)"
+        for row in rows
+        if abs(gap := side_difference(row)) > UNEQUAL_SIDES
+    ]
+    if unequal:
+        told.append(f"Right and left differ in length: {', '.join(unequal)}.")
     return told

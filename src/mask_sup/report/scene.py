@@ -21,7 +21,7 @@ __all__ = ["Scene", "draw_scene", "make_scene", "project", "up_direction", "upri
 
 GRID_MM = 500.0
 FIELD_OF_VIEW = np.deg2rad(30.0)
-DISTANCE = 4.6  # of the eye from the middle, in radii of the scene
+DISTANCE = 4.2  # of the eye from the middle, in radii of the scene
 FRUSTUM_MM = 300.0  # depth of a camera's drawn pyramid
 GROUND_PERCENTILE = 5.0  # of the lowest joint of each frame: outliers do not sink the ground
 SMOOTH_SECONDS = 1.0  # of the path over the ground
@@ -35,7 +35,8 @@ class Scene(NamedTuple):
     turn: np.ndarray  # (3, 3) directions of the file's axes -> directions here
     up: str  # the file's axis that points up, such as "+z"
     path: np.ndarray  # (n, 2) where the root is over the ground, smoothed; zeros if unknown
-    radius: float  # of a ball that holds the pose of any frame, mm
+    height: float  # of the middle of the body over the ground, mm
+    radius: float  # of a ball about that middle which holds the pose of any frame, mm
     front: float  # azimuth that the person faces most
     cameras: np.ndarray  # (v, 5, 3) a centre and four corners per known camera; v may be 0
 
@@ -50,14 +51,16 @@ def make_scene(poses: Predictions, fps: float) -> Scene:
     middle = np.nan_to_num(middle)
     turned = turned - middle
     path = _path(turned[:, poses.skeleton.root, :2], fps)
-    around = turned - np.concatenate([path, np.zeros_like(path[:, :1])], 1)[:, None]
-    reach = np.linalg.norm(around - [0, 0, np.nan_to_num(np.nanmedian(around[..., 2]))], axis=-1)
+    height = _middle_height(turned)
+    middles = np.concatenate([path, np.full_like(path[:, :1], height)], 1)
+    reach = np.linalg.norm(turned - middles[:, None], axis=-1)
     known = reach[np.isfinite(reach)]
     return Scene(
         points=turned,
         turn=turn,
         up=_axis_name(up),
         path=path,
+        height=height,
         radius=max(300.0, float(np.percentile(known, 99.0))) if len(known) else 1000.0,
         front=_front(turned, poses.skeleton),
         cameras=(_cameras(poses) if world else np.zeros((0, 5, 3))) @ turn.T - middle,
@@ -107,6 +110,13 @@ def _ground(points: np.ndarray) -> float:
     return float(np.percentile(np.nanmin(lowest, -1), GROUND_PERCENTILE)) if len(lowest) else 0.0
 
 
+def _middle_height(points: np.ndarray) -> float:
+    """Half way up to the highest joint of a usual frame."""
+    height = points[..., 2]
+    highest = height[np.isfinite(height).any(-1)]
+    return float(np.median(np.nanmax(highest, -1))) / 2 if len(highest) else 0.0
+
+
 def _path(root: np.ndarray, fps: float) -> np.ndarray:
     """The root over the ground: gaps bridged, then averaged over a second."""
     frames = np.arange(len(root))
@@ -154,7 +164,7 @@ def _frustum(camera: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
     return (in_camera - camera["t"]) @ camera["R"]
 
 
-# ---- a picture of it ------------------------------------------------------------------------------
+# ---- a picture of it -----------------------------------------------------------------------------
 
 
 def project(
@@ -181,7 +191,7 @@ def project(
     offset = points - middle
     depth = np.maximum(DISTANCE * radius - offset @ away, 0.1 * radius)
     down = -np.cross(away, right)
-    focal = min(size) / 2 / np.tan(FIELD_OF_VIEW / 2)
+    focal = min(size[0], 1.4 * size[1]) / 2 / np.tan(FIELD_OF_VIEW / 2)
     xy = np.stack([offset @ right, offset @ down], -1) * (focal / depth)[..., None]
     return xy + np.array([size[1], size[0]]) / 2
 
@@ -201,7 +211,7 @@ def draw_scene(
     from mask_sup.visualize import draw_skeleton
 
     canvas = np.full((*size, 3), BACKGROUND, np.uint8)
-    middle = np.array([*scene.path[frame], 0.8 * scene.radius])
+    middle = np.array([*scene.path[frame], scene.height])
 
     def seen(points: np.ndarray) -> np.ndarray:
         return project(points, middle, scene.radius, azimuth, np.deg2rad(12.0), size)
