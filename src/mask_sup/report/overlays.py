@@ -17,7 +17,8 @@ __all__ = ["mosaic_columns", "thumbnail_step", "write_overlays"]
 MOSAIC_WIDTH, MOSAIC_HEIGHT = 1920, 1080  # at most, pixels
 SECONDS_PER_TURN = 24.0
 FIRST_AZIMUTH = np.deg2rad(30.0)  # from the person's front
-THUMBNAIL, THUMBNAIL_QUALITY = 320, 72  # larger side, pixels; JPEG quality
+THUMBNAIL, SINGLE_THUMBNAIL = 320, 560  # larger side, pixels; of several views and of one
+THUMBNAIL_QUALITY = 72  # of JPEG
 THUMBNAIL_BYTES = 8_000_000  # of all of them; a third more as text
 SAMPLE = 6  # frames whose thumbnails tell how large one is
 
@@ -58,7 +59,7 @@ def write_overlays(
         for frame in track(frames, "drawing"):
             pictures = draw_frame(poses, frame)
             if step and frame % step == 0:
-                thumbnails.append([_thumbnail(picture) for picture in pictures])
+                thumbnails.append(_thumbnails(pictures))
             if video:
                 told = [_caption(p, n) for p, n in zip(pictures, poses.cameras, strict=True)]
                 told.append(_mosaic(told, poses, scene, frame, fps))
@@ -79,16 +80,22 @@ def thumbnail_step(poses: Predictions) -> int:
     """Every how manieth frame can have thumbnails within the budget; from a few that are made."""
     count = len(poses.pictures)
     sample = sorted({round(k) for k in np.linspace(0, count - 1, min(SAMPLE, count))})
-    sizes = [sum(len(_thumbnail(p)) for p in draw_frame(poses, frame)) for frame in sample]
+    sizes = [sum(map(len, _thumbnails(draw_frame(poses, frame)))) for frame in sample]
     return max(1, int(np.ceil(count * np.mean(sizes) / THUMBNAIL_BYTES)))
 
 
-def _thumbnail(picture: np.ndarray) -> bytes:
-    scale = min(1.0, THUMBNAIL / max(picture.shape[:2]))
-    h, w = (max(1, round(side * scale)) for side in picture.shape[:2])
-    small = cv2.resize(picture, (w, h), interpolation=cv2.INTER_AREA)
+def _thumbnails(pictures: Sequence[np.ndarray]) -> list[bytes]:
+    """A small JPEG of each view."""
+    side = THUMBNAIL if len(pictures) > 1 else SINGLE_THUMBNAIL
     options = [cv2.IMWRITE_JPEG_QUALITY, THUMBNAIL_QUALITY]
-    return cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+    files = []
+    for picture in pictures:
+        scale = min(1.0, side / max(picture.shape[:2]))
+        h, w = (max(1, round(length * scale)) for length in picture.shape[:2])
+        small = cv2.resize(picture, (w, h), interpolation=cv2.INTER_AREA)
+        small = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
+        files.append(cv2.imencode(".jpg", small, options)[1].tobytes())
+    return files
 
 
 def _caption(picture: np.ndarray, text: str) -> np.ndarray:

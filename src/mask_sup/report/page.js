@@ -102,7 +102,7 @@
     const step = Math.max(1, Math.floor(data.path.length / 600));
     for (let i = 0; i < data.path.length; i += step) {
       const here = see(view, [data.path[i][0], data.path[i][1], 0]);
-      line(before, here, colours.accent, 1);
+      line(before, here, colours.quiet, 1);
       before = here;
     }
   };
@@ -117,8 +117,9 @@
     const bones = data.bones.filter(([a, b]) => seen[a] && seen[b]);
     bones.sort(([a, b], [c, d]) => seen[c].depth + seen[d].depth - seen[a].depth - seen[b].depth);
     for (const [a, b] of bones) {
-      const width = Math.max(3, 34 * seen[b].scale);
-      line(seen[a], seen[b], colours.canvas, width + 3); // a rim parts bones that cross
+      const width = Math.max(2.5, 34 * seen[b].scale);
+      // A rim parts bones that cross.
+      line(seen[a], seen[b], colours.canvas, width + Math.min(3, width / 4));
       line(seen[a], seen[b], colours[data.sides[b]], width);
     }
     paint.fillStyle = colours.ink;
@@ -355,7 +356,7 @@
 
   const readColours = () => {
     const style = getComputedStyle(document.documentElement);
-    const names = ["right", "left", "middle", "ink", "quiet", "grid", "shadow", "canvas", "accent"];
+    const names = ["right", "left", "middle", "ink", "quiet", "grid", "shadow", "canvas"];
     colours = Object.fromEntries(names.map((n) => [n, style.getPropertyValue("--" + n).trim()]));
     state.dirty = true;
   };
@@ -373,6 +374,7 @@
   }).observe(canvas);
 
   byId("follow").checked = data.wanders;
+  byId("following").hidden = !data.world; // alone with the root, nobody goes anywhere
   byId("rig").hidden = !data.cameras.length;
   readColours();
   requestAnimationFrame(tick);

@@ -142,7 +142,9 @@ def _rounded(values: np.ndarray, digits: int) -> list[float | None]:
 
 
 def _number(value: float, digits: int = 1, unit: str = "") -> str:
-    return f"{value:.{digits}f}{unit}" if np.isfinite(value) else "–"
+    if not np.isfinite(value):
+        return "–"
+    return f"{round(value, digits) + 0.0:.{digits}f}{unit}".replace("-", "−")  # never -0
 
 
 def _subtitle(poses: Predictions, fps: float, fps_is_told: bool) -> str:
@@ -269,17 +271,19 @@ def _bone_table(poses: Predictions) -> str:
         mean, spread = row.mean_mm, row.deviation_mm
         if "middle" in mean:
             cell = f"{_number(mean['middle'], 0)} ± {_number(spread['middle'], 0)}"
-            rows.append((escape(row.name), cell, "", ""))
+            rows.append((escape(row.name), cell, "", ""))  # one of the middle stands alone
             continue
         sides = [
             f"{_number(mean[side], 0)} ± {_number(spread[side], 0)}" if side in mean else ""
             for side in ("right", "left")
         ]
         gap = figures.side_difference(row)
-        rows.append((escape(row.name), *sides, _number(100 * gap, 0, " %").replace("-", "−")))
+        rows.append(
+            (escape(row.name), *sides, _number(100 * gap, 0, " %") if np.isfinite(gap) else "")
+        )
     return _table(
         "Bones",
-        ("bone", "right, middle mm", "left mm", "difference"),
+        ("bone", "right mm", "left mm", "difference"),
         rows,
         "Mean ± standard deviation over the frames: bones keep their length, so what varies is "
         "error. Difference: right less left, as a share of their mean.",

@@ -1,8 +1,10 @@
 """Reading `poses.npz` back: what a report draws and measures."""
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float
@@ -57,8 +59,7 @@ def read_predictions(path: Path) -> Predictions:
         raise FileNotFoundError(
             f"no poses at {path}: give the poses.npz that python -m mask_sup.predict wrote"
         )
-    arrays = _arrays(path)
-    header = json.loads(str(arrays["header"]))
+    header, arrays = _contents(path)
     shape = arrays["joints_px"].shape[:3]
     _check_shapes(path, arrays, (*shape[:2], len(header["joints"])))
     pictures = arrays["pictures"]
@@ -84,15 +85,18 @@ def read_predictions(path: Path) -> Predictions:
     )
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def _contents(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, AttributeError) as error:
+    except (ValueError, OSError, EOFError, AttributeError, BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is no poses.npz ({error}): predict again") from error
     if missing := [name for name in NEEDED if name not in arrays]:
         raise ValueError(f"{path} lacks {missing}: it is no poses.npz of mask_sup.predict")
-    return arrays
+    header = json.loads(str(arrays["header"]))
+    if missing := [key for key in ("joints", "parents") if key not in header]:
+        raise ValueError(f"the header of {path} lacks {missing}: predict again")
+    return header, arrays
 
 
 def _check_shapes(

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from mask_sup.report import write_report
+from mask_sup.report.predictions import read_predictions
+
+NAN = np.nan
+
+
+def test_poses_are_read_as_they_were_written(recorded, tmp_path, human18):
+    sure = np.full((4, 3, 18), 0.5)
+    path = recorded(tmp_path, header={"fps": 50.0}, confidence=sure) / "poses.npz"
+    poses = read_predictions(path)
+    assert poses.cameras == ("cam0", "cam1", "cam2")
+    assert poses.skeleton.tree == human18.tree
+    assert poses.skeleton.flip == human18.flip
+    assert poses.fps == 50.0
+    assert poses.confidence is not None
+    assert poses.points_mm is poses.joints_world_mm
+    assert poses.drawn_px is poses.reprojected_px
+
+
+def test_a_single_view_has_the_name_of_its_input(single, tmp_path):
+    poses = read_predictions(single(tmp_path) / "poses.npz")
+    assert poses.cameras == ("walk",)
+    assert poses.fps is None
+    np.testing.assert_array_equal(poses.points_mm, poses.joints_root_mm[:, 0])
+    assert poses.drawn_px is poses.joints_px
+
+
+def test_a_missing_file_of_poses_is_told(tmp_path, configured):
+    with pytest.raises(FileNotFoundError, match=f"no poses at {tmp_path / 'poses.npz'}"):
+        write_report(configured(tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive at all"])
+def test_a_file_of_another_kind_is_refused(tmp_path, content):
+    (tmp_path / "poses.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"poses\.npz is no poses\.npz"):
+        read_predictions(tmp_path / "poses.npz")
+
+
+def test_other_archives_are_refused_with_what_they_lack(tmp_path):
+    np.savez(tmp_path / "poses.npz", pictures=np.zeros(3))
+    with pytest.raises(ValueError, match=r"lacks \['header', 'joints_px', 'joints_root_mm'\]"):
+        read_predictions(tmp_path / "poses.npz")
+
+
+def test_arrays_that_do_not_fit_each_other_are_refused(recorded, tmp_path):
+    folder = recorded(tmp_path, confidence=np.ones((4, 3, 17)))
+    with pytest.raises(ValueError, match=r"confidence .* shape \(4, 3, 17\), expected \(4, 3, 18"):
+        read_predictions(folder / "poses.npz")
+
+
+def test_a_missing_picture_is_named_before_anything_is_written(recorded, tmp_path, configured):
+    folder = recorded(tmp_path)
+    gone = tmp_path / "rec" / "frames" / "cam2" / "000003.png"
+    gone.unlink()
+    with pytest.raises(FileNotFoundError, match=f"missing picture {gone}, named in .*poses.npz"):
+        write_report(configured(folder))
+    assert [path.name for path in folder.iterdir()] == ["poses.npz"]
