@@ -13,12 +13,12 @@ def test_joints_have_the_means_of_their_known_values(made):
     xy = np.zeros((2, 3, 3, 2))
     xy[0, :, 2] = NAN  # three of six
     xy[1, 0, 2, 1] = NAN  # half a position is none
-    sure = np.broadcast_to([0.25, 0.5, 1.0], (2, 3, 3))
+    sure = np.array([[0.25, 0.5, 1.0], [0.25, NAN, 0.5]])
     rows = figures.joint_figures(made(error_px=error, joints_px=xy, confidence=sure))
     assert [row.name for row in rows] == ["root", "right_hand", "left_hand"]
     assert [row.error_px for row in rows] == pytest.approx([1, 5, NAN], nan_ok=True)
     assert [row.found for row in rows] == pytest.approx([1, 1, 2 / 6])
-    assert [row.confidence for row in rows] == [0.25, 0.5, 1.0]
+    assert [row.confidence for row in rows] == [0.25, 0.5, 0.75]
 
 
 def test_what_a_file_does_not_have_is_unknown(made):

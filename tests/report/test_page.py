@@ -93,7 +93,7 @@ def browser():
 @pytest.fixture
 def page(recorded, tmp_path, configured):
     """A page of four frames in three views."""
-    folder = recorded(tmp_path, confidence=np.full((4, 3, 18), 0.5), header={"fps": 20})
+    folder = recorded(tmp_path, confidence=np.full((4, 18), 0.5), header={"fps": 20})
     write_report(configured(folder, video=False))
     return folder / "report.html"
 

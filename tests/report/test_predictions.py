@@ -8,7 +8,7 @@ NAN = np.nan
 
 
 def test_poses_are_read_as_they_were_written(recorded, tmp_path, human18):
-    sure = np.full((4, 3, 18), 0.5)
+    sure = np.full((4, 18), 0.5)
     path = recorded(tmp_path, header={"fps": 50.0}, confidence=sure) / "poses.npz"
     poses = read_predictions(path)
     assert poses.cameras == ("cam0", "cam1", "cam2")
@@ -47,8 +47,8 @@ def test_other_archives_are_refused_with_what_they_lack(tmp_path):
 
 
 def test_arrays_that_do_not_fit_each_other_are_refused(recorded, tmp_path):
-    folder = recorded(tmp_path, confidence=np.ones((4, 3, 17)))
-    with pytest.raises(ValueError, match=r"confidence .* shape \(4, 3, 17\), expected \(4, 3, 18"):
+    folder = recorded(tmp_path, confidence=np.ones((4, 17)))
+    with pytest.raises(ValueError, match=r"confidence .* shape \(4, 17\), expected \(4, 18"):
         read_predictions(folder / "poses.npz")
 
 

@@ -75,12 +75,9 @@ def mean_known(values: np.ndarray, axis: int | tuple[int, ...] | None = None) ->
 
 def joint_figures(poses: Predictions) -> list[JointFigures]:
     """A row per joint, in the order of the skeleton."""
-    count = len(poses.skeleton.joints)
-    unknown = np.full(count, np.nan)
-    error, confidence = (
-        unknown if values is None else mean_known(values, (0, 1))
-        for values in (poses.error_px, poses.confidence)
-    )
+    unknown = np.full(len(poses.skeleton.joints), np.nan)
+    error = unknown if poses.error_px is None else mean_known(poses.error_px, (0, 1))
+    confidence = unknown if poses.confidence is None else mean_known(poses.confidence, 0)
     found = np.isfinite(poses.joints_px).all(-1).mean((0, 1))
     rows = zip(poses.skeleton.joints, error, found, confidence, strict=True)
     return [JointFigures(name, float(e), float(f), float(c)) for name, e, f, c in rows]

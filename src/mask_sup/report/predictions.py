@@ -28,7 +28,7 @@ class Predictions(NamedTuple):
     joints_world_mm: np.ndarray | None  # (n, j, 3)
     reprojected_px: np.ndarray | None  # (n, v, j, 2)
     error_px: np.ndarray | None  # (n, v, j) distance of detected and triangulated joint
-    confidence: np.ndarray | None  # (n, v, j)
+    confidence: np.ndarray | None  # (n, j) of the triangulated joints, in [0, 1]
     fps: float | None
 
     @property
@@ -69,7 +69,7 @@ def read_predictions(path: Path) -> Predictions:
                 f"missing picture {picture}, named in {path}: put it back, run from the folder "
                 "where the poses were predicted, or predict again"
             )
-    fps = header.get("fps", arrays.get("fps"))
+    fps = header.get("fps")
     return Predictions(
         header=header,
         skeleton=_skeleton(header),
@@ -81,7 +81,7 @@ def read_predictions(path: Path) -> Predictions:
         reprojected_px=arrays.get("reprojected_px"),
         error_px=arrays.get("reprojection_error_px"),
         confidence=arrays.get("confidence"),
-        fps=float(fps) if fps is not None and np.isfinite(fps) else None,
+        fps=float(fps) if fps else None,
     )
 
 
@@ -110,7 +110,7 @@ def _check_shapes(
         "joints_world_mm": (n, j, 3),
         "reprojected_px": (n, v, j, 2),
         "reprojection_error_px": (n, v, j),
-        "confidence": (n, v, j),
+        "confidence": (n, j),
     }
     for name, shape in shapes.items():
         if name in arrays and arrays[name].shape != shape:
@@ -127,7 +127,7 @@ def _skeleton(header: dict[str, Any]) -> Skeleton:
     joints = header["joints"]
     sides = [name.removeprefix("right_") for name in joints if name.startswith("right_")]
     return Skeleton(
-        name="predicted",
+        name=header.get("skeleton", "predicted"),
         joints=joints,
         parents=header["parents"],
         bones={},

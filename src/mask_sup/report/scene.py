@@ -4,15 +4,14 @@ Convention: x and y along the ground, z up, mm; the ground is z = 0. Angles in r
 of 0 looks from +x towards the middle.
 """
 
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Integer
 
-from mask_sup.data.moments import read_image
-from mask_sup.data.recording import read_cameras
+from mask_sup.data.moments import View, read_image
+from mask_sup.data.recording import RecordingData
 from mask_sup.report.figures import mean_known
 from mask_sup.report.predictions import Predictions
 from mask_sup.skeleton import Skeleton
@@ -143,25 +142,22 @@ def _front(points: np.ndarray, skeleton: Skeleton) -> float:
 
 def _cameras(poses: Predictions) -> np.ndarray:
     """Each camera's centre and the corners of its picture in the world, where they are known."""
-    if not (poses.source / "cameras.json").is_file():
+    frames = poses.source / "frames"
+    try:  # masks are not looked at here: any folder with a picture per frame will do for them
+        views = RecordingData(poses.source, frames, joints=1, every=1).moments("train")[0].views
+    except (FileNotFoundError, ValueError):  # no recording, or it has changed since
         return np.zeros((0, 5, 3))
-    known = list(read_cameras(poses.source / "cameras.json").values())
-    if len(known) != len(poses.cameras):
+    if len(views) != len(poses.cameras):
         return np.zeros((0, 5, 3))
-    return np.stack(
-        [
-            _frustum(camera, read_image(picture).shape[:2])
-            for camera, picture in zip(known, map(Path, poses.pictures[0]), strict=True)
-        ]
-    )
+    return np.stack([_frustum(view) for view in views])
 
 
-def _frustum(camera: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
-    h, w = size
+def _frustum(view: View) -> np.ndarray:
+    h, w = read_image(view.image).shape[:2]
     corners = np.array([[0, 0, 1], [w, 0, 1], [w, h, 1], [0, h, 1]], float)
-    rays = FRUSTUM_MM * corners @ np.linalg.inv(camera["K"]).T
+    rays = FRUSTUM_MM * corners @ np.linalg.inv(view.K).T
     in_camera = np.concatenate([np.zeros((1, 3)), rays])
-    return (in_camera - camera["t"]) @ camera["R"]
+    return (in_camera - view.t) @ view.R
 
 
 # ---- a picture of it -----------------------------------------------------------------------------
