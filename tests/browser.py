@@ -125,6 +125,8 @@ class Browser:
     def key(self, name: str, modifiers: int = 0) -> None:
         """Press and release a key."""
         text: Mapping[str, str] = {"text": name} if len(name) == 1 else {}
+        if name == "Enter":
+            text = {"text": "\r"}
         for kind in ("keyDown", "keyUp"):
             more = text if kind == "keyDown" else {}
             self.send("Input.dispatchKeyEvent", type=kind, key=name, modifiers=modifiers, **more)

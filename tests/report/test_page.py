@@ -158,8 +158,12 @@ def test_keys_step_turn_and_play(browser, page):
     assert browser.run(COUNTER) == 0
     browser.key("0")
     browser.until(f"{CONTENT} === {json.dumps(before)}")
+    browser.run("document.getElementById('scrub').focus()")  # has no use for the space key
     browser.key(" ")
     browser.until(f"{COUNTER} > 0")
+    browser.run("document.getElementById('play').focus()")  # and this has: once, not twice
+    browser.key("Enter")
+    browser.until("document.getElementById('play').textContent === 'Play'")
 
 
 CONTENT = "document.getElementById('scene').toDataURL()"

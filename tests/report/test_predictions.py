@@ -59,3 +59,9 @@ def test_a_missing_picture_is_named_before_anything_is_written(recorded, tmp_pat
     with pytest.raises(FileNotFoundError, match=f"missing picture {gone}, named in .*poses.npz"):
         write_report(configured(folder))
     assert [path.name for path in folder.iterdir()] == ["poses.npz"]
+
+
+def test_a_file_without_a_pose_is_refused(recorded, tmp_path):
+    folder = recorded(tmp_path, joints_px=np.full((4, 3, 18, 2), np.nan))
+    with pytest.raises(ValueError, match="holds no pose in its 4 frames"):
+        read_predictions(folder / "poses.npz")

@@ -36,7 +36,7 @@ def write_overlays(
         folder: Where `overlays/<camera>.mp4` and `mosaic.mp4` go.
         fps: Frames per second of the videos.
         video: Whether there are videos.
-        step: Every how manieth frame has thumbnails; 0: none.
+        step: Frames from one with thumbnails to the next; 0: none, for videos alone.
 
     Returns:
         JPEG files by thumbnail frame and view.
@@ -48,7 +48,7 @@ def write_overlays(
     from rich.progress import track
 
     count = len(poses.pictures)
-    frames = range(0, count, 1 if video else max(step, 1)) if video or step else range(0)
+    frames = range(0, count, 1 if video else step)
     thumbnails = []
     with ExitStack() as stack:
         writers: list[VideoWriter] = []
@@ -77,7 +77,7 @@ def draw_frame(poses: Predictions, frame: int) -> list[np.ndarray]:
 
 
 def thumbnail_step(poses: Predictions) -> int:
-    """Every how manieth frame can have thumbnails within the budget; from a few that are made."""
+    """Frames from one with thumbnails to the next, so that all of them keep to their budget."""
     count = len(poses.pictures)
     sample = sorted({round(k) for k in np.linspace(0, count - 1, min(SAMPLE, count))})
     sizes = [sum(map(len, _thumbnails(draw_frame(poses, frame)))) for frame in sample]

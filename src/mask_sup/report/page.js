@@ -277,18 +277,14 @@
     Home: () => seek(0),
     End: () => seek(data.frames - 1),
   };
+  // A control that has a use for a key itself keeps it.
+  const uses = (target, key) =>
+    target.type === "range" ? key !== " " : target.closest("button, select, input, summary");
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    // A control that uses a key itself keeps it.
-    const own = event.target.closest("button, select, input, summary, a");
-    const act =
-      event.target === canvas && MOVES[event.key]
-        ? MOVES[event.key]
-        : own
-          ? null
-          : event.key === " "
-            ? () => play(!state.playing)
-            : STEPS[event.key];
+    if (uses(event.target, event.key)) return;
+    const turns = event.target === canvas ? MOVES[event.key] : null;
+    const act = turns || (event.key === " " ? () => play(!state.playing) : STEPS[event.key]);
     if (!act) return;
     event.preventDefault();
     act(event.shiftKey);

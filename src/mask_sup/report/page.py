@@ -214,14 +214,12 @@ def _tables(poses: Predictions) -> str:
 
 
 def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], note: str) -> str:
-    """A section with a table; cells are HTML, one that starts with `<svg` is a bar."""
+    """A section with a table; cells are HTML, with or without their `<td>`."""
     name = "h-" + title.split()[0].lower()
     head = "".join(f'<th scope="col">{text}</th>' for text in heads)
     body = ""
     for first, *others in rows:
-        cells = "".join(
-            f'<td class="bar">{c}</td>' if c.startswith("<svg") else f"<td>{c}</td>" for c in others
-        )
+        cells = "".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in others)
         body += f'<tr><th scope="row">{first}</th>{cells}</tr>'
     return (
         f'<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2><div class="scroll">'
@@ -256,7 +254,8 @@ def _joint_table(poses: Predictions) -> str:
     for row in rows:
         cell = [escape(row.name.replace("_", " "))]
         if measured:
-            cell += [_number(row.error_px), bar(row.error_px / max(np.nanmax(errors), 1e-9))]
+            share = row.error_px / max(np.nanmax(errors), 1e-9)
+            cell += [_number(row.error_px), f'<td class="bar">{bar(share)}</td>']
         cell.append(f"{100 * row.found:.0f}")
         if sure:
             cell.append(_number(row.confidence, 2))
@@ -271,7 +270,7 @@ def _bone_table(poses: Predictions) -> str:
         mean, spread = row.mean_mm, row.deviation_mm
         if "middle" in mean:
             cell = f"{_number(mean['middle'], 0)} ± {_number(spread['middle'], 0)}"
-            rows.append((escape(row.name), cell, "", ""))  # one of the middle stands alone
+            rows.append((escape(row.name), f'<td class="both" colspan="2">{cell}</td>', ""))
             continue
         sides = [
             f"{_number(mean[side], 0)} ± {_number(spread[side], 0)}" if side in mean else ""

@@ -118,8 +118,8 @@ def _check_shapes(
                 f"{name} of {path} has the shape {arrays[name].shape}, expected {shape} for {n} "
                 f"frames, {v} views and {j} joints: predict again"
             )
-    if n == 0:
-        raise ValueError(f"{path} holds no frame: predict again")
+    if not np.isfinite(arrays["joints_px"]).any():
+        raise ValueError(f"{path} holds no pose in its {n} frames: predict again")
 
 
 def _skeleton(header: dict[str, Any]) -> Skeleton:
