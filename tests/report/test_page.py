@@ -61,6 +61,18 @@ def test_thumbnails_are_small_pictures_of_their_frame(recorded, tmp_path, config
     np.testing.assert_allclose(np.median(thumb, (0, 1)), [30, 40, 200], atol=6)
 
 
+def test_of_a_long_recording_the_player_has_every_other_frame(
+    recorded, tmp_path, configured, monkeypatch
+):
+    monkeypatch.setattr("mask_sup.report.page.MOST_FRAMES", 3)
+    folder = recorded(tmp_path)
+    write_report(configured(folder, video=False))
+    data = page_data(folder / "report.html")
+    assert (data["step"], data["frames"], len(data["path"])) == (2, 2, 2)
+    assert [len(line) for line in data["errors"]] == [2, 2, 2]
+    assert len(base64.b64decode(data["points"])) == 2 * 18 * 3 * 2
+
+
 # ---- in a browser --------------------------------------------------------------------------------
 
 READY = "document.getElementById('counter').textContent === 'frame 0 · 0.00 s'"

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mask_sup.poses import predict
 from mask_sup.report import write_report
 from mask_sup.report.predictions import read_predictions
 
@@ -65,3 +66,20 @@ def test_a_file_without_a_pose_is_refused(recorded, tmp_path):
     folder = recorded(tmp_path, joints_px=np.full((4, 3, 18, 2), np.nan))
     with pytest.raises(ValueError, match="holds no pose in its 4 frames"):
         read_predictions(folder / "poses.npz")
+
+
+def test_what_predict_writes_can_be_shown(
+    tmp_path, compose_config, write_checkpoint, write_recording, cameras_around, configured
+):
+    root = write_recording(tmp_path / "rec", cameras_around(2), count=2)
+    cfg = compose_config("predict", "overlays=false")
+    cfg.checkpoint = str(write_checkpoint(tmp_path / "run", "detector.mask_input=true"))
+    cfg.input = str(root)
+    folder = predict(cfg)
+    write_report(configured(folder))
+    made = sorted(path.name for path in folder.rglob("*.*"))
+    assert made == ["cam0.mp4", "cam1.mp4", "mosaic.mp4", "poses.npz", "report.html"]
+    poses = read_predictions(folder / "poses.npz")
+    np.testing.assert_allclose(
+        poses.error_px, np.linalg.norm(poses.reprojected_px - poses.joints_px, axis=-1), rtol=1e-5
+    )

@@ -282,10 +282,10 @@ def _bone_table(poses: Predictions) -> str:
         )
     return _table(
         "Bones",
-        ("bone", "right mm", "left mm", "difference"),
+        ("bone", "right mm", "left mm", "R − L"),
         rows,
         "Mean ± standard deviation over the frames: bones keep their length, so what varies is "
-        "error. Difference: right less left, as a share of their mean.",
+        "error. R − L: right less left, as a share of their mean.",
     )
 
 
