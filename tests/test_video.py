@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mask_sup.data.moments import read_image
-from mask_sup.video import extract_frames, frame_rate, read_frames
+from mask_sup.video import VideoWriter, extract_frames, frame_rate, read_frames
 
 GREYS = (20, 200, 60, 240, 110, 160, 40, 220, 90, 130)
 
@@ -126,3 +126,78 @@ def test_what_is_no_video_has_no_frame_rate(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"not a video" * 50)
     with pytest.raises(ValueError, match="a.mp4 cannot be read as a video .*copy it again"):
         frame_rate(tmp_path / "a.mp4")
+
+
+# ---- writing -------------------------------------------------------------------------------------
+
+
+def written(path):
+    import av
+
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return stream.codec_context.name, float(stream.average_rate), stream.codec_context.pix_fmt
+
+
+@pytest.mark.parametrize("fps", [1, 12.5, 30000 / 1001, 240])
+def test_frames_come_back_at_their_rate(tmp_path, fps):
+    with VideoWriter(tmp_path / "new" / "a.mp4", fps) as video:
+        for grey in (40, 120, 200):
+            video.write(np.full((48, 64, 3), grey, np.uint8))
+        assert not (tmp_path / "new" / "a.mp4").exists()  # not before it is complete
+    frames = list(read_frames(tmp_path / "new" / "a.mp4"))
+    assert [frame.mean() for frame in frames] == pytest.approx([40, 120, 200], abs=4)
+    _, rate, layout = written(tmp_path / "new" / "a.mp4")
+    assert rate == pytest.approx(fps)
+    assert layout == "yuv420p"
+    assert len(list((tmp_path / "new").iterdir())) == 1
+
+
+def test_odd_sides_get_one_more_row_and_column(tmp_path):
+    frame = np.full((51, 63, 3), 200, np.uint8)
+    with VideoWriter(tmp_path / "a.mp4", 25) as video:
+        video.write(frame)
+    (back,) = read_frames(tmp_path / "a.mp4")
+    assert back.shape == (52, 64, 3)
+    assert back.min() > 190  # no black edge
+
+
+def test_written_frames_keep_their_colours(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", 25) as video:
+        video.write(np.full((48, 64, 3), (210, 120, 30), np.uint8))
+    (back,) = read_frames(tmp_path / "a.mp4")
+    assert back.mean((0, 1)).tolist() == pytest.approx([210, 120, 30], abs=5)
+
+
+def test_the_best_encoder_of_the_build_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr("mask_sup.video.ENCODERS", {"nosuch": {}, "mpeg4": {}})
+    with VideoWriter(tmp_path / "a.mp4", 25) as video:
+        video.write(np.zeros((48, 64, 3), np.uint8))
+    assert written(tmp_path / "a.mp4")[0] == "mpeg4"
+    monkeypatch.setattr("mask_sup.video.ENCODERS", {"nosuch": {}})
+    with (
+        pytest.raises(ValueError, match="none of the encoders"),
+        VideoWriter(tmp_path / "b.mp4", 25) as video,
+    ):
+        video.write(np.zeros((48, 64, 3), np.uint8))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_an_error_on_the_way_leaves_no_file(tmp_path):
+    with pytest.raises(KeyError), VideoWriter(tmp_path / "a.mp4", 25) as video:  # noqa: PT012
+        video.write(np.zeros((48, 64, 3), np.uint8))
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_video_that_was_there_stays_until_the_new_one_is_complete(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"old")
+    with pytest.raises(ValueError, match="no frames for"), VideoWriter(tmp_path / "a.mp4", 25):
+        pass
+    assert (tmp_path / "a.mp4").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_refused(tmp_path, fps):
+    with pytest.raises(ValueError, match="expected frames per second"):
+        VideoWriter(tmp_path / "a.mp4", fps)

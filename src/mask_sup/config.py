@@ -126,6 +126,17 @@ class ExportConfig:
     window: int = MISSING
 
 
+@dataclass
+class ReportConfig:
+    """Keys of a report."""
+
+    poses: str = MISSING
+    video: bool = MISSING
+    html: bool = MISSING
+    output: str | None = None
+    fps: float | None = None
+
+
 store = ConfigStore.instance()
 store.store(name="train_schema", node=Config)
 store.store(name="evaluate_schema", node=EvaluateConfig)
@@ -134,6 +145,7 @@ store.store(name="calibration_convert_schema", node=CalibrationConvertConfig)
 store.store(name="calibration_check_schema", node=CalibrationCheckConfig)
 store.store(name="calibration_refine_schema", node=CalibrationRefineConfig)
 store.store(name="export_schema", node=ExportConfig)
+store.store(name="report_schema", node=ReportConfig)
 # A resumed run lives in its own folder; Hydra's record of the new command goes beside it.
 OmegaConf.register_new_resolver(
     "run_dir", lambda resume, fresh: f"{resume}/resumed" if resume else fresh, replace=True

@@ -1,17 +1,26 @@
-"""Frames of a video file, in the order in which they are shown."""
+"""Frames of a video file, in the order in which they are shown, and video files of frames."""
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
-__all__ = ["VIDEO_SUFFIXES", "extract_frames", "frame_rate", "read_frames"]
+__all__ = ["VIDEO_SUFFIXES", "VideoWriter", "extract_frames", "frame_rate", "read_frames"]
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".m4v", ".webm")
 JPEG_QUALITY = 95
+ENCODERS = {  # the first that this build of PyAV has, and its options
+    "libx264": {"preset": "veryfast", "crf": "21"},
+    "libopenh264": {},
+    "mpeg4": {"qscale": "3"},
+}
+BT601 = 6  # FFmpeg's number of the colour matrix that RGB frames are converted with
 
 
 def read_frames(path: Path) -> Iterator[np.ndarray]:
@@ -76,3 +85,87 @@ def extract_frames(video: Path, folder: Path) -> None:
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _encoder() -> str:
+    import av
+
+    for name in ENCODERS:
+        with contextlib.suppress(ValueError):  # av raises a kind of it for what a build lacks
+            return av.codec.Codec(name, "w").name
+    raise ValueError(f"this build of PyAV has none of the encoders {list(ENCODERS)}: reinstall av")
+
+
+class VideoWriter:
+    """RGB frames into an mp4, one after another, for `with`.
+
+    The file appears under its name only when it is complete. Odd sides get one more row or column.
+
+    Args:
+        path: File to write; its folder is made.
+        fps: Frames per second, the same throughout.
+
+    Raises:
+        ValueError: If fps is not positive, a frame has another size than the first, or none came.
+        OSError: If the file cannot be written.
+    """
+
+    def __init__(self, path: Path, fps: float):
+        if not 0 < fps < 1e4:
+            raise ValueError(f"fps={fps} for {path}: expected frames per second, such as 25")
+        self.path, self.fps = path, Fraction(fps).limit_denominator(1001)
+        self.unfinished = path.with_name(path.name + ".part")
+        self.count = 0
+        self.size: tuple[int, int] | None = None  # height and width of the frames that come
+        self._container: Any = None
+        self._stream: Any = None
+
+    def __enter__(self) -> "VideoWriter":
+        return self
+
+    def write(self, frame: np.ndarray) -> None:
+        """Append an RGB frame, (h, w, 3) uint8."""
+        import av
+
+        if self.size is None:
+            self._open(frame)
+        elif frame.shape[:2] != self.size:
+            (h, w), (first_h, first_w) = frame.shape[:2], self.size
+            raise ValueError(
+                f"frame {self.count} of {self.path} is {w}x{h}, the first is {first_w}x{first_h}: "
+                "a video has one size"
+            )
+        odd_h, odd_w = frame.shape[0] % 2, frame.shape[1] % 2  # yuv420p needs even sides
+        if odd_h or odd_w:
+            frame = cv2.copyMakeBorder(frame, 0, odd_h, 0, odd_w, cv2.BORDER_REPLICATE)
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        picture.pts, picture.time_base = self.count, 1 / self.fps
+        self._container.mux(self._stream.encode(picture))
+        self.count += 1
+
+    def _open(self, frame: np.ndarray) -> None:
+        import av
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.size = frame.shape[:2]
+        options = {"movflags": "+faststart"}  # the index first: plays while it loads
+        self._container = av.open(str(self.unfinished), "w", format="mp4", options=options)
+        codec = _encoder()
+        stream = self._container.add_stream(codec, rate=self.fps, options=ENCODERS[codec])
+        stream.height, stream.width = (side + side % 2 for side in self.size)
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.colorspace = BT601
+        self._stream = stream
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        try:
+            if self._container is not None:
+                if kind is None:
+                    self._container.mux(self._stream.encode())
+                self._container.close()
+            if kind is None and self.count == 0:
+                raise ValueError(f"no frames for {self.path}: nothing to write")
+            if kind is None:
+                self.unfinished.replace(self.path)
+        finally:
+            self.unfinished.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from mask_sup.camera import cam_from_world
 from mask_sup.skeleton import Skeleton
 from mask_sup.stages import CascadeStage
 
-__all__ = ["draw_pose", "draw_skeleton", "pose_sheet", "stage_sheet", "write_png"]
+__all__ = ["draw_pose", "draw_skeleton", "fit_into", "pose_sheet", "stage_sheet", "write_png"]
 
 # The person's right in warm, left in cool, the middle in light grey; RGB.
 RIGHT, LEFT, MIDDLE = (255, 110, 40), (60, 170, 255), (235, 235, 235)
@@ -135,16 +135,18 @@ def stage_sheet(stage: CascadeStage, views: Views, size: int = 160) -> np.ndarra
 
 def pose_sheet(rows: list[list[np.ndarray]], size: int) -> np.ndarray:
     """A grid of RGB pictures, each fitted into size x size with a black border."""
-    return np.concatenate([np.concatenate([_fit(p, size) for p in row], 1) for row in rows])
+    fitted = [[fit_into(picture, size, size) for picture in row] for row in rows]
+    return np.concatenate([np.concatenate(row, 1) for row in fitted])
 
 
-def _fit(picture: np.ndarray, size: int) -> np.ndarray:
+def fit_into(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    """An RGB picture as large as it fits into height x width, with a black border."""
     h, w = picture.shape[:2]
-    scale = size / max(h, w)
+    scale = min(height / h, width / w)
     small = cv2.resize(
         picture, (max(1, round(w * scale)), max(1, round(h * scale))), interpolation=cv2.INTER_AREA
     )
-    canvas = np.zeros((size, size, 3), np.uint8)
-    top, left = (size - small.shape[0]) // 2, (size - small.shape[1]) // 2
+    canvas = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
     canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
     return canvas

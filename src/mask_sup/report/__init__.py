@@ -1,0 +1,60 @@
+"""Pictures of predictions for people: overlay videos, a mosaic, and a page that opens offline.
+
+`predictions` reads poses.npz, `figures` has the numbers, `scene` the 3D pose, `overlays` the
+videos, `page` the HTML.
+"""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+__all__ = ["write_report"]
+
+FPS = 25.0  # where nothing tells
+
+
+def write_report(cfg: DictConfig) -> Path:
+    """Videos and a page, beside poses.npz or in `output`.
+
+    Returns:
+        The folder that was written.
+
+    Raises:
+        FileNotFoundError: If poses.npz or one of its pictures is missing.
+        ValueError: If the file does not fit, or there is nothing to do.
+        OSError: If the folder cannot be written.
+    """
+    from mask_sup.report.overlays import thumbnail_step, write_overlays
+    from mask_sup.report.page import write_page
+    from mask_sup.report.predictions import read_predictions
+    from mask_sup.report.scene import make_scene
+
+    if not (cfg.video or cfg.html):
+        raise ValueError("video=false and html=false leave nothing to write: keep one of them")
+    source = Path(cfg.poses).expanduser()
+    poses = read_predictions(source)
+    folder = Path(cfg.output).expanduser() if cfg.output else source.parent
+    _check_writable(folder)
+    told = cfg.fps or poses.fps
+    fps = told or FPS
+    scene = make_scene(poses, fps)
+    step = thumbnail_step(poses) if cfg.html else 0
+    thumbnails = write_overlays(poses, scene, folder, fps, cfg.video, step)
+    if cfg.html:
+        path = folder / "report.html"
+        write_page(path, poses, scene, thumbnails, step, fps, fps_is_told=told is not None)
+    print(f"{len(poses.pictures)} frames of {len(poses.cameras)} view(s) shown in {folder}")
+    return folder
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse before pictures are drawn, not after."""
+    probe = folder / ".report.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(
+            f"cannot write to {folder} ({error}): give another folder, output=<folder>"
+        ) from error

@@ -1,0 +1,18 @@
+"""python -m mask_sup.report: the command; what it does is in `mask_sup.report`."""
+
+import hydra
+from omegaconf import DictConfig
+
+from mask_sup.config import conf_dir
+
+
+@hydra.main(version_base="1.3", config_path=conf_dir(), config_name="report")
+def main(cfg: DictConfig) -> None:
+    """Write a report."""
+    from mask_sup.report import write_report
+
+    write_report(cfg)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,320 @@
+"""`report.html`: the player, pictures and figures in one file that asks nobody for anything.
+
+The page's policy forbids every request and every script but its own; text of the file's header is
+escaped. Numbers come from `figures` and `scene`, the script only shows them.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from mask_sup.report import figures
+from mask_sup.report.plots import PLOT_X, bar, line_plot, swatch
+from mask_sup.report.predictions import Predictions
+from mask_sup.report.scene import Scene
+
+__all__ = ["encode_points", "write_page"]
+
+MOST_FRAMES = 20_000  # of the 3D player; of longer recordings it shows every second, third, ...
+UNKNOWN = -32768  # stored for a joint that is not known
+CHECKPOINT_PARTS = 4  # of its path that are told: run, stage, checkpoints, file
+
+
+def write_page(
+    path: Path,
+    poses: Predictions,
+    scene: Scene,
+    thumbnails: Sequence[Sequence[bytes]],
+    thumbnail_step: int,
+    fps: float,
+    fps_is_told: bool,
+) -> None:
+    """Write the page, under a temporary name first.
+
+    Args:
+        path: File to write.
+        poses: What was predicted.
+        scene: The same in 3D.
+        thumbnails: JPEG files by frame and view.
+        thumbnail_step: Frames from one of them to the next.
+        fps: Frames per second.
+        fps_is_told: Whether that is known rather than assumed.
+    """
+    style, script = _asset("page.css"), _asset("page.js")
+    data = _player(poses, scene, thumbnails, thumbnail_step, fps)
+    name = poses.source.stem or path.parent.name
+    page = Template(_asset("page.html")).substitute(
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        data=json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
+        name=escape(name),
+        subtitle=_subtitle(poses, fps, fps_is_told),
+        chips=_chips(poses),
+        warnings=_warnings(figures.warnings_in_words(poses)),
+        views=_views(poses, thumbnails),
+        last=data["frames"] - 1,
+        sections=_error_section(poses, fps) + _tables(poses),
+        about=_about(poses, scene, fps, fps_is_told),
+    )
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        unfinished.write_text(page, encoding="utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _asset(name: str) -> str:
+    return (resources.files("mask_sup.report") / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+# ---- what the script shows -----------------------------------------------------------------------
+
+
+def _player(
+    poses: Predictions,
+    scene: Scene,
+    thumbnails: Sequence[Sequence[bytes]],
+    thumbnail_step: int,
+    fps: float,
+) -> dict[str, Any]:
+    step = -(-len(scene.points) // MOST_FRAMES)
+    stored, unit = encode_points(scene.points[::step])
+    sides = {"right": "right", "left": "left"}
+    errors = None
+    if poses.error_px is not None:
+        errors = [_rounded(line, 1) for line in figures.error_over_time(poses.error_px)[::step].T]
+    return {
+        "joints": list(poses.skeleton.joints),
+        "bones": [list(bone) for bone in poses.skeleton.tree],
+        "sides": [sides.get(name.split("_")[0], "middle") for name in poses.skeleton.joints],
+        "frames": len(scene.points[::step]),
+        "step": step,
+        "fps": fps,
+        "points": stored,
+        "unit": unit,
+        "path": np.round(scene.path[::step]).astype(int).tolist(),
+        "middle": scene.path.mean(0).round().tolist(),
+        "height": round(scene.height),
+        "radius": round(scene.radius),
+        "front": round(scene.front, 4),
+        "world": poses.joints_world_mm is not None,
+        "wanders": bool(np.ptp(scene.path, 0).max() > scene.radius),
+        "axes": scene.turn.T.round(6).tolist(),
+        "cameras": scene.cameras.round().astype(int).tolist(),
+        "names": list(poses.cameras),
+        "errors": errors,
+        "plot": list(PLOT_X),
+        "thumbnail_step": thumbnail_step,
+        "thumbnails": [[base64.b64encode(one).decode() for one in views] for views in thumbnails],
+    }
+
+
+def encode_points(points: Float[np.ndarray, "n j 3"]) -> tuple[str, float]:
+    """Points as base64 of little-endian 16-bit integers, and the mm that 1 stands for."""
+    known = np.isfinite(points).all(-1)
+    unit = max(float(np.abs(points[known]).max()), 1.0) / 32767 if known.any() else 1.0
+    whole = np.rint(np.where(known[..., None], points, 0.0) / unit)
+    stored = np.where(known[..., None], whole, UNKNOWN).astype("<i2")
+    return base64.b64encode(stored.tobytes()).decode(), unit
+
+
+def _rounded(values: np.ndarray, digits: int) -> list[float | None]:
+    return [round(float(value), digits) if np.isfinite(value) else None for value in values]
+
+
+# ---- what is plain HTML --------------------------------------------------------------------------
+
+
+def _number(value: float, digits: int = 1, unit: str = "") -> str:
+    if not np.isfinite(value):
+        return "–"
+    return f"{round(value, digits) + 0.0:.{digits}f}{unit}".replace("-", "−")  # never -0
+
+
+def _subtitle(poses: Predictions, fps: float, fps_is_told: bool) -> str:
+    count, views = len(poses.pictures), len(poses.cameras)
+    assumed = "" if fps_is_told else " (assumed)"
+    seconds = f"{count / fps:.1f} s at {fps:g} frames per second{assumed}"
+    return f"{_plural(count, 'frame')}, {_plural(views, 'camera')}, {seconds}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def _chips(poses: Predictions) -> str:
+    cells = []
+    if poses.error_px is not None:
+        error = float(figures.mean_known(poses.error_px))
+        cells.append((_number(error, 1, " px"), "mean reprojection error"))
+    found = float(np.isfinite(poses.joints_px).all(-1).mean())
+    cells.append((f"{100 * found:.0f} %", "of all joints found"))
+    spread = figures.bone_spread(figures.bone_figures(poses.points_mm, poses.skeleton))
+    cells.append((_number(100 * spread, 0, " %"), "median variation of a bone's length"))
+    if poses.confidence is not None:
+        cells.append((_number(float(figures.mean_known(poses.confidence)), 2), "mean confidence"))
+    return "".join(f"<div><b>{value}</b><span>{text}</span></div>" for value, text in cells)
+
+
+def _warnings(told: Sequence[str]) -> str:
+    if not told:
+        return '<p class="quiet">Nothing stands out.</p>'
+    return f'<ul class="warnings">{"".join(f"<li>{escape(line)}</li>" for line in told)}</ul>'
+
+
+def _views(poses: Predictions, thumbnails: Sequence[Sequence[bytes]]) -> str:
+    parts = []
+    for k, name in enumerate(poses.cameras):
+        first = base64.b64encode(thumbnails[0][k]).decode()
+        parts.append(
+            f'<figure><img alt="Camera {escape(name)} with the pose drawn over it" '
+            f'src="data:image/jpeg;base64,{first}">'
+            f"<figcaption>{escape(name)}<span></span></figcaption></figure>"
+        )
+    return "".join(parts)
+
+
+def _error_section(poses: Predictions, fps: float) -> str:
+    """How far detected joints lie from where all views together put them, over time."""
+    if poses.error_px is None:
+        return ""
+    errors = figures.error_over_time(poses.error_px)
+    seconds = (len(errors) - 1) / fps
+    plot = line_plot(errors, seconds, "Mean reprojection error of each camera over time, pixels")
+    names = "".join(
+        f"<span>{swatch(k)}{escape(name)}</span>" for k, name in enumerate(poses.cameras)
+    )
+    return (
+        '<section aria-labelledby="h-error"><h2 id="h-error">Reprojection error over time, px</h2>'
+        f'<p class="key">{names}</p><div class="scroll">{plot}</div>'
+        '<p class="quiet">The distance of a detected joint from the joint that all views '
+        "together give, seen again. Click to jump there.</p></section>"
+    )
+
+
+def _tables(poses: Predictions) -> str:
+    beside = f'<div class="columns">{_joint_table(poses)}{_bone_table(poses)}</div>'
+    return _camera_table(poses) + beside
+
+
+def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], note: str) -> str:
+    """A section with a table; cells are HTML, with or without their `<td>`."""
+    name = "h-" + title.split()[0].lower()
+    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
+    body = ""
+    for first, *others in rows:
+        cells = "".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in others)
+        body += f'<tr><th scope="row">{first}</th>{cells}</tr>'
+    return (
+        f'<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2><div class="scroll">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<p class="quiet">{note}</p></section>'
+    )
+
+
+def _camera_table(poses: Predictions) -> str:
+    if poses.error_px is None:
+        return ""
+    rows = []
+    for k, row in enumerate(figures.camera_figures(poses)):
+        share = 100 * row.error_px / row.person_px
+        cells = (_number(row.error_px), _number(row.high_px), _number(share))
+        name = swatch(k) + escape(row.name)
+        rows.append((name, *cells, escape(row.worst_joint.replace("_", " "))))
+    return _table(
+        "Cameras",
+        ("camera", "error px", "95 % below px", "error % of person", "worst joint"),
+        rows,
+        "Person: the larger side of the box around the joints in that camera's pictures.",
+    )
+
+
+def _joint_table(poses: Predictions) -> str:
+    rows = figures.joint_figures(poses)
+    errors = np.array([row.error_px for row in rows])
+    measured, sure = np.isfinite(errors).any(), poses.confidence is not None
+    heads = ["joint", *(["error px", ""] if measured else []), "found %"]
+    cells = []
+    for row in rows:
+        cell = [escape(row.name.replace("_", " "))]
+        if measured:
+            share = row.error_px / max(np.nanmax(errors), 1e-9)
+            cell += [_number(row.error_px), f'<td class="bar">{bar(share)}</td>']
+        cell.append(f"{100 * row.found:.0f}")
+        if sure:
+            cell.append(_number(row.confidence, 2))
+        cells.append(cell)
+    heads += ["confidence"] if sure else []
+    return _table("Joints", heads, cells, "Means over all frames and cameras.")
+
+
+def _bone_table(poses: Predictions) -> str:
+    rows = []
+    for row in figures.bone_figures(poses.points_mm, poses.skeleton):
+        mean, spread = row.mean_mm, row.deviation_mm
+        if "middle" in mean:
+            cell = f"{_number(mean['middle'], 0)} ± {_number(spread['middle'], 0)}"
+            rows.append((escape(row.name), f'<td class="both" colspan="2">{cell}</td>', ""))
+            continue
+        sides = [
+            f"{_number(mean[side], 0)} ± {_number(spread[side], 0)}" if side in mean else ""
+            for side in ("right", "left")
+        ]
+        gap = figures.side_difference(row)
+        rows.append(
+            (escape(row.name), *sides, _number(100 * gap, 0, " %") if np.isfinite(gap) else "")
+        )
+    return _table(
+        "Bones",
+        ("bone", "right mm", "left mm", "R − L"),
+        rows,
+        "Mean ± standard deviation over the frames: bones keep their length, so what varies is "
+        "error. R − L: right less left, as a share of their mean.",
+    )
+
+
+def _about(poses: Predictions, scene: Scene, fps: float, fps_is_told: bool) -> str:
+    header = poses.header
+    world = poses.joints_world_mm is not None
+    checkpoint = Path(str(header.get("checkpoint", "unknown"))).parts[-CHECKPOINT_PARTS:]
+    axes = (
+        f"the calibration's world, x, y, z; up is {scene.up} (seen in the pictures)"
+        if world
+        else "of the first camera: x right, y down, z away; relative to the root"
+    )
+    entries = {
+        "Checkpoint": "/".join(checkpoint),
+        "Input": poses.source.name,
+        "Frames per second": f"{fps:g}" + ("" if fps_is_told else ", assumed: set fps=..."),
+        "Cameras": ", ".join(poses.cameras),
+        "Units": "millimetres in 3D, pixels of the input pictures in 2D",
+        "Axes": axes,
+        "Drawn over pictures": "the triangulated joints, seen again" if world else "as detected",
+        "Left and right": "the person's own",
+        "Joints": ", ".join(poses.skeleton.joints),
+        "Root": poses.skeleton.joints[poses.skeleton.root],
+    }
+    rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in entries.items())
+    arrays = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape(str(text))}</dd>"
+        for name, text in header.get("arrays", {}).items()
+    )
+    return (
+        f"<dl>{rows}</dl><details><summary>Arrays of poses.npz</summary><dl>{arrays}</dl></details>"
+    )

@@ -1,0 +1,146 @@
+"""Reading `poses.npz` back: what a report draws and measures."""
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+from jaxtyping import Float
+
+from mask_sup.skeleton import Skeleton
+
+__all__ = ["Predictions", "read_predictions"]
+
+NEEDED = ("header", "pictures", "joints_px", "joints_root_mm")
+
+
+class Predictions(NamedTuple):
+    """The content of a `poses.npz`; n frames, v views, j joints; what is not in it is None."""
+
+    header: dict[str, Any]
+    skeleton: Skeleton
+    cameras: tuple[str, ...]  # a name per view
+    pictures: np.ndarray  # (n, v) paths as text
+    joints_px: np.ndarray  # (n, v, j, 2) detected, continuous pixels of the pictures
+    joints_root_mm: np.ndarray  # (n, v, j, 3) x right, y down, z away, relative to the root
+    joints_world_mm: np.ndarray | None  # (n, j, 3)
+    reprojected_px: np.ndarray | None  # (n, v, j, 2)
+    error_px: np.ndarray | None  # (n, v, j) distance of detected and triangulated joint
+    confidence: np.ndarray | None  # (n, j) of the triangulated joints, in [0, 1]
+    fps: float | None
+
+    @property
+    def points_mm(self) -> Float[np.ndarray, "n j 3"]:
+        """The pose in 3D: in the world where it is known, else relative to the root, first view."""
+        known = self.joints_world_mm
+        return self.joints_root_mm[:, 0] if known is None else known
+
+    @property
+    def drawn_px(self) -> Float[np.ndarray, "n v j 2"]:
+        """What is drawn over the pictures: the triangulated joints where there are some."""
+        return self.joints_px if self.reprojected_px is None else self.reprojected_px
+
+    @property
+    def source(self) -> Path:
+        """What the poses were predicted from."""
+        return Path(self.header.get("input", ""))
+
+
+def read_predictions(path: Path) -> Predictions:
+    """The poses, checked.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or one of its pictures is gone.
+        ValueError: If it is no file of `mask_sup.predict`, or its arrays do not fit each other.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no poses at {path}: give the poses.npz that python -m mask_sup.predict wrote"
+        )
+    header, arrays = _contents(path)
+    shape = arrays["joints_px"].shape[:3]
+    _check_shapes(path, arrays, (*shape[:2], len(header["joints"])))
+    pictures = arrays["pictures"]
+    for picture in pictures.flat:
+        if not Path(picture).is_file():
+            raise FileNotFoundError(
+                f"missing picture {picture}, named in {path}: put it back, run from the folder "
+                "where the poses were predicted, or predict again"
+            )
+    fps = header.get("fps")
+    return Predictions(
+        header=header,
+        skeleton=_skeleton(header),
+        cameras=_camera_names(pictures, Path(header.get("input", ""))),
+        pictures=pictures,
+        joints_px=arrays["joints_px"],
+        joints_root_mm=arrays["joints_root_mm"],
+        joints_world_mm=arrays.get("joints_world_mm"),
+        reprojected_px=arrays.get("reprojected_px"),
+        error_px=arrays.get("reprojection_error_px"),
+        confidence=arrays.get("confidence"),
+        fps=float(fps) if fps else None,
+    )
+
+
+def _contents(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, OSError, EOFError, AttributeError, BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is no poses.npz ({error}): predict again") from error
+    if missing := [name for name in NEEDED if name not in arrays]:
+        raise ValueError(f"{path} lacks {missing}: it is no poses.npz of mask_sup.predict")
+    header = json.loads(str(arrays["header"]))
+    if missing := [key for key in ("joints", "parents") if key not in header]:
+        raise ValueError(f"the header of {path} lacks {missing}: predict again")
+    return header, arrays
+
+
+def _check_shapes(
+    path: Path, arrays: dict[str, np.ndarray], expected: tuple[int, int, int]
+) -> None:
+    n, v, j = expected
+    shapes = {
+        "pictures": (n, v),
+        "joints_px": (n, v, j, 2),
+        "joints_root_mm": (n, v, j, 3),
+        "joints_world_mm": (n, j, 3),
+        "reprojected_px": (n, v, j, 2),
+        "reprojection_error_px": (n, v, j),
+        "confidence": (n, j),
+    }
+    for name, shape in shapes.items():
+        if name in arrays and arrays[name].shape != shape:
+            raise ValueError(
+                f"{name} of {path} has the shape {arrays[name].shape}, expected {shape} for {n} "
+                f"frames, {v} views and {j} joints: predict again"
+            )
+    if not np.isfinite(arrays["joints_px"]).any():
+        raise ValueError(f"{path} holds no pose in its {n} frames: predict again")
+
+
+def _skeleton(header: dict[str, Any]) -> Skeleton:
+    """Joints and tree; bone groups and heights, which nothing here reads, are not in the file."""
+    joints = header["joints"]
+    sides = [name.removeprefix("right_") for name in joints if name.startswith("right_")]
+    return Skeleton(
+        name=header.get("skeleton", "predicted"),
+        joints=joints,
+        parents=header["parents"],
+        bones={},
+        pairs=[(f"right_{name}", f"left_{name}") for name in sides],
+        heights=dict.fromkeys(joints, 0.0),
+    )
+
+
+def _camera_names(pictures: np.ndarray, source: Path) -> tuple[str, ...]:
+    """Each view's folder where these differ (frames/<camera>/...), else view0, view1, ..."""
+    if pictures.shape[1] == 1:
+        return (source.stem or "view0",)
+    folders = tuple(Path(picture).parent.name for picture in pictures[0])
+    if len(set(folders)) == len(folders):
+        return folders
+    return tuple(f"view{k}" for k in range(len(folders)))
