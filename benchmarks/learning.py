@@ -5,9 +5,10 @@
     python benchmarks/learning.py --name paper_exact anatomy=none cascade=three_stage ...
 
 Each seed is a training and evaluations in processes of their own; a seed that is done is not run
-again by the same command. The result is written to benchmarks/results/<name>.json with the revision
-that made it. Run nothing else meanwhile. `mocap` is for the end (--splits val mocap): nothing is
-tuned on it.
+again by the same command, and with --keep neither is one that another revision has left in the
+result. It is written to benchmarks/results/<name>.json, every run with the revision that made it.
+Run nothing else meanwhile, or the minutes mean little. `mocap` is for the end (--splits val mocap):
+nothing is tuned on it.
 """
 
 import argparse
@@ -47,7 +48,13 @@ def one_seed(asked: dict[str, Any], seed: int, folder: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     last = list(yaml.safe_load((folder / "config.yaml").read_text())["cascade"])[-1]
     checkpoint = folder / last / "checkpoints" / "last.ckpt"
-    figures: dict[str, Any] = {"seconds": seconds}
+    figures: dict[str, Any] = {
+        "seed": seed,
+        "commit": asked["commit"],
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+        "seconds": seconds,
+    }
     for split in asked["splits"]:
         command("mask_sup.evaluate", f"checkpoint={checkpoint}", f"split={split}")
         figures[split] = json.loads((folder / "evaluation" / split / "metrics.json").read_text())
@@ -55,9 +62,20 @@ def one_seed(asked: dict[str, Any], seed: int, folder: Path) -> dict[str, Any]:
     return figures
 
 
+def earlier(path: Path, asked: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """Runs by seed of a result of the same recipe that has all that is asked."""
+    if (
+        not path.is_file()
+        or (told := json.loads(path.read_text()))["overrides"] != asked["overrides"]
+    ):
+        return {}
+    return {run["seed"]: run for run in told["runs"] if all(s in run for s in asked["splits"])}
+
+
 def summary(runs: list[dict[str, Any]], split: str) -> dict[str, dict[str, float]]:
     """Median and worst over the seeds of every figure of a split."""
-    keys = [k for k, v in runs[0][split].items() if isinstance(v, float)]
+    keys = [k for k, v in runs[0][split].items() if all(k in run[split] for run in runs)]
+    keys = [k for k in keys if isinstance(runs[0][split][k], float)]
     worst = {key: min if "pck" in key or "auc" in key else max for key in keys}
     return {
         key: {
@@ -89,8 +107,11 @@ def show(console: Console, result: dict[str, Any]) -> None:
         for key in (*(key for key in SHOWN if key in figures), *groups):
             table.add_row(key, *(f"{figures[key][kind]:.1f}" for kind in ("median", "worst")))
         console.print(table)
-    minutes = [f"{run['seconds'] / 60:.1f}" for run in result["runs"]]
-    console.print(f"training: {', '.join(minutes)} minutes; {result['machine']}")
+    for run in result["runs"]:
+        console.print(
+            f"seed {run['seed']}: {run['seconds'] / 60:.1f} minutes of training, "
+            f"{run['machine']}, threads: {run['threads']}, revision {run['commit'][:7]}"
+        )
 
 
 def main() -> None:
@@ -101,6 +122,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--splits", nargs="+", default=["val"])
     parser.add_argument("--folder", type=Path, default=Path("outputs/learning"))
+    parser.add_argument("--keep", action="store_true", help="runs of the result that is there")
     parser.add_argument("overrides", nargs="*", help="overrides of the training")
     given = parser.parse_args()
     if swallowed := [word for word in given.splits if "=" in word]:
@@ -110,18 +132,21 @@ def main() -> None:
         "splits": given.splits,
         "commit": revision(),
     }
-    runs = [one_seed(asked, seed, given.folder / given.name / str(seed)) for seed in given.seeds]
+    path = RESULTS / f"{given.name}.json"
+    kept = earlier(path, asked) if given.keep else {}
+    runs = [
+        kept.get(seed) or one_seed(asked, seed, given.folder / given.name / str(seed))
+        for seed in given.seeds
+    ]
     result = {
         "name": given.name,
         "overrides": asked["overrides"],
         "seeds": given.seeds,
-        "commit": asked["commit"],
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "summary": {split: summary(runs, split) for split in given.splits},
         "runs": runs,
     }
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{given.name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    path.write_text(json.dumps(result, indent=1) + "\n")
     show(Console(), result)
 
 
