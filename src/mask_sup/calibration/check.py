@@ -13,22 +13,24 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.optimize import minimize_scalar
 
-from mask_sup.calibration.silhouettes import Outline, Silhouettes, gaps, outline, ray_gaps
+from mask_sup.calibration.settle import settle
+from mask_sup.calibration.silhouettes import Outline, Silhouettes, gaps, mean_gap, outline
 
 __all__ = ["Finding", "Look", "Rig", "check"]
 
-ALARM = 0.3
+ALARM = 0.12
 """Mean gap, percent of the person's size, above which a rig is suspected."""
 
 CLOSES = 0.5
 """A fault is named where undoing it leaves this share of the gap or less."""
 
-CAP = 10.0  # percent; one hopeless ray does not outweigh many
 UNITS = {1000.0: "metres where millimetres are expected", 0.001: "millimetres in place of metres"}
 UNITS |= {10.0: "centimetres where millimetres are expected", 0.1: "a tenth of its unit"}
-SURE = ("swapped", "transposed", "inverted", "unit")  # closed gaps are no accident for these
+SURE = ("swapped", "transposed", "inverted", "unit")
+CLOSED = 0.3  # percent; gaps that small are no accident where such a fault is undone
 SHIFTS = 5
-FINALISTS = 3
+FINALISTS = 4
+FREE = 1.25  # a camera that may move freely must close gaps so much better than a named fault
 SCALES = np.geomspace(0.4, 2.5, 15)
 
 
@@ -98,9 +100,9 @@ def check(rig: Rig, moments: int = 8, rays: int = 60) -> Finding:
         )
     look = Look(rig, moments, rays)
     found = gaps(look.scene())
-    before = _score(found)
+    before = mean_gap(found)
     views = range(len(rig.names))
-    without = tuple(_score(found, [v for v in views if v != left_out]) for left_out in views)
+    without = tuple(mean_gap(found, [v for v in views if v != left_out]) for left_out in views)
 
     def finding(fault: str, views: tuple[int, ...], words: str, mended: float, amount=None):
         cameras = tuple(rig.names[view] for view in views)
@@ -116,30 +118,24 @@ def check(rig: Rig, moments: int = 8, rays: int = 60) -> Finding:
     if without[first] > CLOSES * before:
         words = "masks and cameras disagree, and no single fault explains it"
         return finding("unclear", (), words, without[first])
-    words = f"position or direction of {rig.names[first]} is wrong: the others agree without it"
-    return finding("extrinsics", (first,), words, without[first])
-
-
-def _score(found: Float[np.ndarray, "v m n s v"], views: list[int] | None = None) -> float:
-    """Mean gap of the rays of these views; None: of all."""
-    views = list(range(len(found))) if views is None else views
-    return float(np.minimum(ray_gaps(found, views), CAP).mean())
+    return finding("extrinsics", (first,), _moved(rig.names[first]), without[first])
 
 
 def _best(trials: Iterator[_Trial], least: float) -> tuple[_Trial | None, float]:
     """The trial that closes the gaps best, and what it leaves of them; None if none is below."""
     quick = []
     for i, trial in enumerate(trials):
-        score = _score(gaps(trial.scene.thinned()))
-        if trial.fault in SURE and score < ALARM and (score := _score(gaps(trial.scene))) < ALARM:
-            return trial, score
+        score = mean_gap(gaps(trial.scene.thinned()))
+        if trial.fault in SURE and score < min(CLOSED, least):
+            return trial, mean_gap(gaps(trial.scene))
         quick.append((score, i, trial))
-    best = None
+    best, mended, lowest = None, least, least
     for _, _, trial in sorted(quick)[:FINALISTS]:
-        score = _score(gaps(trial.scene))
-        if score < least:
-            best, least = trial, score
-    return best, least
+        score = mean_gap(gaps(trial.scene))
+        handicap = FREE if trial.fault == "extrinsics" else 1.0
+        if score < least and handicap * score < lowest:
+            best, mended, lowest = trial, score, handicap * score
+    return best, mended
 
 
 class Look:
@@ -193,6 +189,9 @@ class Look:
                 words = f"{names[view]} runs {abs(shift)} frames {'late' if shift > 0 else 'early'}"
                 yield _Trial("time", (view,), words, self.scene(shift={view: shift}), shift)
             yield from self._sizes(scene, view)
+            settled = settle(scene.thinned(), [view])
+            mended = scene.with_camera(view, R=settled.R[view], t=settled.t[view])
+            yield _Trial("extrinsics", (view,), _moved(names[view]), mended)
 
     def _sizes(self, scene: Silhouettes, view: int) -> Iterator[_Trial]:
         name = self.rig.names[view]
@@ -207,7 +206,7 @@ class Look:
                 return scene.with_camera(view, K=cut @ scene.K[view])
 
             def cost(log: float, scaled=scaled) -> float:
-                return _score(gaps(scaled(log).thinned()))
+                return mean_gap(gaps(scaled(log).thinned()))
 
             start = min(np.log(SCALES), key=cost)
             log = float(minimize_scalar(cost, bracket=(start - 0.04, start + 0.04), tol=1e-3).x)
@@ -215,6 +214,10 @@ class Look:
                 f"the pictures of {name} are {fault} by {np.exp(log):.3f} against its calibration"
             )
             yield _Trial(fault, (view,), words, scaled(log), float(np.exp(log)))
+
+
+def _moved(name: str) -> str:
+    return f"position or direction of {name} is off: calibration refine may mend it"
 
 
 def _poses(scene: Silhouettes, view: int, name: str) -> Iterator[_Trial]:

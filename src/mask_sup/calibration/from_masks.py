@@ -10,10 +10,11 @@ from jaxtyping import Float
 from omegaconf import DictConfig
 
 from mask_sup.calibration.cameras import Calibration
-from mask_sup.calibration.check import Rig
+from mask_sup.calibration.check import Look, Rig
 from mask_sup.calibration.check import check as find_fault
 from mask_sup.calibration.formats import find_calibration, read_calibration, write_calibration
-from mask_sup.calibration.refine import refine as refined
+from mask_sup.calibration.settle import settle
+from mask_sup.calibration.silhouettes import gaps, mean_gap
 
 __all__ = ["check", "refine", "rig_from_masks"]
 
@@ -51,13 +52,15 @@ def refine(cfg: DictConfig) -> None:
     calibration, masks = _inputs(cfg)
     rig = rig_from_masks(calibration, masks)
     joints = _joints(Path(cfg.poses).expanduser(), calibration, rig) if cfg.poses else None
-    better, before, after = refined(rig, joints, cfg.moments, cfg.rays)
+    scene = Look(rig, cfg.moments, cfg.rays).scene()
+    better = settle(scene, range(len(rig.names)), joints)
     moved = replace(calibration, R=better.R, t=better.t)
     for name, R, S, a, b in zip(
         rig.names, rig.R, better.R, calibration.centres, moved.centres, strict=True
     ):
         angle = np.degrees(np.arccos(np.clip((np.trace(R @ S.T) - 1) / 2, -1.0, 1.0)))
         print(f"{name}: turned {angle:.2f} degrees, moved {np.linalg.norm(b - a):.0f} mm")
+    before, after = mean_gap(gaps(scene)), mean_gap(gaps(better))
     print(f"mean gap {before:.2f} -> {after:.2f} % of the person's size")
     write_calibration(moved, cfg.output, None)
     print(f"written to {cfg.output}")

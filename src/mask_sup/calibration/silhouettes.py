@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
-__all__ = ["Outline", "Silhouettes", "centre_of_rays", "gaps", "outline", "ray_gaps"]
+__all__ = ["Outline", "Silhouettes", "centre_of_rays", "gaps", "mean_gap", "outline", "ray_gaps"]
 
 STEPS = 128  # points on a ray
 REACH = 0.75  # of the cameras' distance: half of the way that points on rays are looked at
+CAP = 10.0  # percent; one hopeless ray does not outweigh many
 FAR = 1e3  # percent; the gap of a point behind a camera
 
 
@@ -173,3 +174,9 @@ def _gap(scene: Silhouettes, judge: int, seen: Outline, points: np.ndarray) -> n
 def ray_gaps(found: Float[np.ndarray, "v m n s v"], views: list[int]) -> Float[np.ndarray, "k m n"]:
     """The gap of each ray of these views, judged by these views alone."""
     return found[np.ix_(views, *(range(n) for n in found.shape[1:4]), views)].max(-1).min(-1)
+
+
+def mean_gap(found: Float[np.ndarray, "v m n s v"], views: list[int] | None = None) -> float:
+    """Mean gap of the rays of these views, judged by these views alone; None: of all, percent."""
+    views = list(range(len(found))) if views is None else views
+    return float(np.minimum(ray_gaps(found, views), CAP).mean())

@@ -1,5 +1,6 @@
-"""Extrinsics refined by what the cameras see: silhouettes, and joints if a detector found some."""
+"""Cameras turned and moved until what they see agrees: silhouettes, and joints if given."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -7,51 +8,44 @@ from jaxtyping import Float
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from mask_sup.calibration.check import Look, Rig
 from mask_sup.calibration.silhouettes import REACH, Silhouettes, centre_of_rays, gaps, ray_gaps
 
-__all__ = ["refine"]
+__all__ = ["settle"]
 
 STEP = 0.05  # degrees, percent: of the numerical derivative, about half a pixel
 PRIOR = 0.1  # percent of gap that a camera's turn of a degree, or move of a percent, is worth
 SOFT = 2.0  # percent; larger gaps count less and less
 JOINTS = 0.3  # weight of a joint's error of a percent of the person against a ray's gap of one
+ROUNDS = 12
 
 
-def refine(
-    rig: Rig,
+def settle(
+    scene: Silhouettes,
+    cameras: Sequence[int],
     joints_px: Float[np.ndarray, "m v j 2"] | None = None,
-    moments: int = 12,
-    rays: int = 40,
-) -> tuple[Rig, float, float]:
-    """Turns and moves the cameras until what they see agrees; K stays.
+) -> Silhouettes:
+    """The same masks with some cameras turned and moved so that the gaps close; K stays.
 
-    A weak prior holds every camera where it is said to be, and with it the scale and the place of
-    the world, which no silhouette tells.
+    Bundle adjustment with rays through masks for points. A weak prior holds every camera where it
+    is said to be, and with it the scale and the place of the world, which no silhouette tells.
 
     Args:
-        rig: Cameras that are about right: run `check` first.
+        scene: Cameras that are about right.
+        cameras: Which of them may move.
         joints_px: Joints that a detector found in every view, pixels of the masks without lens
             distortion, NaN where it found none; None: silhouettes alone.
-        moments: How many moments are looked at.
-        rays: Through each mask.
-
-    Returns:
-        The rig with better R and t, and the mean gap before and after, percent of the person's
-        size.
     """
-    scene = Look(rig, moments, rays).scene()
+    views = list(range(len(scene.K)))
     centre, distance = centre_of_rays(scene)
-    views = list(range(len(rig.K)))
-
-    def moved(x: np.ndarray) -> Silhouettes:
-        turns, shifts = np.split(x.reshape(-1, 6), 2, axis=1)
-        turn = Rotation.from_rotvec(np.radians(turns)).as_matrix()
-        t = np.einsum("vij,vj->vi", turn, scene.t) + 0.01 * distance * shifts
-        return replace(scene, R=turn @ scene.R, t=t)
-
     ball = centre, REACH * distance
     size = np.array([[seen.size_px for seen in moment] for moment in scene.moments]).mean(0)
+
+    def moved(x: np.ndarray) -> Silhouettes:
+        R, t = scene.R.copy(), scene.t.copy()
+        for view, step in zip(cameras, x.reshape(-1, 6), strict=True):
+            turn = Rotation.from_rotvec(np.radians(step[:3])).as_matrix()
+            R[view], t[view] = turn @ R[view], turn @ t[view] + 0.01 * distance * step[3:]
+        return replace(scene, R=R, t=t)
 
     def residuals(x: np.ndarray, found: np.ndarray | None = None) -> np.ndarray:
         here = moved(x)
@@ -66,17 +60,13 @@ def refine(
         start = residuals(x, known)
         columns = []
         for i, step in enumerate(STEP * np.eye(len(x))):
-            found = gaps(moved(x + step), ball, known, moved=i // 6)
+            found = gaps(moved(x + step), ball, known, moved=cameras[i // 6])
             columns.append((residuals(x + step, found) - start) / STEP)
         return np.stack(columns, 1)
 
-    start = np.zeros(6 * len(views))
-    found = least_squares(
-        residuals, start, slopes, loss="soft_l1", f_scale=SOFT, max_nfev=12, xtol=1e-3
-    )
-    best = moved(found.x)
-    before, after = (float(ray_gaps(gaps(s), views).mean()) for s in (scene, best))
-    return replace(rig, R=best.R, t=best.t), before, after
+    start = np.zeros(6 * len(cameras))
+    options = {"loss": "soft_l1", "f_scale": SOFT, "max_nfev": ROUNDS, "xtol": 1e-3}
+    return moved(least_squares(residuals, start, slopes, **options).x)
 
 
 def _reprojection(
