@@ -145,8 +145,9 @@ class Look:
         self.rig, self.rays = rig, rays
         self.views = len(rig.names)
         self.outline = cache(self._outline)
-        first, last = min(SHIFTS, rig.frames - 1), max(rig.frames - 1 - SHIFTS, 0)
-        frames = sorted({round(f) for f in np.linspace(first, max(first, last), 2 * moments)})
+        margin = min(SHIFTS, rig.frames // 4)
+        frames = np.linspace(margin, rig.frames - 1 - margin, 2 * moments)
+        frames = sorted({round(frame) for frame in frames})
         full = [f for f in frames if all(self.outline(v, f) for v in range(self.views))]
         if len(full) < min(3, moments):
             raise ValueError(

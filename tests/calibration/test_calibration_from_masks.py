@@ -1,0 +1,238 @@
+"""Cameras checked and mended by masks; rigs and faults are those of benchmarks/calibration.py."""
+
+import json
+from dataclasses import replace
+
+import calibration as bench
+import cv2
+import numpy as np
+import pytest
+
+from mask_sup.calibration import read_calibration, write_calibration
+from mask_sup.calibration.__main__ import main
+from mask_sup.calibration.cameras import Calibration
+from mask_sup.calibration.check import Look, Rig, check
+from mask_sup.calibration.from_masks import rig_from_masks
+from mask_sup.calibration.settle import settle
+from mask_sup.calibration.silhouettes import Silhouettes, gaps, mean_gap, outline, ray_gaps
+
+
+def rectangle(rows, columns, size=(120, 160)):
+    mask = np.zeros(size, bool)
+    mask[slice(*rows), slice(*columns)] = True
+    return mask
+
+
+def side_by_side(*masks):
+    """Cameras in a row that all look along z: a ray's row is the same in every picture."""
+    K = np.tile(np.array([[100.0, 0, 80], [0, 100, 60], [0, 0, 1]]), (len(masks), 1, 1))
+    t = np.array([[-300.0 * i, 0, 0] for i in range(len(masks))])
+    rng = np.random.default_rng(0)
+    R = np.tile(np.eye(3), (len(masks), 1, 1))
+    return Silhouettes([[outline(mask, 40, rng) for mask in masks]], K, R, t)
+
+
+@pytest.fixture(scope="module")
+def rig():
+    """Three cameras, a person who walks."""
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        cameras = bench.random_rig(rng)
+        if len(cameras[0]) == 3:
+            return bench.filmed(*cameras, rng, "walking")
+    raise AssertionError
+
+
+# ---- gaps ----------------------------------------------------------------------------------------
+
+
+def test_gap_is_the_distance_of_the_row_from_the_mask():
+    tall, low = rectangle((30, 90), (60, 100)), rectangle((50, 90), (20, 60))
+    scene = side_by_side(tall, low)
+    found = ray_gaps(gaps(scene), [0, 1])
+    rows = scene.moments[0][0].rays_px[:, 1]
+    expected = 100 * np.clip(50 - rows, 0, None) / np.sqrt(low.sum())
+    assert expected.max() > 20
+    np.testing.assert_allclose(found[0, 0], expected, atol=1.0)  # half a pixel
+    assert found[1, 0].max() < 1.0  # each row of the low one is in the tall one
+
+
+def test_a_view_that_is_left_out_does_not_judge():
+    tall, low = rectangle((30, 90), (100, 140)), rectangle((50, 90), (60, 100))
+    found = gaps(side_by_side(tall, low, rectangle((30, 90), (20, 60))))
+    assert ray_gaps(found, [0, 2]).max() < 1.0
+    assert mean_gap(found, [0, 2]) < mean_gap(found)
+
+
+def test_what_moves_with_one_camera_is_all_that_is_looked_at_again(rig):
+    scene = Look(rig, 3, 10).scene()
+    ball = np.array([0.0, 0, 900]), 3000.0
+    moved = scene.with_camera(1, t=scene.t[1] + 30.0)
+    again = gaps(moved, ball, gaps(scene, ball), moved=1)
+    np.testing.assert_array_equal(again, gaps(moved, ball))
+
+
+# ---- check ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [bench.none, bench.swapped, bench.unit])
+def test_faults_are_named(rig, fault):
+    wrong, views = fault(rig, 1, 2, np.random.default_rng(5))
+    finding = check(wrong)
+    assert finding.fault == fault.__name__
+    assert set(finding.cameras) == {rig.names[view] for view in views}
+    assert finding.mended <= finding.gap
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fault",
+    [
+        bench.transposed,
+        bench.inverted,
+        bench.scaled,
+        bench.letterboxed,
+        bench.time,
+        bench.extrinsics,
+    ],
+)
+def test_more_faults_are_named(rig, fault):
+    wrong, views = fault(rig, 2, 0, np.random.default_rng(5))
+    finding = check(wrong)
+    assert finding.fault == fault.__name__
+    assert set(finding.cameras) == {rig.names[view] for view in views}
+
+
+def test_two_cameras_cannot_be_checked(rig):
+    two = Rig(rig.names[:2], rig.K[:2], rig.R[:2], rig.t[:2], rig.frames, rig.mask)
+    with pytest.raises(ValueError, match=r"three cameras or more, got \['cam0', 'cam1'\]"):
+        check(two)
+
+
+def test_a_person_who_is_not_seen_cannot_be_checked(rig):
+    nobody = replace(rig, mask=lambda view, frame: np.zeros((48, 64), bool))
+    with pytest.raises(ValueError, match="only 0 of .* moments show the person"):
+        check(nobody)
+
+
+# ---- settle --------------------------------------------------------------------------------------
+
+
+def test_cameras_settle_where_silhouettes_agree(rig):
+    wrong, _ = bench.extrinsics(rig, 1, 0, np.random.default_rng(2))
+    scene = Look(wrong, 6, 24).scene()
+    mended = settle(scene, [1])
+    assert mean_gap(gaps(mended)) < 0.4 * mean_gap(gaps(scene))
+    points = np.random.default_rng(0).uniform(-600, 600, (50, 3)) + [0, 0, 900]
+
+    def seen(R, t):
+        q = (points @ R.T + t) @ rig.K[1].T
+        return q[:, :2] / q[:, 2:]
+
+    true = seen(rig.R[1], rig.t[1])
+    before = np.linalg.norm(seen(wrong.R[1], wrong.t[1]) - true, axis=1).mean()
+    after = np.linalg.norm(seen(mended.R[1], mended.t[1]) - true, axis=1).mean()
+    assert before > 5  # pixels
+    assert after < 0.4 * before
+    for view in (0, 2):
+        np.testing.assert_array_equal(mended.R[view], rig.R[view])
+
+
+def test_joints_pull_cameras_to_where_they_meet(rig):
+    points = np.random.default_rng(0).uniform(-600, 600, (4, 6, 3)) + [0, 0, 900]
+    in_camera = np.einsum("vij,mnj->mvni", rig.R, points) + rig.t[:, None]
+    pixels = np.einsum("vij,mvnj->mvni", rig.K, in_camera)
+    joints = pixels[..., :2] / pixels[..., 2:]
+    joints[0, 1, 2] = np.nan  # a joint that one view has not found
+    wrong, _ = bench.extrinsics(rig, 1, 0, np.random.default_rng(2))
+    scene = Look(wrong, 3, 10).scene()
+    mended = settle(scene, [1], joints)
+    again = np.einsum("ij,mnj->mni", mended.R[1], points) + mended.t[1]
+    again = again @ rig.K[1].T
+    error = np.linalg.norm(again[..., :2] / again[..., 2:] - joints[:, 1], axis=-1)
+    assert np.nanmedian(error) < 1.0
+
+
+# ---- files and commands --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recording(tmp_path, rig):
+    """The rig's masks of some frames as files, and its calibration."""
+    sizes = np.tile([float(bench.WIDTH), bench.HEIGHT], (3, 1))
+    calibration = Calibration(rig.names, rig.K, rig.R, rig.t, np.zeros((3, 5)), sizes)
+    write_calibration(calibration, tmp_path / "cameras.json")
+    for view, name in enumerate(rig.names):
+        (tmp_path / "masks" / name).mkdir(parents=True)
+        for frame in range(0, 24, 2):
+            picture = 255 * rig.mask(view, 8 * frame).astype(np.uint8)
+            cv2.imwrite(str(tmp_path / "masks" / name / f"{frame:06d}.png"), picture)
+    return tmp_path
+
+
+def run(monkeypatch, *words):
+    monkeypatch.setattr("sys.argv", ["calibration", *map(str, words)])
+    main()
+
+
+def test_check_tells_and_writes_what_it_found(recording, monkeypatch, capsys):
+    keys = ("moments=4", "rays=20", f"output={recording / 'found.json'}")
+    run(monkeypatch, "check", f"input={recording}", *keys)
+    told = capsys.readouterr().out
+    assert "none: all cameras agree" in told
+    assert "without cam1" in told
+    assert json.loads((recording / "found.json").read_text())["fault"] == "none"
+
+
+def test_refine_writes_a_calibration_that_agrees_better(recording, rig, monkeypatch, capsys):
+    wrong, _ = bench.extrinsics(rig, 1, 0, np.random.default_rng(2))
+    calibration = read_calibration(recording / "cameras.json")
+    write_calibration(replace(calibration, R=wrong.R, t=wrong.t), recording / "cameras.json")
+    keys = ("moments=4", "rays=20", f"output={recording / 'better.json'}")
+    run(monkeypatch, "refine", f"input={recording}", *keys)
+    assert "cam1: turned" in capsys.readouterr().out
+    better = read_calibration(recording / "better.json")
+    masks = recording / "masks"
+    before, after = (
+        mean_gap(gaps(Look(rig_from_masks(c, masks), 6, 30).scene()))
+        for c in (replace(calibration, R=wrong.R, t=wrong.t), better)
+    )
+    assert after < 0.6 * before
+
+
+def test_masks_are_freed_of_distortion_and_made_small(tmp_path):
+    """A square seen through a lens that bends: its corners come back where a pinhole sees them."""
+    K = np.array([[1000.0, 0, 640], [0, 1000, 480], [0, 0, 1]])
+    bend = np.array([-0.2, 0.05, 0.001, -0.002, 0.0])
+    corners = np.array([[-0.4, -0.3], [0.4, -0.3], [0.4, 0.3], [-0.4, 0.3]])
+    edge = np.concatenate(
+        [np.linspace(a, b, 200) for a, b in zip(corners, np.roll(corners, -1, 0), strict=True)]
+    )
+    flat = np.concatenate([edge, np.ones((len(edge), 1))], 1)
+    seen = cv2.projectPoints(flat, np.zeros(3), np.zeros(3), K, bend)[0][:, 0]
+    mask = np.zeros((960, 1280), np.uint8)
+    cv2.fillPoly(mask, [np.rint((seen - 0.5) * 16).astype(np.int32)], 255, shift=4)
+    names = ("a", "b")
+    for name in names:
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "0.png"), mask)
+    t = np.array([[0, 0, 0], [500.0, 0, 0]])
+    sizes = np.tile([1280.0, 960.0], (2, 1))
+    calibration = Calibration(
+        names, np.stack([K, K]), np.stack([np.eye(3)] * 2), t, np.stack([bend, bend]), sizes
+    )
+    rig = rig_from_masks(calibration, tmp_path)
+    small = rig.mask(0, 0)
+    assert small.shape == (480, 640)
+    rows, columns = np.nonzero(small)
+    expected = corners @ rig.K[0, :2, :2].T + rig.K[0, :2, 2]
+    low, high = np.array([columns.min(), rows.min()]), np.array([columns.max(), rows.max()]) + 1
+    np.testing.assert_allclose([low, high], [expected[0], expected[2]], atol=1.0)
+    # A pinhole sees a full rectangle; through the lens its sides were bent.
+    assert small.sum() == pytest.approx(np.prod(expected[2] - expected[0]), rel=0.005)
+
+
+def test_cameras_with_unlike_numbers_of_masks_are_refused(recording):
+    (recording / "masks" / "cam1" / "000000.png").unlink()
+    with pytest.raises(ValueError, match="same number of masks .*'cam1': 11"):
+        rig_from_masks(read_calibration(recording / "cameras.json"), recording / "masks")
