@@ -212,7 +212,7 @@ def test_the_base_of_the_data_options_needs_a_source(train_config):
         build(cfg.data, skeleton=build(cfg.skeleton), geodesic=None)
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "predict", "export", "report"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "predict", "export", "report", "sync"])
 def test_every_command_composes_and_keeps_its_types(name, compose_config):
     cfg = compose_config(name)
     assert cfg

@@ -111,6 +111,16 @@ class CalibrationRefineConfig(CalibrationCheckConfig):
 
 
 @dataclass
+class SyncConfig:
+    """Keys of a synchronisation by masks."""
+
+    input: str = MISSING
+    masks: str | None = None
+    output: str | None = None
+    most: int = MISSING
+
+
+@dataclass
 class ExportConfig:
     """Keys of an export."""
 
@@ -144,6 +154,7 @@ store.store(name="predict_schema", node=PredictConfig)
 store.store(name="calibration_convert_schema", node=CalibrationConvertConfig)
 store.store(name="calibration_check_schema", node=CalibrationCheckConfig)
 store.store(name="calibration_refine_schema", node=CalibrationRefineConfig)
+store.store(name="sync_schema", node=SyncConfig)
 store.store(name="export_schema", node=ExportConfig)
 store.store(name="report_schema", node=ReportConfig)
 # A resumed run lives in its own folder; Hydra's record of the new command goes beside it.

@@ -1,6 +1,7 @@
 """The commands `check` and `refine`: a calibration and a folder of masks -> what they say of it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -29,8 +30,8 @@ def check(cfg: DictConfig) -> None:
         CalibrationError: If the calibration is damaged.
         ValueError: If masks of the cameras differ in number, or are too few or empty.
     """
-    calibration, masks = _inputs(cfg)
-    finding = find_fault(rig_from_masks(calibration, masks), cfg.moments, cfg.rays)
+    calibration, rig = _inputs(cfg)
+    finding = find_fault(rig, cfg.moments, cfg.rays)
     print(f"mean gap {finding.gap:.2f} % of the person's size, {len(calibration.names)} cameras")
     for name, share in zip(calibration.names, finding.without, strict=True):
         print(f"  without {name}: {share:.2f} %")
@@ -49,8 +50,7 @@ def refine(cfg: DictConfig) -> None:
         CalibrationError: If the calibration is damaged.
         ValueError: If masks of the cameras differ in number, or are too few or empty.
     """
-    calibration, masks = _inputs(cfg)
-    rig = rig_from_masks(calibration, masks)
+    calibration, rig = _inputs(cfg)
     joints = _joints(Path(cfg.poses).expanduser(), calibration, rig) if cfg.poses else None
     scene = Look(rig, cfg.moments, cfg.rays).scene()
     better = settle(scene, range(len(rig.names)), joints)
@@ -66,18 +66,27 @@ def refine(cfg: DictConfig) -> None:
     print(f"written to {cfg.output}")
 
 
-def _inputs(cfg: DictConfig) -> tuple[Calibration, Path]:
+def _inputs(cfg: DictConfig) -> tuple[Calibration, Rig]:
+    from mask_sup.data.recording import OFFSETS, read_offsets
+
     source = Path(cfg.input).expanduser()
-    if cfg.masks:
-        masks = Path(cfg.masks).expanduser()
-    else:
-        masks = (source if source.is_dir() else source.parent) / "masks"
+    folder = source if source.is_dir() else source.parent
+    masks = Path(cfg.masks).expanduser() if cfg.masks else folder / "masks"
     path = find_calibration(source) if source.is_dir() else source
-    return read_calibration(path, cfg.format, cfg.unit), masks
+    calibration = read_calibration(path, cfg.format, cfg.unit)
+    late = read_offsets(folder / OFFSETS, calibration.names)
+    return calibration, rig_from_masks(calibration, masks, late)
 
 
-def rig_from_masks(calibration: Calibration, folder: Path) -> Rig:
+def rig_from_masks(
+    calibration: Calibration, folder: Path, late: Mapping[str, int] | None = None
+) -> Rig:
     """The cameras with their masks, `folder/<camera>/*.png`, made small and free of distortion.
+
+    Args:
+        calibration: Of the cameras.
+        folder: Of the masks.
+        late: Frames that each camera runs late, from 0 on; None: they run together.
 
     Raises:
         FileNotFoundError: If a camera has no masks.
@@ -89,8 +98,13 @@ def rig_from_masks(calibration: Calibration, folder: Path) -> Rig:
 
     files = [list_pictures(folder / name) for name in calibration.names]
     counts = {name: len(f) for name, f in zip(calibration.names, files, strict=True)}
-    if len(set(counts.values())) > 1:
-        raise ValueError(f"all cameras need the same number of masks in {folder}, got {counts}")
+    if late is None and len(set(counts.values())) > 1:
+        raise ValueError(
+            f"all cameras need the same number of masks in {folder}, got {counts}; for cameras "
+            "started by hand run python -m mask_sup.sync"
+        )
+    start = [late[name] if late else 0 for name in calibration.names]
+    frames = min(len(paths) - first for paths, first in zip(files, start, strict=True))
     sizes = [read_mask(paths[0], may_be_empty=True).shape[1::-1] for paths in files]
     fitted = calibration.fitted_to(sizes)
     K, maps = fitted.K.copy(), []
@@ -103,10 +117,10 @@ def rig_from_masks(calibration: Calibration, folder: Path) -> Rig:
         maps.append(cv2.initUndistortRectifyMap(given, *parts))
 
     def mask(view: int, frame: int) -> np.ndarray:
-        full = read_mask(files[view][frame], may_be_empty=True)
+        full = read_mask(files[view][start[view] + frame], may_be_empty=True)
         return cv2.remap(full, *maps[view], cv2.INTER_LINEAR) > 127
 
-    return Rig(fitted.names, K, fitted.R, fitted.t, len(files[0]), mask)
+    return Rig(fitted.names, K, fitted.R, fitted.t, frames, mask)
 
 
 def _opencv(K: np.ndarray) -> np.ndarray:

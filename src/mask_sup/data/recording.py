@@ -4,12 +4,15 @@
         cameras.json                  {"unit": "mm" or "m", "cameras": {name: {K, R, t, dist}}}
         videos/<camera>.mp4           or frames/<camera>/*.jpg, one file per moment
         masks/<camera>/*.png          0 background, 255 person; one per frame, sorted by name
+        sync.json                     optional: {"late": {name: frames}}, as mask_sup.sync writes
 
 K is for the pixels of the shipped videos, x_cam = R x_world + t, dist is OpenCV's k1 k2 p1 p2 k3.
 Instead of cameras.json there may be one calibration of another format (`mask_sup.calibration`).
 Where it says for which size of picture it is, K follows a scaling or a letterbox of the videos.
 """
 
+import json
+from collections.abc import Sequence
 from glob import escape
 from pathlib import Path
 
@@ -19,8 +22,16 @@ from mask_sup.calibration import Calibration, find_calibration, read_calibration
 from mask_sup.data.moments import Moment, View, read_image
 from mask_sup.video import VIDEO_SUFFIXES, extract_frames
 
-__all__ = ["RecordingData", "find_video", "is_recording", "list_pictures"]
+__all__ = [
+    "OFFSETS",
+    "RecordingData",
+    "find_video",
+    "is_recording",
+    "list_pictures",
+    "read_offsets",
+]
 
+OFFSETS = "sync.json"
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 VAL_EVERY = 5
 
@@ -82,11 +93,16 @@ class RecordingData:
         images = {name: list_pictures(self.root / "frames" / name) for name in names}
         masks = {name: list_pictures(self.masks / name) for name in names}
         counts = {name: (len(images[name]), len(masks[name])) for name in names}
-        if len({n for pair in counts.values() for n in pair}) > 1:
+        late = read_offsets(self.root / OFFSETS, names)
+        alike = late is None or all(i == m for i, m in counts.values())
+        if not alike or (late is None and len({n for pair in counts.values() for n in pair}) > 1):
             table = ", ".join(f"{c}: {i} frames, {m} masks" for c, (i, m) in counts.items())
             raise ValueError(
-                f"all cameras of {self.root} need the same number of frames and masks, got {table}"
+                f"all cameras of {self.root} need the same number of frames and masks, got "
+                f"{table}; for cameras started by hand run python -m mask_sup.sync"
             )
+        late = late or dict.fromkeys(names, 0)
+        length = min(counts[name][0] - late[name] for name in names)
         calibration = self._fitted(calibration)
         parts = (calibration.K, calibration.R, calibration.t, calibration.distortion)
         cameras = dict(zip(names, zip(*parts, strict=True), strict=True))
@@ -95,13 +111,31 @@ class RecordingData:
         return [
             Moment(
                 f"{self.root.name}/{i:06d}",
-                tuple(View(images[c][i], masks[c][i], *cameras[c]) for c in names),
+                tuple(View(images[c][j := i + late[c]], masks[c][j], *cameras[c]) for c in names),
                 label,
                 self.root.name,  # a recording shows one person
                 self.root.name,  # in one go
             )
-            for i in range(0, len(next(iter(images.values()))), step)
+            for i in range(0, length, step)
         ]
+
+
+def read_offsets(path: Path, names: Sequence[str]) -> dict[str, int] | None:
+    """Frames that each camera runs late, from 0 on; None if there is no such file.
+
+    Raises:
+        ValueError: If the file is damaged or lacks a camera.
+    """
+    if not path.is_file():
+        return None
+    try:
+        late = {name: int(json.loads(path.read_text())["late"][name]) for name in names}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} does not say how late each of {list(names)} runs ({error}): expected "
+            '{"late": {camera: frames}}; remove it or run python -m mask_sup.sync again'
+        ) from error
+    return {name: value - min(late.values()) for name, value in late.items()}
 
 
 def is_recording(folder: Path) -> bool:
