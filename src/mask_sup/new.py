@@ -1,0 +1,195 @@
+"""python -m mask_sup.new my_project --videos DIR: a folder to work in, from a folder of videos.
+
+Looks at the videos (number, size, rate, frames), the calibration and the masks that lie beside
+them, says what does not go together, and writes a commented config that trains on them.
+"""
+
+import argparse
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from mask_sup.calibration import Calibration, CalibrationError, find_calibration, read_calibration
+
+__all__ = ["Inspected", "inspect", "new_project"]
+
+CONFIG = """\
+# @package _global_
+# python -m mask_sup.train --config-dir {folder} +experiment={name}
+# or from a trained start, in minutes: init=<checkpoint> cascade=adapt
+#
+{cameras}
+defaults:
+  - recording
+
+name: {name}
+data:
+  source:
+    root: {folder}
+    masks: null            # folder of <camera>/000000.png; null: masks/ in the project
+    every: {every}               # use every n-th frame; {used} of {frames} moments are used so
+"""
+CALIBRATION_FILES = (".yml", ".yaml", ".xml", ".json", ".toml", ".txt")
+MOMENTS = 1000  # that a training on a laptop has use for
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What a folder of videos holds."""
+
+    videos: dict[str, Path]  # by camera
+    sizes: dict[str, tuple[int, int]]  # width, height
+    rates: dict[str, float | None]  # frames a second
+    frames: dict[str, int]
+    calibration: Calibration | None
+    source: Path | None  # the calibration's file or folder
+    doubts: tuple[str, ...]  # what does not go together, and what to do
+
+    def lines(self) -> list[str]:
+        """One line per camera."""
+        return [
+            f"{name}: {self.sizes[name][0]}x{self.sizes[name][1]}, {self.frames[name]} frames, "
+            + (f"{rate:g} a second" if (rate := self.rates[name]) else "rate unknown")
+            for name in self.videos
+        ]
+
+
+def inspect(folder: Path) -> Inspected:
+    """Look at the videos of a folder, one per camera, and the calibration in it or above it.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or no video in it.
+        ValueError: If a video is damaged.
+    """
+    from mask_sup.masks.footage import GAP, find_footage
+    from mask_sup.video import frame_rate
+
+    footage = [one for one in find_footage(folder, uneven=True) if one.path.is_file()]
+    if not footage:
+        raise FileNotFoundError(f"no videos in {folder}: expected one per camera, cam01.mp4, ...")
+    videos = {one.camera: one.path for one in footage}
+    sizes = {one.camera: next(one.frames()).shape[1::-1] for one in footage}
+    frames = {one.camera: one.count for one in footage}
+    rates = {name: frame_rate(path) for name, path in videos.items()}
+    doubts = [
+        f"{one.camera} has a variable frame rate (gaps of {one.gap:.1f} intervals): convert it to "
+        "a constant one, ffmpeg -i in.mp4 -vf fps=60 out.mp4"
+        for one in footage
+        if one.gap > GAP
+    ]
+    if len({round(rate, 1) for rate in rates.values() if rate}) > 1:
+        doubts.append(f"cameras differ in their frame rate: {rates}; convert them to one")
+    if len(set(frames.values())) > 1:
+        doubts.append(
+            f"cameras differ in their number of frames: {frames}; if they were started by hand, "
+            "run python -m mask_sup.sync once there are masks"
+        )
+    if len(videos) == 1:
+        doubts.append("one camera: 3D is trained from two or more; predict works with one")
+    calibration, source = _calibration(folder, doubts)
+    if calibration is not None:
+        doubts += _misfits(calibration, sizes)
+    return Inspected(videos, sizes, rates, frames, calibration, source, tuple(doubts))
+
+
+def _calibration(folder: Path, doubts: list[str]) -> tuple[Calibration | None, Path | None]:
+    for place in (folder, folder.parent):
+        try:
+            source = find_calibration(place)
+            return read_calibration(source), source
+        except FileNotFoundError:
+            continue
+        except CalibrationError as error:
+            doubts.append(f"{error}")
+            return None, None
+    doubts.append(
+        "no calibration found: put one into the project (Qualisys, Anipose, Pose2Sim, EasyMocap, "
+        "OpenCV, COLMAP, ... see python -m mask_sup.calibration convert --help)"
+    )
+    return None, None
+
+
+def _misfits(calibration: Calibration, sizes: dict[str, tuple[int, int]]) -> list[str]:
+    if missing := sorted(set(calibration.names) - set(sizes)):
+        return [
+            f"the calibration has cameras without a video: {missing}, videos are {sorted(sizes)}; "
+            "name the videos after the cameras"
+        ]
+    found = []
+    if more := sorted(set(sizes) - set(calibration.names)):
+        found.append(f"videos without a calibration are left out: {more}")
+    try:
+        calibration.fitted_to([sizes[name] for name in calibration.names])
+    except CalibrationError as error:
+        found.append(f"{error}")
+    return found
+
+
+def _files(source: Path | None) -> list[Path]:
+    """The file of a calibration, or the files of one that is a folder."""
+    if source is None or source.is_file():
+        return [source] if source else []
+    return [path for path in sorted(source.iterdir()) if path.suffix.lower() in CALIBRATION_FILES]
+
+
+def new_project(folder: Path, videos: Path) -> Inspected:
+    """Make a project folder: links to the videos, the calibration, a commented config.
+
+    Raises:
+        FileExistsError: If the folder is there already and not empty.
+        FileNotFoundError: If there are no videos.
+        ValueError: If a video is damaged.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty: give another name, or remove it")
+    found = inspect(videos)
+    (folder / "videos").mkdir(parents=True, exist_ok=True)
+    for name, path in found.videos.items():
+        (folder / "videos" / f"{name}{path.suffix}").symlink_to(path.resolve())
+    for path in _files(found.source):
+        shutil.copy(path, folder / path.name)
+    (folder / "experiment").mkdir()
+    frames = min(found.frames.values())
+    every = max(1, round(frames / MOMENTS))
+    text = CONFIG.format(
+        folder=json.dumps(str(folder.resolve())),
+        name=folder.name,
+        cameras="\n".join(f"# {line}" for line in (*found.lines(), *found.doubts)),
+        every=every,
+        used=len(range(0, frames, every)),
+        frames=frames,
+    )
+    (folder / "experiment" / f"{folder.name}.yaml").write_text(text)
+    return found
+
+
+def main() -> None:
+    """Make a project and say what comes next."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("project", type=Path, help="folder to make")
+    parser.add_argument("--videos", type=Path, required=True, help="folder of one video per camera")
+    given = parser.parse_args()
+    try:
+        found = new_project(given.project, given.videos)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{error}") from error
+    print("\n".join(found.lines()))
+    if found.calibration is not None:
+        print(f"calibration: {found.source}, cameras {list(found.calibration.names)}")
+    for doubt in found.doubts:
+        print(f"! {doubt}")
+    folder, name = given.project, given.project.name
+    print(
+        f"""next:
+  python -m mask_sup.masks input={folder} output={folder}/masks extractor=plate
+  python -m mask_sup.masks check masks={folder}/masks
+  python -m mask_sup.calibration check input={folder}
+  python -m mask_sup.train --config-dir {folder} +experiment={name} init=<checkpoint> cascade=adapt
+  python -m mask_sup.predict checkpoint=<ckpt> input={folder}
+written: {folder}/experiment/{name}.yaml"""
+    )
+
+
+if __name__ == "__main__":
+    main()
