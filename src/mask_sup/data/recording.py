@@ -9,6 +9,8 @@ K is for the pixels of the shipped videos, x_cam = R x_world + t, dist is OpenCV
 """
 
 import json
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ class RecordingData:
         masks: Folder of masks, `<masks>/<camera>/*.png`; None: `root/masks`.
         joints: Joints of the skeleton, for labels that are NaN throughout.
         every: Use every n-th frame.
+        drop_flagged: Leave out moments in which the quality gate (`mask_sup.masks check`) flagged
+            the mask of any camera.
 
     Raises:
         ValueError: If `every` is below 1.
@@ -39,12 +43,19 @@ class RecordingData:
 
     splits = ("train", "val")
 
-    def __init__(self, root: str | Path, masks: str | Path | None, joints: int, every: int):
+    def __init__(
+        self,
+        root: str | Path,
+        masks: str | Path | None,
+        joints: int,
+        every: int,
+        drop_flagged: bool = False,
+    ):
         if every < 1:
             raise ValueError(f"every={every}: expected 1 for all frames, 2 for every second one")
         self.root = Path(root).expanduser()
         self.masks = Path(masks).expanduser() if masks else self.root / "masks"
-        self.joints, self.every = joints, every
+        self.joints, self.every, self.drop_flagged = joints, every, drop_flagged
 
     def prepare(self) -> None:
         """Take the videos apart into frames, once."""
@@ -87,6 +98,10 @@ class RecordingData:
                 f"all cameras of {self.root} need the same number of frames and masks, got {table}"
             )
         step = self.every * (VAL_EVERY if split == "val" else 1)
+        kept = list(range(0, len(next(iter(images.values()))), step))
+        if self.drop_flagged:
+            kept = without_flagged(kept, self.masks, masks)
+        gaps = np.cumsum(np.diff([kept[0], *kept]) > step)  # no neighbours in time over a gap
         label = np.full((self.joints, 3), np.nan)
         return [
             Moment(
@@ -94,10 +109,39 @@ class RecordingData:
                 tuple(View(images[c][i], masks[c][i], **cameras[c]) for c in cameras),
                 label,
                 self.root.name,  # a recording shows one person
-                self.root.name,  # in one go
+                f"{self.root.name}/{gap}",  # in one go
             )
-            for i in range(0, len(next(iter(images.values()))), step)
+            for i, gap in zip(kept, gaps, strict=True)
         ]
+
+
+def without_flagged(
+    places: Sequence[int], root: Path, masks: Mapping[str, Sequence[Path]]
+) -> list[int]:
+    """The places in the lists of masks that the quality gate flagged in no camera.
+
+    Args:
+        places: Those to choose from.
+        root: The folder with check.json.
+        masks: The masks of each camera, sorted.
+
+    Raises:
+        FileNotFoundError: If the gate has not run.
+        ValueError: If it ran on other masks, or nothing is left.
+    """
+    path, again = root / "check.json", f"run python -m mask_sup.masks check masks={root}"
+    if not path.is_file():
+        raise FileNotFoundError(f"drop_flagged needs {path}: {again}")
+    told, flagged = json.loads(path.read_text())["cameras"], set()
+    for camera, files in masks.items():
+        if told.get(camera, {}).get("masks") != len(files):
+            raise ValueError(f"{path} is not of the masks of camera {camera!r}: {again}")
+        numbers = [str(int(re.findall(r"\d+", file.stem)[-1])) for file in files]
+        flagged |= {i for i, number in enumerate(numbers) if number in told[camera]["flags"]}
+    kept = [i for i in places if i not in flagged]
+    if not kept:
+        raise ValueError(f"every moment is flagged in {path}: mend the masks, or see its `limits`")
+    return kept
 
 
 def list_pictures(folder: Path) -> list[Path]:

@@ -23,7 +23,8 @@ LAB_WEIGHTS = np.float32([0.7, 1.6, 1.6])
 """Of L, a, b in a difference: light changes more than colour where nothing has moved."""
 WINDOW, STEP = 11, 2  # pixels at GROW_SIZE: surroundings that have to agree, growth in one go
 GROW_SIZE = 480  # pixels of the longer side while a plate grows
-AGREEMENT = 0.08  # share of the surroundings that may disagree
+AGREEMENT = 0.05  # share of the surroundings that may disagree
+WALL = 4  # pixels at GROW_SIZE: gaps up to twice that are closed in a wall of unknown pixels
 SHADOW = (0.5, 1.0)  # of the plate's light: darker than that is no shadow
 
 
@@ -71,15 +72,23 @@ class Plate(Extractor):
         self, frame: UInt8[np.ndarray, "h w 3"], index: int, choose: Choose
     ) -> Bool[np.ndarray, "h w"]:
         """What differs from the plate by more than noise and shadow."""
-        if self.whole is not None:
-            self._take(frame.shape)
-        change = difference(frame, self.lab, self.shadow_colour) / self.limit
+        change = self._change(frame)
         strong, weak = change > 2, change > 1
         labels = components(weak)[0]  # weak differences count where they touch a strong one
         touched = np.bincount(labels[strong], minlength=labels.max() + 1) > 0
         touched[0] = False
         mask = clean(touched[labels], self.closing)
         return fill_holes(mask, ~self.free, largest=self.closing**2)
+
+    def possible(self, frame: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
+        """What differs at all, or lies where the empty scene was never seen."""
+        return (self._change(frame) > 0.5) | ~self.free
+
+    def _change(self, frame: np.ndarray) -> np.ndarray:
+        """Difference to the plate, 1 where it begins to count."""
+        if self.whole is not None:
+            self._take(frame.shape)
+        return difference(frame, self.lab, self.shadow_colour) / self.limit
 
     def _take(self, shape: tuple[int, ...]) -> None:
         """Bring a plate that was given to the size of the frames."""
@@ -196,6 +205,7 @@ def grow_plate(
     """
     small = np.stack([shrink(sample, GROW_SIZE) for sample in samples])
     plate, known = _grow(small, noise)
+    known = _mainland(known)
     height, width = samples[0].shape[:2]
     visible = np.stack(
         [
@@ -263,6 +273,15 @@ def _still(apart: np.ndarray, noise: float) -> np.ndarray:
     keep[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
     keep[0] = False
     return keep[labels]
+
+
+def _mainland(known: np.ndarray) -> np.ndarray:
+    """What is known without islands: growth that crept into a person is walled in by doubt."""
+    walls = cv2.erode(known.astype(np.uint8), disc(WALL), borderValue=1) > 0
+    labels = components(walls)[0]
+    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    main = (labels == 1) | (np.isin(labels, border) & walls)
+    return known & (cv2.dilate(main.astype(np.uint8), disc(WALL + 1)) > 0)
 
 
 def _count(picture: np.ndarray) -> np.ndarray:

@@ -47,6 +47,10 @@ class Extractor:
         """
         raise NotImplementedError
 
+    def possible(self, frame: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
+        """Where the person may be at all; the rest is the scene for certain."""
+        return np.ones(frame.shape[:2], bool)
+
 
 def disc(radius: int) -> np.ndarray:
     """A round structuring element."""

@@ -64,26 +64,27 @@ class GraphCut(Seeded):
         """The seed's foreground, moved to where the colours part."""
         first = choose(self.seed.foreground(frame, index, choose))
         picture = shrink(frame, self.size)
-        guess = cv2.resize(
-            first.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST
+        size = picture.shape[1::-1]
+        guess, possible = (
+            cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+            for mask in (first, self.seed.possible(frame))
         )
-        core = cv2.erode(guess, disc(max(1, round(self.core * self.size))))
-        around = cv2.dilate(guess, disc(max(2, round(self.reach * self.size))))
-        if not core.any():
-            return first
-        here = _box(around, margin=round(0.05 * self.size))
+        core = cv2.erode(guess, disc(round(self.core * self.size)))
+        around = cv2.dilate(guess, disc(round(self.reach * self.size))) & possible | guess
         trimap = np.where(guess > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
         trimap[core > 0], trimap[around == 0] = cv2.GC_FGD, cv2.GC_BGD
-        cut, models = np.ascontiguousarray(trimap[here]), (np.zeros((1, 65)), np.zeros((1, 65)))
-        if not (cut == cv2.GC_BGD).any():
-            return first
+        here = _box(around, margin=round(0.05 * self.size))
+        cut = np.ascontiguousarray(trimap[here])
+        if not core.any() or not (cut == cv2.GC_BGD).any():
+            return first  # nothing to learn colours from
         cv2.setRNGSeed(0)  # the colour clusters start by chance
         part = np.ascontiguousarray(picture[here])
+        models = np.zeros((1, 65)), np.zeros((1, 65))
         cv2.grabCut(part, cut, None, *models, self.rounds, cv2.GC_INIT_WITH_MASK)
         found = np.zeros(guess.shape, np.float32)
         found[here] = (cut == cv2.GC_FGD) | (cut == cv2.GC_PR_FGD)
-        whole = cv2.resize(found, first.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0.5
-        return fill_holes(clean(whole, 2), np.zeros_like(whole), largest=30)
+        whole = clean(cv2.resize(found, first.shape[::-1]) > 0.5, 2)
+        return fill_holes(whole, np.zeros_like(whole), largest=30)
 
 
 def _box(mask: np.ndarray, margin: int) -> tuple[slice, slice]:

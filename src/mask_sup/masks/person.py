@@ -10,7 +10,7 @@ __all__ = ["choose_person", "motion_energy"]
 
 SMALLEST = 0.0005  # share of the picture below which nothing is a person
 QUIET = 6.0  # grey levels of temporal deviation that are noise
-REACH = 0.02  # of the longer side: gaps that a person is held together across
+REACH = 0.03  # of the longer side: gaps that a person is held together across
 FOLLOW = 0.04  # of the longer side: how far a person moves between two frames
 
 
