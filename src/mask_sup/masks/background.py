@@ -128,25 +128,35 @@ class BackgroundModel(Extractor):
     Args:
         kind: `mog2` (mixture of Gaussians) or `knn` (nearest samples).
         threshold: Squared distance of foreground (OpenCV's varThreshold, dist2Threshold).
+        scene: Share of the time that the empty scene is seen everywhere, above 0.5. Whatever
+            stays for less than the rest is foreground.
         closing: Cracks below this radius are closed, pixels.
 
     Raises:
-        ValueError: If the kind is unknown.
+        ValueError: If the kind is unknown, or the share is not between 0 and 1.
     """
 
-    def __init__(self, kind: str, threshold: float, closing: int):
+    def __init__(self, kind: str, threshold: float, scene: float, closing: int):
         makers = {
             "mog2": cv2.createBackgroundSubtractorMOG2,
             "knn": cv2.createBackgroundSubtractorKNN,
         }
         if kind not in makers:
             raise ValueError(f"kind={kind!r}: expected one of {sorted(makers)}")
-        self.make, self.threshold, self.closing = makers[kind], threshold, closing
+        if not 0 < scene < 1:
+            raise ValueError(f"scene={scene}: expected a share of the time, like 0.6")
+        self.kind, self.make, self.threshold = kind, makers[kind], threshold
+        self.scene, self.closing = scene, closing
 
     def begin(self, footage: Footage) -> None:
         """Forget the camera before."""
         cv2.setRNGSeed(0)  # KNN keeps samples by chance
         self.model = self.make(footage.count, self.threshold, True)
+        if self.kind == "mog2":
+            self.model.setBackgroundRatio(self.scene)
+        else:  # of three sets of samples: recent, older and oldest
+            neighbours = 3 * self.model.getNSamples() * (1 - self.scene)
+            self.model.setkNNSamples(max(1, round(neighbours)))
         self.seen = 0
 
     def watch(self, frame: UInt8[np.ndarray, "h w 3"]) -> None:
@@ -220,16 +230,13 @@ def grow_plate(
     spread = np.zeros((height, width), np.float32)
     for top in range(0, height, 64):  # in strips: all samples at once are large
         rows = slice(top, top + 64)
-        stack = np.ma.array(
-            np.stack([sample[rows] for sample in samples]),
-            mask=np.repeat(visible[:, rows, :, None] == 0, 3, -1),
-        )
-        middle = np.ma.median(stack, 0)
-        whole[rows] = middle.filled(np.nan)
-        apart = np.ma.array(distance(stack.data - whole[rows]), mask=visible[:, rows] == 0)
-        spread[rows] = np.ma.median(apart, 0).filled(0)
-    free = np.isfinite(whole[..., 0])
-    return _paint_in(whole, free), free, cv2.blur(np.nan_to_num(spread), (3, 3))
+        values, use = np.stack([sample[rows] for sample in samples]), visible[:, rows] > 0
+        whole[rows] = _median(values, use[..., None])
+        apart = np.where(use, distance(values - whole[rows]), 0)
+        spread[rows] = _median(apart, use)
+    free = visible.any(0)
+    spread[~free] = 0
+    return _paint_in(whole, free), free, cv2.blur(spread, (3, 3))
 
 
 def _grow(samples: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
@@ -250,8 +257,7 @@ def _grow(samples: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
         wrong = np.stack([_count(one[here])[inside] for one in disagrees]) / support
         use = wrong <= np.minimum(wrong.min(0) + 0.03, AGREEMENT)
         values = samples[:, rows, columns]
-        chosen = np.repeat(~use[..., None], 3, -1)
-        middle = np.ma.median(np.ma.array(values, mask=chosen), 0).filled(np.inf)
+        middle = _median(values, use[..., None])
         near = distance(values - middle) < noise
         votes, users = (near & use).sum(0), use.sum(0)
         sure = (users >= 2) & (votes >= 0.7 * users) & (support >= WINDOW)
@@ -284,6 +290,14 @@ def _mainland(known: np.ndarray) -> np.ndarray:
     return known & (cv2.dilate(main.astype(np.uint8), disc(WALL + 1)) > 0)
 
 
+def _median(values: np.ndarray, use: np.ndarray) -> np.ndarray:
+    """The (lower) median over the first axis of the values in use; infinite where none is."""
+    ordered = np.sort(np.where(use, values, np.float32(np.inf)), axis=0)
+    middle = np.maximum(use.sum(0, keepdims=True) - 1, 0) // 2
+    middle = np.broadcast_to(middle, (1, *values.shape[1:]))
+    return np.take_along_axis(ordered, middle, axis=0)[0]
+
+
 def _count(picture: np.ndarray) -> np.ndarray:
     size = (WINDOW, WINDOW)
     return cv2.boxFilter(picture, -1, size, normalize=False, borderType=cv2.BORDER_CONSTANT)
@@ -299,6 +313,6 @@ def _paint_in(plate: np.ndarray, free: np.ndarray) -> np.ndarray:
             "camera, give plates=<folder>, or use a learned extractor"
         )
     missing = cv2.dilate((~free).astype(np.uint8), disc(2))
-    whole = np.clip(np.rint(np.nan_to_num(plate)), 0, 255).astype(np.uint8)
+    whole = np.clip(np.rint(plate), 0, 255).astype(np.uint8)
     painted = cv2.inpaint(whole, missing, 3, cv2.INPAINT_TELEA)
     return np.where(missing[..., None] > 0, painted, plate).astype(np.float32)
