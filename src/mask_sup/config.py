@@ -82,7 +82,7 @@ class MasksConfig:
     input: str = MISSING
     output: str = MISSING
     extractor: Any = MISSING
-    roi: dict[str, Any] = field(default_factory=dict)
+    roi: Any = None
     size: int | None = MISSING
     samples: int = MISSING
     person: bool = MISSING

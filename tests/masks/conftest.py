@@ -30,7 +30,7 @@ def figure(canvas, x, swing, skin):
     return inside
 
 
-def walk(count=40, stays=0.0, bystander=True, seed=0):
+def walk(count=24, stays=0.0, bystander=True, seed=0):
     """Frames (RGB) and masks of a figure that crosses the picture.
 
     Args:

@@ -19,6 +19,8 @@ from mask_sup.masks.footage import Footage, shrink
 
 __all__ = ["BackgroundModel", "Plate", "grow_plate"]
 
+STILL = 1e-7
+"""A learning rate that changes nothing; OpenCV's KNN takes 0 for the opposite."""
 LAB_WEIGHTS = np.float32([0.7, 1.6, 1.6])
 """Of L, a, b in a difference: light changes more than colour where nothing has moved."""
 WINDOW, STEP = 11, 2  # pixels at GROW_SIZE: surroundings that have to agree, growth in one go
@@ -150,7 +152,6 @@ class BackgroundModel(Extractor):
 
     def begin(self, footage: Footage) -> None:
         """Forget the camera before."""
-        cv2.setRNGSeed(0)  # KNN keeps samples by chance
         self.model = self.make(footage.count, self.threshold, True)
         if self.kind == "mog2":
             self.model.setBackgroundRatio(self.scene)
@@ -162,14 +163,22 @@ class BackgroundModel(Extractor):
     def watch(self, frame: UInt8[np.ndarray, "h w 3"]) -> None:
         """Learn; every frame counts the same."""
         self.seen += 1
-        self.model.apply(frame, learningRate=1 / self.seen)
+        self._apply(frame, self.seen, 1 / self.seen)
 
     def foreground(
         self, frame: UInt8[np.ndarray, "h w 3"], index: int, choose: Choose
     ) -> Bool[np.ndarray, "h w"]:
         """What the model does not know; shadows (127) are background."""
-        mask = clean(self.model.apply(frame, learningRate=0) == 255, self.closing)
+        mask = clean(self._apply(frame, index, STILL) == 255, self.closing)
         return fill_holes(mask, np.zeros_like(mask), largest=self.closing**2)
+
+    def skip(self, frame: UInt8[np.ndarray, "h w 3"], index: int) -> None:
+        """KNN still exchanges a few samples with frames it has learnt from."""
+        self._apply(frame, index, STILL)
+
+    def _apply(self, frame: np.ndarray, index: int, rate: float) -> np.ndarray:
+        cv2.setRNGSeed(index)  # KNN keeps samples by chance
+        return self.model.apply(frame, learningRate=rate)
 
 
 def lab_of(picture: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3"]:

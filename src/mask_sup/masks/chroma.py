@@ -54,7 +54,10 @@ class ChromaKey(Extractor):
                 f"no key colour at the border: the commonest one covers {share:.0%} of it, "
                 f"expected {SHARE:.0%}; give its range, extractor.hue=[90,150]"
             )
-        middle = 2.0 * float(votes.argmax()) + 1
+        best = int(votes.argmax())
+        counted = wrapped[best : best + 2 * around + 1]
+        offset = np.average(np.arange(-around, around + 1), weights=counted)
+        middle = 2.0 * float(best + offset) + 1
         self.range = [middle - self.width, middle + self.width]
 
     def _hue(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

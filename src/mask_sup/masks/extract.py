@@ -122,9 +122,10 @@ def mask_frames(
         del samples
     wanted, recent = set(todo), dict[int, np.ndarray]()
     for index, frame in enumerate(footage.frames()):
-        if index not in wanted:
-            continue
         small = shrink(frame, size)
+        if index not in wanted:
+            extractor.skip(small, index)
+            continue
         before = _before(index, recent, read, small.shape) if person else None
         region = _scaled(settings["roi"], frame.shape, small.shape)
 
@@ -253,9 +254,9 @@ def _compare_settings(output: Path, camera: str, settings: Mapping[str, Any]) ->
         if not folder.is_dir():
             continue
         record = folder / RECORD
+        if not list(folder.glob("*.png")):
+            continue
         if not record.is_file():
-            if not list(folder.glob("*.png")):
-                continue
             raise ValueError(
                 f"{folder} has masks that this command did not make (no {RECORD}): choose another "
                 "output"

@@ -18,8 +18,9 @@ class Extractor:
     """A way to a foreground; one object serves one camera after another.
 
     For each camera: `begin`, then `watch` for every frame, then `settle`, then `foreground` for
-    every frame. The foreground of a frame depends on that frame and on what was watched alone, so
-    that an extraction goes on after a kill as if nothing had happened.
+    every frame, or `skip` where its mask was made before. What is found in a frame must not depend
+    on which of those before were skipped, so that an extraction goes on after a kill as if nothing
+    had happened.
     """
 
     final = False
@@ -46,6 +47,9 @@ class Extractor:
         `choose` takes the person out of a first guess; an extractor that needs none leaves it.
         """
         raise NotImplementedError
+
+    def skip(self, frame: UInt8[np.ndarray, "h w 3"], index: int) -> None:
+        """Pass over a frame; only what has a memory of frames needs to look at it."""
 
     def possible(self, frame: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
         """Where the person may be at all; the rest is the scene for certain."""

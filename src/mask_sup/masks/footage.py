@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from mask_sup.data.moments import read_image
 from mask_sup.data.recording import PICTURE_SUFFIXES, list_pictures
@@ -176,7 +175,7 @@ def _refuse_uneven(source: Path, found: list[Footage]) -> None:
         )
 
 
-def shrink(picture: UInt8[np.ndarray, "h w *c"], longest: int | None) -> np.ndarray:
+def shrink(picture: np.ndarray, longest: int | None) -> np.ndarray:
     """The picture with its longer side at most `longest` pixels; None: as it is."""
     scale = longest / max(picture.shape[:2]) if longest else 1.0
     if scale >= 1:

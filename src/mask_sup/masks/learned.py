@@ -6,7 +6,6 @@ Nothing is downloaded. None of these networks has seen a pose of yours.
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -22,7 +21,7 @@ IMAGE_MEAN = np.float32([123.675, 116.28, 103.53])
 IMAGE_DEVIATION = np.float32([58.395, 57.12, 57.375])
 
 
-def optional(module: str, extra: str) -> ModuleType:
+def optional(module: str, extra: str) -> Any:
     """An optional package.
 
     Raises:
@@ -79,8 +78,7 @@ class Sam(Seeded):
         guess = choose(self.seed.foreground(frame, index, choose))
         if not guess.any():
             return guess
-        side = self.model.config.vision_config.image_size
-        side = side if isinstance(side, int) else side[0]
+        side = self.model.config.prompt_encoder_config.image_size
         pixels, scale = _square(frame, side, self.keeps_shape)
         prompts = {
             "input_boxes": torch.tensor(_corners(guess) * np.tile(scale, 2))[None, None],
