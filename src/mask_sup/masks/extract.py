@@ -42,17 +42,16 @@ def extract(cfg: DictConfig) -> Path:
     footage = find_footage(Path(cfg.input).expanduser(), cfg.uneven)
     output = Path(cfg.output).expanduser()
     regions = _regions(cfg.roi, footage)
-    settings = {
-        "version": VERSION,
-        **{key: plain(cfg[key]) for key in ("extractor", "size", "samples", "person")},
-    }
-    for one in footage:  # all are compared before any work is done
-        told = settings | {"roi": regions.get(one.camera), "footage": one.identity()}
-        _compare_settings(output, one.camera, json.loads(json.dumps(told)))
+    keys = ("extractor", "size", "samples", "person")
+    shared = {"version": VERSION, **{key: plain(cfg[key]) for key in keys}}
+    settings = [
+        shared | {"roi": regions.get(one.camera), "footage": one.identity()} for one in footage
+    ]
+    for one, told in zip(footage, settings, strict=True):  # all, before any work is done
+        _compare_settings(output, one.camera, told)
     extractor = build(cfg.extractor)
-    for one in footage:
-        told = settings | {"roi": regions.get(one.camera), "footage": one.identity()}
-        extract_camera(one, extractor, output, json.loads(json.dumps(told)))
+    for one, told in zip(footage, settings, strict=True):
+        extract_camera(one, extractor, output, told)
     print(f"masks of {len(footage)} camera(s) are in {output}; see what is wrong with them:")
     print(f"python -m mask_sup.masks check masks={output} input={cfg.input}")
     return output
