@@ -26,7 +26,7 @@ LAB_WEIGHTS = np.float32([0.7, 1.6, 1.6])
 WINDOW, STEP = 11, 2  # pixels at GROW_SIZE: surroundings that have to agree, growth in one go
 GROW_SIZE = 480  # pixels of the longer side while a plate grows
 AGREEMENT = 0.05  # share of the surroundings that may disagree
-WALL = 4  # pixels at GROW_SIZE: gaps up to twice that are closed in a wall of unknown pixels
+WALL = 8  # pixels at GROW_SIZE: gaps up to twice that are closed in a wall of unknown pixels
 SHADOW = (0.5, 1.0)  # of the plate's light: darker than that is no shadow
 
 
