@@ -161,7 +161,7 @@ EVERY_OPTION = [(g, o) for g in COMPONENTS for o in options(g) if (g, o) not in 
 
 def test_every_folder_of_conf_is_covered_here():
     folders = {path.name for path in CONF.iterdir() if path.is_dir()}
-    assert folders == {*COMPONENTS, "experiment", "ablation", "sweep"}
+    assert folders == {*COMPONENTS, "experiment", "ablation", "sweep", "extractor"}
 
 
 @pytest.mark.parametrize(("group", "option"), EVERY_OPTION)
@@ -212,7 +212,10 @@ def test_the_base_of_the_data_options_needs_a_source(train_config):
         build(cfg.data, skeleton=build(cfg.skeleton), geodesic=None)
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "predict", "export", "report", "sync"])
+NAMES = ["train", "evaluate", "predict", "export", "report", "sync", "masks", "check_masks"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_command_composes_and_keeps_its_types(name, compose_config):
     cfg = compose_config(name)
     assert cfg

@@ -92,7 +92,10 @@ def test_the_wheel_runs_from_an_empty_folder(installed, unpacked, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "export", "report", "sync"])
+COMMANDS = ["train", "evaluate", "predict", "export", "report", "sync", "masks"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_the_wheels_commands_explain_themselves(command, installed, tmp_path):
     assert "Powered by Hydra" in installed("-m", f"mask_sup.{command}", "--help")
     assert not list(tmp_path.iterdir())
@@ -150,7 +153,7 @@ finally:
 """
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "export", "report", "sync"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_is_quick_and_loads_no_network_library(command, tmp_path):
     told = python("-c", HELP.format(command=command, heavy=HEAVY), cwd=tmp_path)
     assert "Powered by Hydra" in told

@@ -147,6 +147,38 @@ class ReportConfig:
     fps: float | None = None
 
 
+@dataclass
+class MasksConfig:
+    """Keys of an extraction of masks."""
+
+    input: str = MISSING
+    output: str = MISSING
+    extractor: Any = MISSING
+    roi: Any = None
+    size: int | None = MISSING
+    samples: int = MISSING
+    person: bool = MISSING
+    uneven: bool = MISSING
+
+
+@dataclass
+class CheckMasksConfig:
+    """Keys of the masks' quality gate."""
+
+    masks: str = MISSING
+    input: str | None = None
+    output: str | None = None
+    ignore: list[str] = field(default_factory=list)
+    smallest: float = MISSING
+    border: float = MISSING
+    second: float = MISSING
+    area: float = MISSING
+    outside: float = MISSING
+    jump: float = MISSING
+    neighbours: int = MISSING
+    pictures: int = MISSING
+
+
 store = ConfigStore.instance()
 store.store(name="train_schema", node=Config)
 store.store(name="evaluate_schema", node=EvaluateConfig)
@@ -157,6 +189,8 @@ store.store(name="calibration_refine_schema", node=CalibrationRefineConfig)
 store.store(name="sync_schema", node=SyncConfig)
 store.store(name="export_schema", node=ExportConfig)
 store.store(name="report_schema", node=ReportConfig)
+store.store(name="masks_schema", node=MasksConfig)
+store.store(name="check_masks_schema", node=CheckMasksConfig)
 # A resumed run lives in its own folder; Hydra's record of the new command goes beside it.
 OmegaConf.register_new_resolver(
     "run_dir", lambda resume, fresh: f"{resume}/resumed" if resume else fresh, replace=True

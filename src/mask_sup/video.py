@@ -11,7 +11,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-__all__ = ["VIDEO_SUFFIXES", "VideoWriter", "extract_frames", "frame_rate", "read_frames"]
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "VideoWriter",
+    "extract_frames",
+    "frame_rate",
+    "read_frames",
+    "upright",
+]
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".m4v", ".webm")
 JPEG_QUALITY = 95
@@ -24,11 +31,11 @@ BT601 = 6  # FFmpeg's number of the colour matrix that RGB frames are converted 
 
 
 def read_frames(path: Path) -> Iterator[np.ndarray]:
-    """RGB frames, (h, w, 3) uint8.
+    """RGB frames, (h, w, 3) uint8, upright: a phone's rotation is undone as players do.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file holds no video or is damaged.
+        ValueError: If the file holds no video, is damaged, or is turned by no right angle.
     """
     import av
 
@@ -37,7 +44,7 @@ def read_frames(path: Path) -> Iterator[np.ndarray]:
     try:
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
-                yield frame.to_ndarray(format="rgb24")
+                yield upright(frame.to_ndarray(format="rgb24"), frame.rotation, path)
     except (av.error.FFmpegError, IndexError) as error:
         raise ValueError(_unreadable(path, error)) from error
 
@@ -63,6 +70,25 @@ def frame_rate(path: Path) -> float | None:
 
 def _unreadable(path: Path, error: Exception) -> str:
     return f"{path} cannot be read as a video ({error}): copy it again, or convert it to mp4"
+
+
+def upright(picture: np.ndarray, rotation: int, path: Path) -> np.ndarray:
+    """A stored picture as it is meant to be seen.
+
+    Args:
+        picture: (h, w, ...) as stored.
+        rotation: Degrees counter-clockwise to turn it by, from the file's display matrix.
+        path: The file, to name it.
+
+    Raises:
+        ValueError: If the angle is no multiple of 90 degrees.
+    """
+    if rotation % 90:
+        raise ValueError(
+            f"{path} is to be shown turned by {rotation} degrees: expected a multiple of 90; "
+            "convert it with a player's export so that its pixels are upright"
+        )
+    return np.ascontiguousarray(np.rot90(picture, rotation // 90)) if rotation else picture
 
 
 def extract_frames(video: Path, folder: Path) -> None:

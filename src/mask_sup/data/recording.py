@@ -12,7 +12,8 @@ Where it says for which size of picture it is, K follows a scaling or a letterbo
 """
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from glob import escape
 from pathlib import Path
 
@@ -44,6 +45,8 @@ class RecordingData:
         masks: Folder of masks, `<masks>/<camera>/*.png`; None: `root/masks`.
         joints: Joints of the skeleton, for labels that are NaN throughout.
         every: Use every n-th frame.
+        drop_flagged: Leave out moments in which the quality gate (`mask_sup.masks check`) flagged
+            the mask of any camera.
 
     Raises:
         ValueError: If `every` is below 1.
@@ -51,12 +54,19 @@ class RecordingData:
 
     splits = ("train", "val")
 
-    def __init__(self, root: str | Path, masks: str | Path | None, joints: int, every: int):
+    def __init__(
+        self,
+        root: str | Path,
+        masks: str | Path | None,
+        joints: int,
+        every: int,
+        drop_flagged: bool = False,
+    ):
         if every < 1:
             raise ValueError(f"every={every}: expected 1 for all frames, 2 for every second one")
         self.root = Path(root).expanduser()
         self.masks = Path(masks).expanduser() if masks else self.root / "masks"
-        self.joints, self.every = joints, every
+        self.joints, self.every, self.drop_flagged = joints, every, drop_flagged
 
     def prepare(self) -> None:
         """Take the videos apart into frames, once; tell where K follows their true size."""
@@ -107,6 +117,10 @@ class RecordingData:
         parts = (calibration.K, calibration.R, calibration.t, calibration.distortion)
         cameras = dict(zip(names, zip(*parts, strict=True), strict=True))
         step = self.every * (VAL_EVERY if split == "val" else 1)
+        kept = list(range(0, length, step))
+        if self.drop_flagged:
+            kept = without_flagged(kept, self.masks, masks, late)
+        gaps = np.cumsum(np.diff([kept[0], *kept]) > step)  # no neighbours in time over a gap
         label = np.full((self.joints, 3), np.nan)
         return [
             Moment(
@@ -114,10 +128,44 @@ class RecordingData:
                 tuple(View(images[c][j := i + late[c]], masks[c][j], *cameras[c]) for c in names),
                 label,
                 self.root.name,  # a recording shows one person
-                self.root.name,  # in one go
+                f"{self.root.name}/{gap}",  # in one go
             )
-            for i in range(0, length, step)
+            for i, gap in zip(kept, gaps, strict=True)
         ]
+
+
+def without_flagged(
+    places: Sequence[int],
+    root: Path,
+    masks: Mapping[str, Sequence[Path]],
+    late: Mapping[str, int],
+) -> list[int]:
+    """The moments that the quality gate flagged in no camera.
+
+    Args:
+        places: Those to choose from.
+        root: The folder with check.json.
+        masks: The masks of each camera, sorted.
+        late: At which of its masks the first moment of each camera is.
+
+    Raises:
+        FileNotFoundError: If the gate has not run.
+        ValueError: If it ran on other masks, or nothing is left.
+    """
+    path, again = root / "check.json", f"run python -m mask_sup.masks check masks={root}"
+    if not path.is_file():
+        raise FileNotFoundError(f"drop_flagged needs {path}: {again}")
+    told, flagged = json.loads(path.read_text())["cameras"], set()
+    for camera, files in masks.items():
+        if told.get(camera, {}).get("masks") != len(files):
+            raise ValueError(f"{path} is not of the masks of camera {camera!r}: {again}")
+        numbers = [str(int(re.findall(r"\d+", file.stem)[-1])) for file in files]
+        found = (i for i, number in enumerate(numbers) if number in told[camera]["flags"])
+        flagged |= {i - late[camera] for i in found}
+    kept = [i for i in places if i not in flagged]
+    if not kept:
+        raise ValueError(f"every moment is flagged in {path}: mend the masks, or see its `limits`")
+    return kept
 
 
 def read_offsets(path: Path, names: Sequence[str]) -> dict[str, int] | None:

@@ -1,0 +1,80 @@
+"""Overlap of label-free masks with given ones, and their cost, on a recording.
+
+    python benchmarks/masks.py data/recording --every 5
+
+The given masks are for comparison alone; no extractor sees them. Times are of one core: what is
+learnt from the footage before the first mask, and one mask after that without reading the frame.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+from rich.table import Table
+
+from mask_sup.config import build, conf_dir
+from mask_sup.data.moments import read_mask
+from mask_sup.data.recording import list_pictures
+from mask_sup.masks.extract import mask_frames
+from mask_sup.masks.extractor import Extractor
+from mask_sup.masks.footage import Footage, find_footage
+
+
+def timed(extractor: Extractor, times: list[float]) -> Extractor:
+    """The extractor, noting what every mask takes."""
+    foreground = extractor.foreground
+
+    def noted(*given):
+        start = time.process_time()
+        found = foreground(*given)
+        times.append(time.process_time() - start)
+        return found
+
+    extractor.foreground = noted
+    return extractor
+
+
+def compare(footage: Footage, given: Path, name: str, every: int) -> tuple[list[float], ...]:
+    """Overlaps, and seconds of the first pass and of each mask."""
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        cfg = compose("masks", [f"extractor={name}"])
+    settings = {"size": cfg.size, "samples": cfg.samples, "person": cfg.person, "roi": None}
+    truth, times, overlaps = list_pictures(given), [], []
+    extractor = timed(build(cfg.extractor), times)
+    start, first = time.process_time(), 0.0
+    for i, mask in mask_frames(footage, extractor, settings, range(0, footage.count, every)):
+        first = first or time.process_time() - start - times[0]
+        true = read_mask(truth[i]) > 127
+        overlaps.append(float((true & (mask > 0)).sum() / (true | (mask > 0)).sum()))
+    return overlaps, [first], times
+
+
+def main() -> None:
+    """Print one row per extractor."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("recording", type=Path)
+    parser.add_argument("--every", type=int, default=5)
+    parser.add_argument("--extractors", nargs="+", default=["plate", "grabcut", "mog2", "knn"])
+    given = parser.parse_args()
+    cv2.setNumThreads(1)
+    footage = find_footage(given.recording)
+    table = Table(title=f"IoU with given masks, every {given.every}. frame: mean (lowest)")
+    for column in ("extractor", *(one.camera for one in footage), "first pass", "per mask"):
+        table.add_column(column, justify="right")
+    for name in given.extractors:
+        cells, firsts, costs = [], [], []
+        for one in footage:
+            masks = given.recording / "masks" / one.camera
+            overlaps, first, times = compare(one, masks, name, given.every)
+            cells.append(f"{np.mean(overlaps):.3f} ({min(overlaps):.2f})")
+            firsts, costs = firsts + first, costs + times
+        table.add_row(name, *cells, f"{np.mean(firsts):.1f} s", f"{np.mean(costs):.2f} s")
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""python -m mask_sup.masks [check]: the commands; what they do is in `extract.py` and `gate.py`."""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from mask_sup.config import conf_dir
+
+
+@hydra.main(version_base="1.3", config_path=conf_dir(), config_name="masks")
+def extract_main(cfg: DictConfig) -> None:
+    """Make masks of videos."""
+    from mask_sup.masks.extract import extract
+
+    extract(cfg)
+
+
+@hydra.main(version_base="1.3", config_path=conf_dir(), config_name="check_masks")
+def check_main(cfg: DictConfig) -> None:
+    """Look for bad masks."""
+    from mask_sup.masks.gate import check
+
+    check(cfg)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["check"]:
+        del sys.argv[1]
+        check_main()
+    else:
+        extract_main()

@@ -1,0 +1,269 @@
+"""Footage -> masks: one camera after another, frame by frame, in constant memory.
+
+While a camera is at work its masks are in `<output>/.<camera>.part`; the folder gets its name when
+it is complete. A mask depends on its frame, on what the first pass over the footage found, and on
+the last masks before it, which are files: a command that was killed goes on where it stopped and
+writes the same bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from omegaconf import DictConfig
+
+from mask_sup.config import build, plain
+from mask_sup.masks.extractor import Extractor
+from mask_sup.masks.footage import Footage, find_footage, shrink
+from mask_sup.masks.person import choose_person, motion_energy
+
+__all__ = ["extract", "extract_camera", "mask_frames"]
+
+VERSION = 1
+MEMORY = 10  # masks back in which the person is looked for, when it is lost
+RECORD = "extraction.json"
+
+
+def extract(cfg: DictConfig) -> Path:
+    """Masks of every frame of every camera.
+
+    Returns:
+        The folder that was written.
+
+    Raises:
+        FileNotFoundError: If the input or something that the extractor needs is missing.
+        ValueError: If the input is damaged or uneven, or the output has masks of other settings.
+        OSError: If a mask cannot be written.
+    """
+    footage = find_footage(Path(cfg.input).expanduser(), cfg.uneven)
+    output = Path(cfg.output).expanduser()
+    regions = _regions(cfg.roi, footage)
+    keys = ("extractor", "size", "samples", "person")
+    shared = {"version": VERSION, **{key: plain(cfg[key]) for key in keys}}
+    settings = [
+        shared | {"roi": regions.get(one.camera), "footage": one.identity()} for one in footage
+    ]
+    for one, told in zip(footage, settings, strict=True):  # all, before any work is done
+        _compare_settings(output, one.camera, told)
+    extractor = build(cfg.extractor)
+    for one, told in zip(footage, settings, strict=True):
+        extract_camera(one, extractor, output, told)
+    print(f"masks of {len(footage)} camera(s) are in {output}; see what is wrong with them:")
+    print(f"python -m mask_sup.masks check masks={output} input={cfg.input}")
+    return output
+
+
+def extract_camera(
+    footage: Footage, extractor: Extractor, output: Path, settings: Mapping[str, Any]
+) -> None:
+    """Write the masks of one camera that are not there yet.
+
+    Args:
+        footage: The camera.
+        extractor: How.
+        output: Folder of the cameras' folders.
+        settings: What the masks depend on: `size`, `samples`, `person`, `roi`, and more to compare.
+    """
+    from rich.progress import track
+
+    whole, part = output / footage.camera, _part(output, footage.camera)
+    if whole.is_dir() and not _missing(whole, footage.count):
+        print(f"{footage.camera}: {footage.count} masks are there already")
+        return
+    if whole.is_dir():
+        whole.rename(part)  # somebody took masks away: they are made again
+    part.mkdir(parents=True, exist_ok=True)
+    write_bytes(part / RECORD, json.dumps(settings, indent=1).encode())
+    todo = _missing(part, footage.count)  # the record says whose they are, so it comes first
+    masks = mask_frames(
+        footage, extractor, settings, todo, read=lambda i: _read(part / f"{i:06d}.png")
+    )
+    for index, mask in track(masks, footage.camera, total=len(todo)):
+        write_bytes(part / f"{index:06d}.png", cv2.imencode(".png", mask)[1].tobytes())
+    if extractor.plate is not None:
+        plate = cv2.cvtColor(extractor.plate, cv2.COLOR_RGB2BGR)
+        path = output / f"{footage.camera}.plate.png"
+        write_bytes(path, cv2.imencode(".png", plate)[1].tobytes())
+    part.rename(whole)
+
+
+def mask_frames(
+    footage: Footage,
+    extractor: Extractor,
+    settings: Mapping[str, Any],
+    todo: Sequence[int],
+    read: Callable[[int], np.ndarray | None] = lambda index: None,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Number and mask (h w, uint8, 0 or 255, size of the footage) of the frames in `todo`.
+
+    Args:
+        footage: The camera.
+        extractor: How.
+        settings: `size`, `samples`, `person` and `roi`.
+        todo: Numbers of frames, rising.
+        read: The mask of a frame not in `todo`, if it was made before.
+    """
+    if not todo:
+        return
+    extractor.begin(footage)
+    size = None if extractor.final else settings["size"]
+    person = settings["person"] and not extractor.final
+    motion = None
+    if extractor.watches or person:
+        samples = _first_pass(footage, extractor, size, settings["samples"])
+        motion = motion_energy(samples) if person else None
+        if extractor.watches:
+            extractor.settle(samples)
+        del samples
+    wanted, recent = set(todo), dict[int, np.ndarray]()
+    for index, frame in enumerate(footage.frames()):
+        small = shrink(frame, size)
+        if index not in wanted:
+            extractor.skip(small, index)
+            continue
+        before = _before(index, recent, read, small.shape) if person else None
+        region = _scaled(settings["roi"], frame.shape, small.shape)
+
+        def choose(guess: np.ndarray, before=before, region=region) -> np.ndarray:
+            return choose_person(guess, motion, before, region) if person else guess
+
+        found = choose(extractor.foreground(small, index, choose))
+        mask = _enlarge(found, frame.shape)
+        yield index, mask
+        recent[index] = mask
+        recent.pop(index - MEMORY, None)
+        if index == todo[-1]:
+            return
+
+
+def _first_pass(
+    footage: Footage, extractor: Extractor, size: int | None, samples: int
+) -> np.ndarray:
+    from rich.progress import track
+
+    wanted = set(np.linspace(0, footage.count - 1, min(samples, footage.count)).round().astype(int))
+    kept = []
+    told = f"{footage.camera}: first pass"
+    for index, frame in enumerate(track(footage.frames(), told, total=footage.count)):
+        small = shrink(frame, size)
+        if extractor.watches:
+            extractor.watch(small)
+        if index in wanted:
+            kept.append(small)
+    return np.stack(kept)
+
+
+def _before(
+    index: int,
+    recent: Mapping[int, np.ndarray],
+    read: Callable[[int], np.ndarray | None],
+    shape: tuple[int, ...],
+) -> np.ndarray | None:
+    """The last mask with somebody in it, in working size."""
+    for earlier in range(index - 1, max(-1, index - 1 - MEMORY), -1):
+        mask = recent[earlier] if earlier in recent else read(earlier)
+        if mask is not None and mask.any():
+            return cv2.resize(mask, shape[1::-1], interpolation=cv2.INTER_AREA) > 127
+    return None
+
+
+def _enlarge(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    grey = mask.astype(np.uint8) * 255
+    if mask.shape != shape[:2]:
+        grey = cv2.resize(grey, shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return np.where(grey > 127, 255, 0).astype(np.uint8)
+
+
+def _scaled(
+    region: Sequence[float] | None, shape: tuple[int, ...], small: tuple[int, ...]
+) -> tuple[int, int, int, int] | None:
+    if region is None:
+        return None
+    left, top, right, bottom = region
+    if not (0 <= left < right <= shape[1] and 0 <= top < bottom <= shape[0]):
+        raise ValueError(
+            f"roi [{left},{top},{right},{bottom}] does not lie in a picture of "
+            f"{shape[1]}x{shape[0]}: expected [left,top,right,bottom] in pixels"
+        )
+    x, y = small[1] / shape[1], small[0] / shape[0]
+    return round(left * x), round(top * y), round(right * x), round(bottom * y)
+
+
+def _regions(roi: Any, footage: Sequence[Footage]) -> dict[str, list[float]]:
+    """Regions by hand, per camera."""
+    regions = {str(name): list(box) for name, box in (plain(roi) or {}).items()}
+    names = [one.camera for one in footage]
+    for name, box in regions.items():
+        if name not in names or len(box) != 4:
+            raise ValueError(
+                f"roi={{{name}: {box}}}: expected one of the cameras {names} and "
+                "[left,top,right,bottom] in pixels"
+            )
+    return regions
+
+
+# -- files ----------------------------------------------------------------------------------------
+
+
+def _part(output: Path, camera: str) -> Path:
+    return output / f".{camera}.part"
+
+
+def _missing(folder: Path, count: int) -> list[int]:
+    there = {path.name for path in folder.glob("*.png")}
+    return [i for i in range(count) if f"{i:06d}.png" not in there]
+
+
+def _read(path: Path) -> np.ndarray | None:
+    if not path.is_file():
+        return None
+    return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name first.
+
+    Raises:
+        OSError: If it cannot be written; nothing of it is left then.
+    """
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise OSError(
+            error.errno,
+            f"cannot write {path} ({error.strerror}): make room and run the same command again, "
+            "what is finished is kept",
+        ) from error
+
+
+def _digest(settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _compare_settings(output: Path, camera: str, settings: Mapping[str, Any]) -> None:
+    """Refuse to go on with masks that were made in another way."""
+    for folder in (output / camera, _part(output, camera)):
+        if not folder.is_dir():
+            continue
+        record = folder / RECORD
+        if not list(folder.glob("*.png")):
+            continue
+        if not record.is_file():
+            raise ValueError(
+                f"{folder} has masks that this command did not make (no {RECORD}): choose another "
+                "output"
+            )
+        made = json.loads(record.read_text())
+        if _digest(made) != _digest(settings):
+            keys = sorted(k for k in {*made, *settings} if made.get(k) != settings.get(k))
+            raise ValueError(
+                f"{folder} has masks of other settings ({', '.join(keys)}): choose another output, "
+                f"or delete {folder} and {output / camera}"
+            )

@@ -1,0 +1,184 @@
+"""What a command is given to work on: one stream of pictures per camera."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mask_sup.data.moments import read_image
+from mask_sup.data.recording import PICTURE_SUFFIXES, list_pictures
+from mask_sup.video import VIDEO_SUFFIXES, read_frames
+
+__all__ = ["Footage", "find_footage", "shrink"]
+
+GAP = 1.5
+"""Frames further apart than this many usual intervals leave a hole in time."""
+
+
+@dataclass(frozen=True)
+class Footage:
+    """The pictures of one camera, in order.
+
+    Args:
+        camera: Its name.
+        path: A video, or a folder of pictures.
+        count: Number of pictures.
+        gap: Longest interval between two of them over the usual one; 1 for an even rate.
+    """
+
+    camera: str
+    path: Path
+    count: int
+    gap: float
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """RGB pictures, (h, w, 3) uint8, upright.
+
+        Raises:
+            ValueError: If a picture is damaged, sizes change, or the video ends too soon.
+        """
+        shape, seen = None, 0
+        video = self.path.is_file()
+        found = read_frames(self.path) if video else map(read_image, list_pictures(self.path))
+        for seen, frame in enumerate(found, start=1):
+            if shape not in (None, frame.shape):
+                raise ValueError(
+                    f"picture {seen - 1} of {self.path} is {frame.shape[1]}x{frame.shape[0]}, "
+                    f"those before are {shape[1]}x{shape[0]}: expected one size per camera"
+                )
+            shape = frame.shape
+            yield frame
+        if seen != self.count:
+            raise ValueError(
+                f"{self.path} promises {self.count} frames but {seen} can be decoded: it is "
+                "damaged; copy it again, or convert it to mp4"
+            )
+
+    def identity(self) -> dict[str, str | int]:
+        """What tells this footage from another, wherever it lies."""
+        files = [self.path] if self.path.is_file() else list_pictures(self.path)
+        size = sum(file.stat().st_size for file in files)
+        return {"name": self.path.name, "bytes": size, "count": self.count}
+
+
+def find_footage(source: Path, uneven: bool = False) -> list[Footage]:
+    """The cameras of an input.
+
+    Args:
+        source: A video; a folder of videos, one per camera; a folder of pictures; a folder with
+            one folder of pictures per camera; or a recording with `videos/` or `frames/`.
+        uneven: Whether cameras may differ in their number of frames or have a variable rate.
+
+    Raises:
+        FileNotFoundError: If there is nothing at `source`.
+        ValueError: If nothing in it is footage, a video is damaged, or cameras do not go together.
+    """
+    if not source.exists():
+        raise FileNotFoundError(f"no input at {source}: give a video, a folder of them or frames")
+    found = [_footage(name, path) for name, path in sorted(_cameras(source).items())]
+    if len(found) > 1 and not uneven:
+        _refuse_uneven(source, found)
+    return found
+
+
+def _cameras(source: Path) -> dict[str, Path]:
+    if source.is_file():
+        if source.suffix.lower() not in VIDEO_SUFFIXES:
+            raise ValueError(f"{source} is no video: expected one of the endings {VIDEO_SUFFIXES}")
+        return {source.stem: source}
+    for part in ("videos", "frames"):
+        if (source / part).is_dir():
+            return _cameras(source / part)
+    inside = [path for path in sorted(source.iterdir()) if not path.name.startswith(".")]
+    videos = [path for path in inside if path.suffix.lower() in VIDEO_SUFFIXES]
+    if len({path.stem for path in videos}) < len(videos):
+        raise ValueError(
+            f"{source} has two videos of one name: {[path.name for path in videos]}; a camera is "
+            "named after its video, so keep one of them"
+        )
+    if videos:
+        return {path.stem: path for path in videos}
+    if any(path.suffix.lower() in PICTURE_SUFFIXES for path in inside):
+        return {source.name: source}
+    folders = {
+        path.name: path
+        for path in inside
+        if path.is_dir() and any(p.suffix.lower() in PICTURE_SUFFIXES for p in path.iterdir())
+    }
+    if not folders:
+        raise ValueError(
+            f"nothing to work on in {source}: expected videos {VIDEO_SUFFIXES}, pictures "
+            f"{PICTURE_SUFFIXES}, or a folder of pictures per camera"
+        )
+    return folders
+
+
+def _footage(camera: str, path: Path) -> Footage:
+    if path.is_dir():
+        return Footage(camera, path, len(list_pictures(path)), 1.0)
+    times = _times(path)
+    steps = np.diff(times)
+    usual = float(np.median(steps)) if len(steps) else 1.0
+    gap = float(steps.max()) / usual if len(steps) and usual > 0 else 1.0
+    return Footage(camera, path, len(times), gap)
+
+
+def _times(path: Path) -> np.ndarray:
+    """When each frame of a video is shown, seconds; read from its index, without decoding.
+
+    Raises:
+        ValueError: If the file cannot be read as a video, has no frames or ends too soon.
+    """
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            times = [
+                float(packet.pts * packet.time_base)
+                for packet in container.demux(stream)
+                if packet.pts is not None and packet.size and not packet.is_discard
+            ]
+            alone = len(container.streams) == 1
+            told = container.duration / av.time_base if container.duration and alone else None
+    except (av.error.FFmpegError, IndexError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a video ({error}): copy it again, or convert it to mp4"
+        ) from error
+    if not times:
+        raise ValueError(f"{path} holds no frames: copy it again")
+    missing = told - (max(times) - min(times)) if told else 0.0
+    if missing > max(0.5, 0.05 * (told or 0)):
+        raise ValueError(
+            f"{path} should last {told:.1f} s but its frames end {missing:.1f} s before: it is cut "
+            "off; copy it again, or convert what is left to a new mp4"
+        )
+    return np.sort(times)
+
+
+def _refuse_uneven(source: Path, found: list[Footage]) -> None:
+    counts = {one.camera: one.count for one in found}
+    if len(set(counts.values())) > 1:
+        raise ValueError(
+            f"cameras of {source} differ in their number of frames: {json.dumps(counts)}; cut them "
+            "to the same moments first, or say uneven=true to have masks of each as it is"
+        )
+    gaps = {one.camera: round(one.gap, 2) for one in found if one.gap > GAP}
+    if gaps:
+        raise ValueError(
+            f"cameras of {source} with a variable frame rate (longest over usual interval): "
+            f"{json.dumps(gaps)}; frames of one number are not one moment. Convert every video to "
+            "a constant rate (ffmpeg -i in.mp4 -vf fps=60 out.mp4), or say uneven=true"
+        )
+
+
+def shrink(picture: np.ndarray, longest: int | None) -> np.ndarray:
+    """The picture with its longer side at most `longest` pixels; None: as it is."""
+    scale = longest / max(picture.shape[:2]) if longest else 1.0
+    if scale >= 1:
+        return picture
+    size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

@@ -1,0 +1,281 @@
+"""The quality gate: masks that are empty, cut off, doubled, leaking, jumping or missing.
+
+Nothing is known about the person; a mask is compared with its neighbours in time and with what a
+figure can be.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from omegaconf import DictConfig
+
+from mask_sup.data.recording import PICTURE_SUFFIXES
+from mask_sup.masks.extract import write_bytes
+from mask_sup.masks.extractor import components
+from mask_sup.masks.footage import Footage, find_footage, shrink
+
+__all__ = ["KINDS", "Limits", "Measured", "check", "flag", "list_masks", "measure"]
+
+VERSION = 1
+SIZE = 480  # pixels of the longer side at which masks are measured
+KINDS: Mapping[str, str] = {
+    "missing": "there is no mask of this frame",
+    "unreadable": "the file is no picture, or no mask of 0 and 255",
+    "empty": "nobody is in it",
+    "cut_off": "the person touches the border of the picture",
+    "doubled": "it has a second large part",
+    "leaking": "it is larger than its neighbours, or covers what they leave free",
+    "shrunk": "it is smaller than its neighbours",
+    "jumping": "it lies elsewhere than its neighbours",
+}
+
+
+class Limits(NamedTuple):
+    """Where a mask begins to be suspicious; see conf/check_masks.yaml."""
+
+    smallest: float
+    border: float
+    second: float
+    area: float
+    outside: float
+    jump: float
+    neighbours: int
+
+
+class Measured(NamedTuple):
+    """One mask in numbers; shares of areas, lengths as shares of the picture's longer side."""
+
+    area: float  # of the picture
+    centre: tuple[float, float]  # x, y; NaN where empty
+    border: float  # share of the shorter side that touches the picture's border
+    second: float  # area of the second part over that of the first
+    outside: float  # share off the masks before and after; NaN where one of them is not there
+    readable: bool = True
+
+
+UNREADABLE = Measured(0.0, (np.nan, np.nan), 0.0, 0.0, np.nan, readable=False)
+
+
+def check(cfg: DictConfig) -> Path:
+    """Flag the masks of all cameras: a table, check.json, and check.html with pictures.
+
+    Returns:
+        The JSON file.
+
+    Raises:
+        FileNotFoundError: If there are no masks.
+        ValueError: If a kind to ignore is unknown, or masks and footage do not go together.
+    """
+    from mask_sup.masks.sheet import write_sheet
+
+    if unknown := set(cfg.ignore) - set(KINDS):
+        raise ValueError(f"ignore={sorted(unknown)}: expected kinds of {list(KINDS)}")
+    root = Path(cfg.masks).expanduser()
+    masks = list_masks(root)
+    footage = {}
+    if cfg.input:
+        footage = {one.camera: one for one in find_footage(Path(cfg.input).expanduser(), True)}
+        if absent := sorted(set(footage) - set(masks)):
+            raise FileNotFoundError(f"no masks of {absent} in {root}: expected <camera>/*.png")
+    numbers = frame_numbers(masks, footage)
+    limits = Limits(**{name: cfg[name] for name in Limits._fields})
+    flags = {}
+    for camera, files in masks.items():
+        found = flag(measure(files, numbers[camera], camera), limits)
+        kept = {i: [kind for kind in kinds if kind not in cfg.ignore] for i, kinds in found.items()}
+        flags[camera] = {i: kinds for i, kinds in kept.items() if kinds}
+    output = Path(cfg.output).expanduser() if cfg.output else root
+    output.mkdir(parents=True, exist_ok=True)
+    report = {
+        "version": VERSION,
+        "masks": str(root),
+        "limits": limits._asdict() | {"ignore": list(cfg.ignore)},
+        "kinds": dict(KINDS),
+        "cameras": {
+            camera: {
+                "masks": len(files),
+                "frames": len(numbers[camera]),
+                "flags": {str(i): kinds for i, kinds in flags[camera].items()},
+            }
+            for camera, files in masks.items()
+        },
+    }
+    write_sheet(output / "check.html", masks, flags, footage, numbers, cfg.pictures)
+    write_bytes(output / "check.json", (json.dumps(report, indent=1) + "\n").encode())
+    _print_table(report["cameras"])
+    print(f"flags in {output / 'check.json'}, pictures in {output / 'check.html'}")
+    return output / "check.json"
+
+
+def list_masks(root: Path) -> dict[str, dict[int, Path]]:
+    """Camera -> number of the frame -> file.
+
+    The number is the last one in a file's name: 000012.png, cam01_012.png.
+
+    Raises:
+        FileNotFoundError: If there are no masks.
+        ValueError: If a name has no number or two files have the same one.
+    """
+    folders = [p for p in sorted(root.glob("*")) if p.is_dir() and not p.name.startswith(".")]
+    cameras = {folder.name: _numbered(folder) for folder in folders}
+    cameras = {name: files for name, files in cameras.items() if files}
+    if not cameras:
+        raise FileNotFoundError(f"no masks in {root}: expected {root}/<camera>/000000.png")
+    return cameras
+
+
+def _numbered(folder: Path) -> dict[int, Path]:
+    files: dict[int, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.suffix.lower() not in PICTURE_SUFFIXES:
+            continue
+        digits = re.findall(r"\d+", path.stem)
+        if not digits:
+            raise ValueError(f"{path} has no frame number in its name: expected 000000.png")
+        if int(digits[-1]) in files:
+            raise ValueError(f"{path} and {files[int(digits[-1])]} are of one frame: delete one")
+        files[int(digits[-1])] = path
+    return files
+
+
+def frame_numbers(
+    masks: Mapping[str, Mapping[int, Path]], footage: Mapping[str, Footage]
+) -> dict[str, range]:
+    """The numbers that the masks of each camera should have.
+
+    They start where the lowest of any camera is, and end with the footage, or with the highest of
+    any camera.
+
+    Raises:
+        ValueError: If there are masks of frames that the footage has not.
+    """
+    first = min(min(files) for files in masks.values())
+    last = max(max(files) for files in masks.values())
+    numbers = {}
+    for camera, files in masks.items():
+        one = footage.get(camera)
+        numbers[camera] = range(first, first + one.count if one else last + 1)
+        if one and max(files) not in numbers[camera]:
+            raise ValueError(
+                f"camera {camera!r} has a mask of frame {max(files)} but {one.path} has "
+                f"{one.count} frames, from {first} on: give the footage of these masks"
+            )
+    return numbers
+
+
+def measure(
+    files: Mapping[int, Path], numbers: Sequence[int], name: str = "masks"
+) -> dict[int, Measured | None]:
+    """Numbers of every mask of a camera, read one after another; None where it is missing."""
+    from rich.progress import track
+
+    found: dict[int, Measured | None] = {}
+    before = None
+    here = _load(files.get(numbers[0]))
+    for i in track(numbers, name):
+        after = _load(files.get(i + 1)) if i + 1 in numbers else None
+        found[i] = None if i not in files else UNREADABLE
+        if here is not None:
+            found[i] = _measured(here, before, after)
+        before, here = here, after
+    return found
+
+
+def _load(path: Path | None) -> np.ndarray | None:
+    if path is None:
+        return None
+    data = np.fromfile(path, np.uint8)
+    mask = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
+    if mask is None or 0 < mask.max() < 128:
+        return None
+    return shrink(mask, SIZE) > 127
+
+
+def _measured(mask: np.ndarray, before: np.ndarray | None, after: np.ndarray | None) -> Measured:
+    _, areas, _ = components(mask)
+    if len(areas) == 0:
+        return Measured(0.0, (np.nan, np.nan), 0.0, 0.0, np.nan)
+    rows, columns = np.nonzero(mask)
+    longest, shortest = max(mask.shape), min(mask.shape)
+    edges = (mask[0], mask[-1], mask[:, 0], mask[:, -1])
+    outside = np.nan
+    around = [one for one in (before, after) if one is not None and one.any()]
+    if [one.shape for one in around] == [mask.shape] * 2:
+        known = cv2.dilate((around[0] | around[1]).astype(np.uint8), np.ones((9, 9))) > 0
+        outside = float((mask & ~known).sum() / mask.sum())
+    return Measured(
+        area=float(mask.mean()),
+        centre=(float(columns.mean()) / longest, float(rows.mean()) / longest),
+        border=max(int(edge.sum()) for edge in edges) / shortest,
+        second=float(areas[1] / areas[0]) if len(areas) > 1 else 0.0,
+        outside=outside,
+    )
+
+
+def flag(measured: Mapping[int, Measured | None], limits: Limits) -> dict[int, list[str]]:
+    """Kinds of `KINDS` per frame; frames that are fine are not in it."""
+    order = sorted(measured)
+    flags = {}
+    usual = np.median([m.area for m in measured.values() if m and m.area] or [0.0])
+    for place, i in enumerate(order):
+        near = order[max(0, place - limits.neighbours) : place + limits.neighbours + 1]
+        others = [measured[k] for k in near if k != i]
+        others = [m for m in others if m is not None and m.area >= limits.smallest]
+        if kinds := _kinds(measured[i], others, float(usual), limits):
+            flags[i] = kinds
+    return flags
+
+
+def _kinds(
+    mask: Measured | None, others: Sequence[Measured], usual: float, limits: Limits
+) -> list[str]:
+    if mask is None:
+        return ["missing"]
+    if not mask.readable:
+        return ["unreadable"]
+    if mask.area < limits.smallest:
+        return ["empty"]
+    kinds = []
+    if mask.border > limits.border:
+        kinds.append("cut_off")
+    if mask.second > limits.second:
+        kinds.append("doubled")
+    if not others:
+        return kinds
+    around = float(np.median([other.area for other in others]))
+    far = limits.area**3  # where a mask's neighbours leak as well, the usual area tells
+    grown = mask.area > limits.area * around or mask.area > far * usual
+    if grown or mask.outside > limits.outside:
+        kinds.append("leaking")
+    if mask.area * limits.area < around or mask.area * far < usual:
+        kinds.append("shrunk")
+    centres = np.array([other.centre for other in others])
+    steps = np.linalg.norm(np.diff(centres, axis=0), axis=1)
+    moving = float(np.median(steps)) if len(steps) else 0.0
+    away = float(np.linalg.norm(np.array(mask.centre) - np.median(centres, 0)))
+    if away > limits.jump * np.sqrt(around) + 2 * moving:
+        kinds.append("jumping")
+    return kinds
+
+
+def _print_table(cameras: Mapping[str, Mapping]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    every = {
+        camera: [kind for kinds in told["flags"].values() for kind in kinds]
+        for camera, told in cameras.items()
+    }
+    shown = [kind for kind in KINDS if any(kind in kinds for kinds in every.values())]
+    table = Table(title="masks that may be bad")
+    for column in ("camera", "frames", *shown, "flagged"):
+        table.add_column(column, justify="left" if column == "camera" else "right")
+    for camera, told in cameras.items():
+        counts = [str(every[camera].count(kind) or "") for kind in shown]
+        table.add_row(camera, str(told["frames"]), *counts, str(len(told["flags"])))
+    Console().print(table)

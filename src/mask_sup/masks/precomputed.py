@@ -1,0 +1,152 @@
+"""Masks that exist already: folders of pictures, mask videos, alpha channels."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from mask_sup.data.moments import read_image
+from mask_sup.data.recording import list_pictures
+from mask_sup.masks.extractor import Choose, Extractor
+from mask_sup.masks.footage import Footage
+from mask_sup.video import VIDEO_SUFFIXES, read_frames, upright
+
+__all__ = ["Precomputed"]
+
+
+class Precomputed(Extractor):
+    """Takes masks over, after a check of their number and size.
+
+    Args:
+        source: Folder with `<camera>/*.png`, or with a video per camera, `<camera>.mp4`.
+        channel: `grey` for masks that are pictures of their own, `alpha` for pictures or videos of
+            the person cut out (png, mov, webm).
+        threshold: Foreground is above this value of 255. Compressed videos blur their borders.
+
+    Raises:
+        ValueError: If the channel is unknown.
+        FileNotFoundError: If there is no such folder.
+    """
+
+    final = True
+    watches = False
+
+    def __init__(self, source: str | Path, channel: str, threshold: int):
+        if channel not in ("grey", "alpha"):
+            raise ValueError(f"channel={channel!r}: expected 'grey' or 'alpha'")
+        self.source = Path(source).expanduser()
+        if not self.source.is_dir():
+            raise FileNotFoundError(f"no folder {self.source}: expected <camera>/*.png in it")
+        self.channel, self.threshold = channel, threshold
+
+    def begin(self, footage: Footage) -> None:
+        """Find the masks of this camera and compare their number.
+
+        Raises:
+            FileNotFoundError: If there are none.
+            ValueError: If there are more or fewer than frames.
+        """
+        folder = self.source / footage.camera
+        videos = [
+            path
+            for path in sorted(self.source.glob(f"{footage.camera}.*"))
+            if path.suffix.lower() in VIDEO_SUFFIXES
+        ]
+        if folder.is_dir() == (len(videos) == 1) or len(videos) > 1:
+            raise FileNotFoundError(
+                f"masks of camera {footage.camera!r} should be either a folder {folder}/ or one "
+                f"video {folder}.mp4, found folder: {folder.is_dir()}, videos: "
+                f"{[path.name for path in videos]}"
+            )
+        self.path = folder if folder.is_dir() else videos[0]
+        self.pictures = list_pictures(folder) if folder.is_dir() else None
+        count = len(self.pictures) if self.pictures is not None else _count(self.path)
+        if count != footage.count:
+            raise ValueError(
+                f"{self.path} has {count} masks but {footage.path} {footage.count} frames: give "
+                "one mask per frame"
+            )
+        self.stream: Iterator[np.ndarray] | None = None
+        self.next = 0
+
+    def foreground(
+        self, frame: UInt8[np.ndarray, "h w 3"], index: int, choose: Choose
+    ) -> Bool[np.ndarray, "h w"]:
+        """The given mask of this frame.
+
+        Raises:
+            ValueError: If it is unreadable or has another size than the frame.
+        """
+        mask = self._read(index)
+        if mask.shape != frame.shape[:2]:
+            raise ValueError(
+                f"mask {index} of {self.path} is {mask.shape[1]}x{mask.shape[0]}, its frame "
+                f"{frame.shape[1]}x{frame.shape[0]}: make the masks from these frames"
+            )
+        return mask > self.threshold
+
+    def _read(self, index: int) -> np.ndarray:
+        if self.pictures is not None:
+            path = self.pictures[index]
+            return read_alpha(path) if self.channel == "alpha" else _grey(path)
+        if self.stream is None or index < self.next:
+            self.stream, self.next = self._decode(), 0
+        for mask in self.stream:
+            self.next += 1
+            if self.next > index:
+                return mask
+        raise ValueError(f"{self.path} ends before frame {index}: copy it again")
+
+    def _decode(self) -> Iterator[np.ndarray]:
+        if self.channel == "grey":
+            return (cv2.cvtColor(one, cv2.COLOR_RGB2GRAY) for one in read_frames(self.path))
+        return _alpha_frames(self.path)
+
+
+def _count(path: Path) -> int:
+    return sum(1 for _ in read_frames(path))
+
+
+def _grey(path: Path) -> np.ndarray:
+    """A mask; one without a person is taken over as it is, for the quality gate to find."""
+    mask = cv2.cvtColor(read_image(path), cv2.COLOR_RGB2GRAY)
+    if 0 < mask.max() < 128:
+        raise ValueError(
+            f"mask {path} has no value above {mask.max()}: expected 0 for background and 255 for "
+            "the person; multiply masks of 0/1 by 255"
+        )
+    return mask
+
+
+def read_alpha(path: Path) -> UInt8[np.ndarray, "h w"]:
+    """The alpha channel of a picture.
+
+    Raises:
+        ValueError: If it is no picture or has none.
+    """
+    data = np.fromfile(path, np.uint8)
+    picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if picture is None or picture.ndim != 3 or picture.shape[2] != 4 or picture.dtype != np.uint8:
+        raise ValueError(
+            f"{path} has no 8-bit alpha channel: give extractor.channel=grey, or export RGBA"
+        )
+    return picture[..., 3]
+
+
+def _alpha_frames(path: Path) -> Iterator[np.ndarray]:
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            for frame in container.decode(video=0):
+                if not any(part.is_alpha for part in frame.format.components):
+                    raise ValueError(
+                        f"{path} has no alpha channel ({frame.format.name}): give "
+                        "extractor.channel=grey, or export a format with alpha (mov, webm)"
+                    )
+                picture = frame.to_ndarray(format="rgba")
+                yield upright(picture, frame.rotation, path)[..., 3]
+    except (av.error.FFmpegError, IndexError) as error:
+        raise ValueError(f"{path} cannot be read as a video ({error}): copy it again") from error

@@ -1,0 +1,231 @@
+import base64
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from mask_sup.data.recording import RecordingData
+from mask_sup.masks.gate import KINDS, check, list_masks
+
+COUNT, HEIGHT, WIDTH = 30, 120, 160
+
+
+def standing(i, x=None, lower=0):
+    """A mask of somebody who walks slowly."""
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    x = 50 + i if x is None else x
+    cv2.rectangle(mask, (x - 10, 30), (x + 10, 100 + lower), 255, -1)
+    cv2.circle(mask, (x, 25), 9, 255, -1)
+    return mask
+
+
+def doubled(i):
+    return standing(i) | np.roll(standing(i), 60, axis=1) if i < 20 else standing(i)
+
+
+def leaking(i):
+    mask = standing(i)
+    mask[60:110, 30:120] = 255
+    return mask
+
+
+def shrunk(i):
+    mask = standing(i)
+    mask[:70] = 0
+    return mask
+
+
+# What is done to frame 12, and the kind that has to be found there.
+FAULTS = {
+    "missing": lambda i: None,
+    "unreadable": lambda i: standing(i) // 255,
+    "empty": lambda i: np.zeros_like(standing(i)),
+    "cut_off": lambda i: standing(i) | standing(i, lower=20),
+    "doubled": doubled,
+    "leaking": leaking,
+    "shrunk": shrunk,
+    "jumping": lambda i: standing(i, x=120),
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Cameras -> {frame: fault} as a folder of masks."""
+
+    def masks(**cameras):
+        for camera, faults in cameras.items():
+            (tmp_path / "masks" / camera).mkdir(parents=True)
+            for i in range(COUNT):
+                mask = FAULTS[faults[i]](i) if i in faults else standing(i)
+                if mask is not None:
+                    cv2.imwrite(str(tmp_path / "masks" / camera / f"{i:06d}.png"), mask)
+        return tmp_path / "masks"
+
+    return masks
+
+
+@pytest.fixture
+def checked(compose_config):
+    """Folder of masks, overrides -> cameras of check.json."""
+
+    def run(root, *overrides):
+        path = check(compose_config("check_masks", f"masks={root}", *overrides))
+        return json.loads(path.read_text())["cameras"]
+
+    return run
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_each_fault_is_found_where_it_is_and_nowhere_else(kind, write, checked):
+    told = checked(write(cam01={12: kind}, cam02={}))
+    assert list(told["cam01"]["flags"]) == ["12"]
+    assert kind in told["cam01"]["flags"]["12"]
+    assert told["cam02"] == {"masks": COUNT, "frames": COUNT, "flags": {}}
+
+
+def test_every_kind_has_a_fault_here():
+    assert set(FAULTS) == set(KINDS)
+
+
+def test_many_faults_in_noise_are_found_without_false_alarms(write, checked):
+    faults = {4: "leaking", 9: "empty", 14: "doubled", 20: "shrunk", 25: "missing"}
+    told = checked(write(cam01=faults))["cam01"]["flags"]
+    assert {int(i): kinds for i, kinds in told.items()}.keys() == faults.keys()
+    assert all(kind in told[str(i)] for i, kind in faults.items())
+
+
+def test_a_leak_that_stays_is_found_by_the_usual_area(write, checked):
+    root = write(cam01={})
+    for i in range(12, 22):
+        mask = standing(i)
+        mask[20:115, 20:150] = 255
+        cv2.imwrite(str(root / "cam01" / f"{i:06d}.png"), mask)
+    flags = checked(root)["cam01"]["flags"]
+    assert {str(i) for i in range(12, 22)} <= {
+        i for i, kinds in flags.items() if "leaking" in kinds
+    }
+
+
+def test_kinds_can_be_ignored(write, checked, compose_config):
+    root = write(cam01={12: "cut_off"})
+    assert checked(root, "ignore=[cut_off]")["cam01"]["flags"] == {}
+    with pytest.raises(ValueError, match=r"ignore=\['cut_of'\]: expected kinds of"):
+        checked(root, "ignore=[cut_of]")
+
+
+def test_the_footage_tells_what_is_missing_at_the_end(write, checked, write_video, tmp_path):
+    root = write(cam01={}, cam02={})
+    (root / "cam02" / "000029.png").unlink()
+    pictures = [np.full((HEIGHT, WIDTH, 3), 90, np.uint8)] * (COUNT + 1)
+    for camera in ("cam01", "cam02"):
+        write_video(tmp_path / "videos" / f"{camera}.mp4", pictures)
+    told = checked(root, f"input={tmp_path / 'videos'}")
+    assert told["cam01"]["flags"] == {"30": ["missing"]}
+    assert told["cam02"]["flags"] == {"29": ["missing"], "30": ["missing"]}
+
+
+def test_masks_beyond_the_footage_are_refused(write, checked, write_video, tmp_path):
+    root = write(cam01={})
+    write_video(tmp_path / "cam01.mp4", [np.full((HEIGHT, WIDTH, 3), 90, np.uint8)] * 5)
+    with pytest.raises(ValueError, match="'cam01' has a mask of frame 29 but .* has 5 frames"):
+        checked(root, f"input={tmp_path / 'cam01.mp4'}")
+
+
+def test_the_sheet_shows_flagged_frames_and_needs_no_other_file(
+    write, checked, write_video, tmp_path
+):
+    root = write(cam01={12: "leaking", 20: "missing"}, cam02={})
+    pictures = [np.full((HEIGHT, WIDTH, 3), 90, np.uint8)] * COUNT
+    write_video(tmp_path / "cam01.mp4", pictures)
+    for source in ("", f"input={tmp_path / 'cam01.mp4'}"):
+        checked(root, *[source] if source else [])
+        page = (root / "check.html").read_text()
+        images = re.findall(r'src="([^"]*)"', page)
+        assert len(images) == 2
+        assert "12: leaking" in page
+        assert "20: missing" in page
+        for image in images:
+            kind, data = image.split(",")
+            assert kind == "data:image/jpeg;base64"
+            decoded = np.frombuffer(base64.b64decode(data), np.uint8)
+            assert cv2.imdecode(decoded, cv2.IMREAD_COLOR) is not None
+        assert "http" not in page
+
+
+def test_a_sheet_does_not_grow_without_end(write, checked):
+    root = write(cam01=dict.fromkeys(range(0, COUNT, 2), "empty"))
+    checked(root, "pictures=4")
+    page = (root / "check.html").read_text()
+    assert page.count("<img") == 4
+    assert "15 of 30 frames" in page
+
+
+def test_the_table_names_kinds_and_cameras(write, checked, capsys):
+    checked(write(cam01={12: "leaking"}, cam02={}))
+    said = capsys.readouterr().out
+    assert "cam02" in said
+    assert "leaking" in said
+    assert "doubled" not in said
+
+
+def test_names_are_numbers_of_frames(tmp_path):
+    (tmp_path / "cam01").mkdir()
+    for name in ("cam01_007.png", "cam01_010.png"):
+        cv2.imwrite(str(tmp_path / "cam01" / name), standing(0))
+    assert list(list_masks(tmp_path)["cam01"]) == [7, 10]
+    cv2.imwrite(str(tmp_path / "cam01" / "7.png"), standing(0))
+    with pytest.raises(ValueError, match="are of one frame: delete one"):
+        list_masks(tmp_path)
+    (tmp_path / "cam01" / "7.png").rename(tmp_path / "cam01" / "person.png")
+    with pytest.raises(ValueError, match=r"person\.png has no frame number"):
+        list_masks(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no masks in"):
+        list_masks(tmp_path / "cam01")
+
+
+# ---- training without what is flagged -----------------------------------------------------------
+
+
+@pytest.fixture
+def recording(tmp_path, write_recording, cameras_around):
+    """A recording of 6 moments and 2 cameras, with flags as the gate writes them."""
+    root = write_recording(tmp_path / "walk", cameras_around(2), 6)
+
+    def flagged(**cameras):
+        told = {
+            name: {"masks": 6, "flags": dict.fromkeys(map(str, flags), ["leaking"])}
+            for name, flags in cameras.items()
+        }
+        (root / "masks" / "check.json").write_text(json.dumps({"cameras": told}))
+        return RecordingData(root, None, joints=18, every=1, drop_flagged=True)
+
+    return flagged
+
+
+def test_moments_flagged_in_any_camera_are_left_out(recording):
+    moments = recording(cam0=[2], cam1=[2, 4]).moments("train")
+    assert [moment.name[-1] for moment in moments] == ["0", "1", "3", "5"]
+    sequences = [moment.sequence for moment in moments]
+    assert sequences[0] == sequences[1] != sequences[2] != sequences[3]  # gaps part neighbours
+    assert len(set(sequences)) == 3
+
+
+def test_nothing_is_left_out_unless_asked(recording):
+    data = recording(cam0=[2], cam1=[])
+    data.drop_flagged = False
+    moments = data.moments("train")
+    assert len(moments) == 6
+    assert len({moment.sequence for moment in moments}) == 1
+
+
+def test_flags_that_do_not_belong_to_the_masks_are_refused(recording):
+    with pytest.raises(ValueError, match=r"check\.json is not of the masks of camera 'cam1': run"):
+        recording(cam0=[2]).moments("train")
+    data = recording(cam0=[0, 1, 2, 3, 4, 5], cam1=[])
+    with pytest.raises(ValueError, match="every moment is flagged"):
+        data.moments("train")
+    (data.masks / "check.json").unlink()
+    with pytest.raises(FileNotFoundError, match="drop_flagged needs .*mask_sup.masks check"):
+        data.moments("train")
