@@ -13,7 +13,7 @@ from mask_sup.calibration import write_calibration
 from mask_sup.calibration.cameras import Calibration
 from mask_sup.calibration.check import Rig
 from mask_sup.data.recording import RecordingData
-from mask_sup.sync import compared, offsets_of, outline_signals, settled_offsets, shifted, sync
+from mask_sup.offsets import compared, offsets_of, outline_signals, settled_offsets, shifted, sync
 
 
 def seen(late, frames=300, noise=0.2, seed=0):
