@@ -27,6 +27,7 @@ CLOSES = 0.5
 UNITS = {1000.0: "metres where millimetres are expected", 0.001: "millimetres in place of metres"}
 UNITS |= {10.0: "centimetres where millimetres are expected", 0.1: "a tenth of its unit"}
 SURE = ("swapped", "transposed", "inverted", "unit")
+STANDS_OUT = 0.6  # leaving out the camera at fault leaves this share of what the next one leaves
 CLOSED = 0.3  # percent; gaps that small are no accident where such a fault is undone
 SHIFTS = 5
 FINALISTS = 4
@@ -114,9 +115,9 @@ def check(rig: Rig, moments: int = 8, rays: int = 60) -> Finding:
     best, mended = _best(look.trials(suspects), CLOSES * before)
     if best is not None:
         return finding(best.fault, best.views, best.words, mended, best.amount)
-    first = suspects[0]
-    if without[first] > CLOSES * before:
-        words = "masks and cameras disagree, and no single fault explains it"
+    first, second = suspects[:2]
+    if without[first] > min(CLOSES * before, STANDS_OUT * without[second]):
+        words = "masks and cameras disagree, by rough masks or by more than one fault"
         return finding("unclear", (), words, without[first])
     return finding("extrinsics", (first,), _moved(rig.names[first]), without[first])
 

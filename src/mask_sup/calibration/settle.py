@@ -13,8 +13,8 @@ from mask_sup.calibration.silhouettes import REACH, Silhouettes, centre_of_rays,
 __all__ = ["settle"]
 
 STEP = 0.05  # degrees, percent: of the numerical derivative, about half a pixel
-PRIOR = 0.1  # percent of gap that a camera's turn of a degree, or move of a percent, is worth
-SOFT = 2.0  # percent; larger gaps count less and less
+PRIOR = 2.0  # percent of gap that a camera's turn of a degree, or move of a percent, is worth
+SOFT = 0.2  # percent; larger gaps, as of bad masks, count less and less
 JOINTS = 0.3  # weight of a joint's error of a percent of the person against a ray's gap of one
 ROUNDS = 12
 
