@@ -109,6 +109,7 @@ def test_neighbours_in_time_lend_their_arms():
     assert together[ARMS].mean() < 0.5 * alone[ARMS].mean()
 
 
+@pytest.mark.slow
 def test_a_good_pose_travels_as_far_as_the_loans():
     truth, camera, mask = in_a_row(7)
     start = truth.clone()
@@ -191,6 +192,7 @@ def test_given_bone_lengths_are_kept(scene):
     assert (stretched > usual + 15).all()
 
 
+@pytest.mark.slow
 def test_the_result_does_not_depend_on_the_number_of_processes(scene):
     truth, camera, mask = scene
     many = [value.repeat(60, *[1] * (value.dim() - 1)) for value in (truth, mask, *camera)]

@@ -91,6 +91,7 @@ def test_a_finished_run_is_taken_over_without_training(finished, cache):
     assert (folder / "arms" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_weights(finished, cache, tmp_path, monkeypatch):
     from mask_sup.stages import PhysiqueStage
 
@@ -120,6 +121,7 @@ def test_another_config_in_the_same_folder_is_refused(finished, cache):
         train(smoke(cache, "optimizer.lr=0.1"), folder)
 
 
+@pytest.mark.slow
 def test_a_run_can_start_from_another_runs_weights(finished, cache, tmp_path):
     folder, _ = finished
     start = folder / "arms" / "checkpoints" / "last.ckpt"

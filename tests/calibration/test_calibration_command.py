@@ -32,6 +32,7 @@ def test_the_command_converts(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["Calib.qca.txt", "new"]
 
 
+@pytest.mark.slow
 def test_help_names_the_commands_and_their_keys(tmp_path):
     for words in ((), ("--help",)):
         done = command(tmp_path, *words)

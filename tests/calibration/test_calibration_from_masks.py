@@ -184,6 +184,7 @@ def test_check_tells_and_writes_what_it_found(recording, monkeypatch, capsys):
     assert json.loads((recording / "found.json").read_text())["fault"] == "none"
 
 
+@pytest.mark.slow
 def test_refine_writes_a_calibration_that_agrees_better(recording, rig, monkeypatch, capsys):
     wrong, _ = bench.extrinsics(rig, 1, 0, np.random.default_rng(2))
     calibration = read_calibration(recording / "cameras.json")

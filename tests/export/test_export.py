@@ -94,6 +94,7 @@ def test_a_misspelt_key_is_refused(configure, tmp_path):
         configure(tmp_path / "poses.npz", "smoothing=savgol")
 
 
+@pytest.mark.slow
 def test_the_command_reads_what_predict_writes(
     configure, compose_config, write_checkpoint, write_recording, cameras_around, tmp_path
 ):
