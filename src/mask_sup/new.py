@@ -182,11 +182,13 @@ def main() -> None:
     folder, name = given.project, given.project.name
     print(
         f"""next:
-  python -m mask_sup.masks input={folder} output={folder}/masks extractor=plate
-  python -m mask_sup.masks check masks={folder}/masks
+  python -m mask_sup.masks input={folder} output={folder}/masks extractor=grabcut
+  python -m mask_sup.masks check masks={folder}/masks input={folder}
   python -m mask_sup.calibration check input={folder}
   python -m mask_sup.train --config-dir {folder} +experiment={name} init=<checkpoint> cascade=adapt
-  python -m mask_sup.predict checkpoint=<ckpt> input={folder}
+  python -m mask_sup.predict checkpoint=<ckpt> input={folder} output=poses
+  python -m mask_sup.export poses=poses/poses.npz
+  python -m mask_sup.report poses=poses/poses.npz
 written: {folder}/experiment/{name}.yaml"""
     )
 
