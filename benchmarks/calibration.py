@@ -1,11 +1,13 @@
 """Is a wrong camera named from masks alone? Random rigs, each usual fault put in, and clean ones.
 
-    python benchmarks/calibration.py --rigs 200          # about 3 seconds a check, 8 checks a rig
+    python benchmarks/calibration.py --rigs 200          # about 3 seconds a check, 9 checks a rig
+    python benchmarks/calibration.py --recording data/recording --masks <folder>
 
 Bodies of the embedded data move in rigs of three to six cameras; their masks have ragged edges
 like a segmentation's. Prints, per fault, the share named rightly (fault and camera), the share
 where the camera alone is right, the share missed, and the share of false alarms on clean rigs;
-written to benchmarks/results/calibration.json.
+written to benchmarks/results/calibration.json. With --recording: how near the refined cameras come,
+from the calibration shipped with the public recording to its reference cameras (cameras.json).
 """
 
 import argparse
@@ -14,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,8 +26,12 @@ from rich.progress import track
 from rich.table import Table
 from scipy.spatial.transform import Rotation
 
-from mask_sup.calibration.check import Finding, Rig, check
+from mask_sup.calibration import Calibration, read_calibration
+from mask_sup.calibration.check import Finding, Look, Rig, check
+from mask_sup.calibration.from_masks import rig_from_masks
+from mask_sup.calibration.settle import settle
 from mask_sup.data.bodies import Bodies
+from mask_sup.data.moments import read_mask
 from mask_sup.data.motion import ACTIONS, Motion, procedural_motion
 
 WIDTH, HEIGHT = 640, 480
@@ -187,12 +194,59 @@ def verdict(finding: Finding, fault: str, cameras: set[str]) -> str:
     return "camera right" if set(finding.cameras) == cameras else "wrong"
 
 
+def disagreement(calibration: Calibration, reference: Calibration) -> np.ndarray:
+    """Pixels per camera by which points that the reference sees cannot be seen by all cameras.
+
+    500 points about where the cameras look are projected by the reference, triangulated by the
+    calibration and projected again: blind to where the world is and how large.
+    """
+    ahead = reference.R[:, 2]
+    off = np.eye(3) - ahead[:, :, None] * ahead[:, None]
+    middle = np.linalg.solve(off.sum(0), np.einsum("vij,vj->i", off, reference.centres))
+    points = middle + np.random.default_rng(0).uniform(-700, 700, (500, 3))
+    pixels = projected(points, reference)
+    rays = np.concatenate([pixels, np.ones_like(pixels[..., :1])], -1)
+    rays = np.einsum("vij,vpj->vpi", np.linalg.inv(calibration.K), rays)
+    A = rays[..., :2, None] * calibration.R[:, None, None, 2] - calibration.R[:, None, :2]
+    b = calibration.t[:, None, :2] - rays[..., :2] * calibration.t[:, None, 2:]
+    A = np.moveaxis(A, 0, 1).reshape(len(points), -1, 3)
+    b = np.moveaxis(b, 0, 1).reshape(len(points), -1, 1)
+    again = np.linalg.solve(A.swapaxes(1, 2) @ A, A.swapaxes(1, 2) @ b)[..., 0]
+    return np.linalg.norm(projected(again, calibration) - pixels, axis=-1).mean(1)
+
+
+def projected(points: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """(v, p, 2) pixels without lens distortion."""
+    seen = np.einsum("vij,pj->vpi", calibration.R, points) + calibration.t[:, None]
+    seen = np.einsum("vij,vpj->vpi", calibration.K, seen)
+    return seen[..., :2] / seen[..., 2:]
+
+
+def recording(folder: Path, masks: Path) -> None:
+    """Print how far the shipped and the refined cameras are from the reference."""
+    reference = read_calibration(folder / "cameras.json")
+    sizes = [read_mask(next((masks / n).glob("*.png"))).shape[1::-1] for n in reference.names]
+    shipped = read_calibration(folder / "Calib.qca.txt").fitted_to(sizes)
+    scene = Look(rig_from_masks(shipped, masks), moments=12, rays=40).scene()
+    settled = settle(scene, range(len(shipped.names)))
+    refined = replace(shipped, R=settled.R, t=settled.t)
+    for name, calibration in (("shipped", shipped), ("refined", refined)):
+        pixels = disagreement(calibration, reference)
+        told = " ".join(f"{value:.1f}" for value in pixels)
+        print(f"{name}: {told} px from the reference, mean {pixels.mean():.1f}")
+
+
 def main() -> None:
     """Check all rigs, print the table, write the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rigs", type=int, default=200)
     parser.add_argument("--faults", nargs="+", default=[fault.__name__ for fault in FAULTS])
+    parser.add_argument("--recording", type=Path, help="the public one, as fetched")
+    parser.add_argument("--masks", type=Path, help="of the recording; else its own")
     given = parser.parse_args()
+    if given.recording:
+        recording(given.recording, given.masks or given.recording / "masks")
+        return
     counts = {name: Counter() for name in given.faults}
     for seed in track(range(given.rigs), "rigs"):
         rng = np.random.default_rng(seed)
