@@ -26,9 +26,9 @@ ROWS = {
     # Nothing of ours: the authors' optimiser, width and merge, no anatomy, no start.
     "paper_exact": [
         *("cascade=three_stage", "anatomy=none", "optimizer=adam"),
-        *("renderer.merge=sum", "renderer.width=0.0548", "cascade.skeleton.max_steps=600"),
-        *("cascade.physique.max_steps=300", "cascade.arms.max_steps=600"),
-        "cascade.physique.module.ramp_steps=120",
+        *("renderer.merge=sum", "renderer.width=0.0548", "cascade.skeleton.max_steps=1800"),
+        *("cascade.physique.max_steps=800", "cascade.arms.max_steps=1600"),
+        "cascade.physique.module.ramp_steps=300",
     ],
 }
 FIGURES = (
