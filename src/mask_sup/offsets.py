@@ -131,10 +131,8 @@ def settled_offsets(rig: Rig, late: list[int]) -> list[int]:
         before = list(late)
         for view in range(len(late)):
             look = Look(shifted(rig, late), moments=8, rays=30)
-            curve = {
-                step: mean_gap(gaps(look.scene(shift={view: step})))
-                for step in range(-FINE, FINE + 1)
-            }
+            scenes = {step: look.scene(shift={view: step}) for step in range(-FINE, FINE + 1)}
+            curve = {k: mean_gap(gaps(scene)) for k, scene in scenes.items() if scene.moments}
             late[view] += min(curve, key=lambda step: (curve[step], abs(step)))
             late = [value - min(late) for value in late]
         if late == before:

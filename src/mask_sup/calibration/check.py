@@ -18,21 +18,21 @@ from mask_sup.calibration.silhouettes import Outline, Silhouettes, gaps, mean_ga
 
 __all__ = ["Finding", "Look", "Rig", "check"]
 
-ALARM = 0.12
-"""Mean gap, percent of the person's size, above which a rig is suspected."""
-
-CLOSES = 0.5
-"""A fault is named where undoing it leaves this share of the gap or less."""
-
-UNITS = {1000.0: "metres where millimetres are expected", 0.001: "millimetres in place of metres"}
-UNITS |= {10.0: "centimetres where millimetres are expected", 0.1: "a tenth of its unit"}
+ALARM = 0.12  # percent of the person's size: mean gap from which on a rig is suspected
+CLOSES = 0.5  # a fault is named where undoing it leaves this share of the gap or less
 SURE = ("swapped", "transposed", "inverted", "unit")
-STANDS_OUT = 0.6  # leaving out the camera at fault leaves this share of what the next one leaves
-CLOSED = 0.3  # percent; gaps that small are no accident where such a fault is undone
-SHIFTS = 5
-FINALISTS = 4
+CLOSED = 0.3  # percent; gaps that small are no accident where one of these is undone
+FINALISTS = 4  # trials that are looked at with all rays
 FREE = 1.25  # a camera that may move freely must close gaps so much better than a named fault
+STANDS_OUT = 0.6  # leaving out the camera at fault leaves this share of what the next one leaves
+SHIFTS = 5  # frames
 SCALES = np.geomspace(0.4, 2.5, 15)
+UNITS = {
+    1000.0: "metres where millimetres are expected",
+    0.001: "millimetres where metres are expected",
+    10.0: "centimetres where millimetres are expected",
+    0.1: "millimetres where centimetres are expected",
+}  # by the factor that undoes it
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,13 @@ class Rig:
 class Finding:
     """What is wrong with a calibration, if anything is.
 
+    `fault` is one of none, swapped, transposed, inverted, unit, scaled, letterboxed, time,
+    extrinsics (a camera is turned or moved) and unclear (no single fault explains the gaps).
     `gap` is the mean gap of all rays, percent of the person's size; `mended` what is left of it
     when the fault is undone, `without` what is left among the others when a camera is left out.
     """
 
-    fault: str  # none, swapped, transposed, inverted, unit, scaled, letterboxed, time, extrinsics,
-    # unclear
+    fault: str
     cameras: tuple[str, ...]
     words: str
     gap: float
@@ -167,8 +168,13 @@ class Look:
             outline(mask, self.rays, np.random.default_rng([view, frame])) if mask.any() else None
         )
 
-    def scene(self, taker: list[int] | None = None, shift: dict[int, int] | None = None):
-        """Silhouettes with the masks of camera `taker[v]`, `shift[v]` frames later, in view v."""
+    def scene(
+        self, taker: list[int] | None = None, shift: dict[int, int] | None = None
+    ) -> Silhouettes:
+        """Silhouettes with the masks of camera `taker[v]`, `shift[v]` frames later, in view v.
+
+        Moments that a shift takes out of the recording, or to an empty mask, are left out.
+        """
         taker, shift = taker or list(range(self.views)), shift or {}
         moments = [
             [self.outline(taker[v], frame + shift.get(v, 0)) for v in range(self.views)]
@@ -189,7 +195,9 @@ class Look:
             yield from _poses(scene, view, names[view])
             for shift in (s for s in range(-SHIFTS, SHIFTS + 1) if s):
                 words = f"{names[view]} runs {abs(shift)} frames {'late' if shift > 0 else 'early'}"
-                yield _Trial("time", (view,), words, self.scene(shift={view: shift}), shift)
+                shifted = self.scene(shift={view: shift})
+                if shifted.moments:  # a short recording may have none
+                    yield _Trial("time", (view,), words, shifted, shift)
             yield from self._sizes(scene, view)
             settled = settle(scene.thinned(), [view])
             mended = scene.with_camera(view, R=settled.R[view], t=settled.t[view])
