@@ -97,7 +97,7 @@ def test_faults_are_named(rig, fault):
     ],
 )
 def test_more_faults_are_named(rig, fault):
-    wrong, views = fault(rig, 2, 0, np.random.default_rng(5))
+    wrong, views = fault(rig, 1, 2, np.random.default_rng(5))
     finding = check(wrong)
     assert finding.fault == fault.__name__
     assert set(finding.cameras) == {rig.names[view] for view in views}
