@@ -20,16 +20,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from learning import RESULTS, revision
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from scipy.spatial.transform import Rotation
 
+from mask_sup.batch import Camera
 from mask_sup.calibration import Calibration, read_calibration
 from mask_sup.calibration.check import Finding, Look, Rig, check
 from mask_sup.calibration.from_masks import rig_from_masks
-from mask_sup.calibration.settle import settle
+from mask_sup.calibration.settle import reprojection, settle
+from mask_sup.camera import crop_from_world
 from mask_sup.data.bodies import Bodies
 from mask_sup.data.moments import read_mask
 from mask_sup.data.motion import ACTIONS, Motion, procedural_motion
@@ -204,22 +207,10 @@ def disagreement(calibration: Calibration, reference: Calibration) -> np.ndarray
     off = np.eye(3) - ahead[:, :, None] * ahead[:, None]
     middle = np.linalg.solve(off.sum(0), np.einsum("vij,vj->i", off, reference.centres))
     points = middle + np.random.default_rng(0).uniform(-700, 700, (500, 3))
-    pixels = projected(points, reference)
-    rays = np.concatenate([pixels, np.ones_like(pixels[..., :1])], -1)
-    rays = np.einsum("vij,vpj->vpi", np.linalg.inv(calibration.K), rays)
-    A = rays[..., :2, None] * calibration.R[:, None, None, 2] - calibration.R[:, None, :2]
-    b = calibration.t[:, None, :2] - rays[..., :2] * calibration.t[:, None, 2:]
-    A = np.moveaxis(A, 0, 1).reshape(len(points), -1, 3)
-    b = np.moveaxis(b, 0, 1).reshape(len(points), -1, 1)
-    again = np.linalg.solve(A.swapaxes(1, 2) @ A, A.swapaxes(1, 2) @ b)[..., 0]
-    return np.linalg.norm(projected(again, calibration) - pixels, axis=-1).mean(1)
-
-
-def projected(points: np.ndarray, calibration: Calibration) -> np.ndarray:
-    """(v, p, 2) pixels without lens distortion."""
-    seen = np.einsum("vij,pj->vpi", calibration.R, points) + calibration.t[:, None]
-    seen = np.einsum("vij,vpj->vpi", calibration.K, seen)
-    return seen[..., :2] / seen[..., 2:]
+    camera = Camera(*map(torch.from_numpy, (reference.K, reference.R, reference.t)))
+    pixels = crop_from_world(torch.from_numpy(points)[None], camera).numpy()
+    off = reprojection(calibration.K, calibration.R, calibration.t, pixels)
+    return np.linalg.norm(off, axis=-1).mean(1)
 
 
 def recording(folder: Path, masks: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mask_sup.calibration import Calibration, CalibrationError, find_calibration, read_calibration
+from mask_sup.calibration.formats import SUFFIXES
 
 __all__ = ["Inspected", "inspect", "new_project"]
 
@@ -30,7 +31,6 @@ data:
     masks: null            # folder of <camera>/000000.png; null: masks/ in the project
     every: {every}               # use every n-th frame; {used} of {frames} moments are used so
 """
-CALIBRATION_FILES = (".yml", ".yaml", ".xml", ".json", ".toml", ".txt")
 MOMENTS = 1000  # that a training on a laptop has use for
 
 
@@ -130,7 +130,7 @@ def _files(source: Path | None) -> list[Path]:
     """The file of a calibration, or the files of one that is a folder."""
     if source is None or source.is_file():
         return [source] if source else []
-    return [path for path in sorted(source.iterdir()) if path.suffix.lower() in CALIBRATION_FILES]
+    return [path for path in sorted(source.iterdir()) if path.suffix.lower() in SUFFIXES]
 
 
 def new_project(folder: Path, videos: Path) -> Inspected:

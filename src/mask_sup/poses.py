@@ -6,6 +6,7 @@ calibration (`mask_sup.data.recording`). Nothing here reads a label.
 
 import json
 import warnings
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ __all__ = [
     "input_moments",
     "joint_confidence",
     "predict",
+    "read_poses",
     "scale_to_height",
 ]
 
@@ -351,6 +353,30 @@ def _write(
     with unfinished.open("wb") as file:
         np.savez_compressed(file, header=np.array(json.dumps(header)), pictures=pictures, **poses)
     unfinished.replace(path)
+
+
+def read_poses(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a poses.npz of this version, `header` among them.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no poses.npz, or of another version.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no poses at {path}: give the poses.npz of mask_sup.predict")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        version = json.loads(str(arrays["header"]))["version"]
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} is no poses.npz of mask_sup.predict ({type(error).__name__}: {error})"
+        ) from error
+    if version != VERSION:
+        raise ValueError(
+            f"{path} is of version {version}, this program reads {VERSION}: predict again"
+        )
+    return arrays
 
 
 def _overlays(

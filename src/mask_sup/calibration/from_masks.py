@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from mask_sup.calibration.cameras import Calibration
 from mask_sup.calibration.check import Look, Rig
 from mask_sup.calibration.check import check as find_fault
+from mask_sup.calibration.entries import write_texts
 from mask_sup.calibration.formats import find_calibration, read_calibration, write_calibration
 from mask_sup.calibration.settle import settle
 from mask_sup.calibration.silhouettes import gaps, mean_gap
@@ -39,7 +40,8 @@ def check(cfg: DictConfig) -> None:
     if finding.fault not in ("none", "unclear"):
         print(f"with that undone the gap is {finding.mended:.2f} %")
     if cfg.output:
-        Path(cfg.output).write_text(json.dumps(asdict(finding), indent=2) + "\n")
+        text = json.dumps(asdict(finding), indent=2) + "\n"
+        write_texts({Path(cfg.output).expanduser(): text})
 
 
 def refine(cfg: DictConfig) -> None:
@@ -130,10 +132,10 @@ def _opencv(K: np.ndarray) -> np.ndarray:
 
 def _joints(path: Path, calibration: Calibration, rig: Rig) -> Float[np.ndarray, "m v j 2"]:
     """Detected joints of poses.npz in the pixels of the rig, without lens distortion."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no poses at {path}: run python -m mask_sup.predict first")
-    with np.load(path, allow_pickle=False) as data:
-        xy, sizes = data["joints_px"].astype(float), data["picture_size_px"][0]
+    from mask_sup.poses import read_poses
+
+    arrays = read_poses(path)
+    xy, sizes = arrays["joints_px"].astype(float), arrays["picture_size_px"][0]
     if xy.shape[1] != len(rig.names):
         raise ValueError(
             f"{path} has {xy.shape[1]} view(s), the calibration the cameras {list(rig.names)}: "

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from mask_sup.calibration.silhouettes import REACH, Silhouettes, centre_of_rays, gaps, ray_gaps
 
-__all__ = ["settle"]
+__all__ = ["reprojection", "settle"]
 
 STEP = 0.05  # degrees, percent: of the numerical derivative, about half a pixel
 PRIOR = 2.0  # percent of gap that a camera's turn of a degree, or move of a percent, is worth
@@ -38,7 +38,10 @@ def settle(
     views = list(range(len(scene.K)))
     centre, distance = centre_of_rays(scene)
     ball = centre, REACH * distance
-    size = np.array([[seen.size_px for seen in moment] for moment in scene.moments]).mean(0)
+    size = np.array([[mask.size_px for mask in moment] for moment in scene.moments]).mean(0)
+    if joints_px is not None:
+        by_view = np.moveaxis(joints_px, 1, 0)
+        seen = np.ascontiguousarray(by_view[:, ~np.isnan(joints_px).any((1, 3))])  # by all views
 
     def moved(x: np.ndarray) -> Silhouettes:
         R, t = scene.R.copy(), scene.t.copy()
@@ -52,7 +55,9 @@ def settle(
         found = gaps(here, ball) if found is None else found
         parts = [ray_gaps(found, views).ravel(), PRIOR * x]
         if joints_px is not None:
-            parts.append(JOINTS * _reprojection(here, joints_px, size))
+            # Triangulated anew, the points are eliminated, not optimised: variable projection.
+            error = reprojection(here.K, here.R, here.t, seen) / size[:, None, None]
+            parts.append(JOINTS * 100.0 * error.ravel())
         return np.concatenate(parts)
 
     def slopes(x: np.ndarray) -> np.ndarray:
@@ -69,23 +74,18 @@ def settle(
     return moved(least_squares(residuals, start, slopes, **options).x)
 
 
-def _reprojection(
-    scene: Silhouettes, joints_px: Float[np.ndarray, "m v j 2"], size: Float[np.ndarray, "v"]
-) -> np.ndarray:
-    """How far joints fall from where their triangulation is seen, percent of the person's size.
+def reprojection(
+    K: Float[np.ndarray, "v 3 3"],
+    R: Float[np.ndarray, "v 3 3"],
+    t: Float[np.ndarray, "v 3"],
+    xy_px: Float[np.ndarray, "v p 2"],
+) -> Float[np.ndarray, "v p 2"]:
+    """From where each point is seen to where its triangulation is, pixels without distortion."""
+    import torch
 
-    The triangulated points are eliminated, not optimised: variable projection.
-    """
-    known = ~np.isnan(joints_px).any((1, 3))  # seen by all views
-    xy = np.moveaxis(joints_px, 1, 2)[known]  # (p, v, 2)
-    rays = np.concatenate([xy, np.ones_like(xy[..., :1])], -1)
-    rays = np.einsum("vij,pvj->pvi", np.linalg.inv(scene.K), rays)
-    # X on the line of sight: the two rows x (r3 X + t3) = r1 X + t1, and the same for y.
-    A = rays[..., :2, None] * scene.R[:, None, 2] - scene.R[:, :2]
-    b = scene.t[:, :2] - rays[..., :2] * scene.t[:, None, 2]
-    A, b = A.reshape(len(xy), -1, 3), b.reshape(len(xy), -1, 1)
-    points = np.linalg.solve(A.swapaxes(1, 2) @ A, A.swapaxes(1, 2) @ b)[..., 0]
-    in_camera = np.einsum("vij,pj->pvi", scene.R, points) + scene.t
-    pixels = np.einsum("vij,pvj->pvi", scene.K, in_camera)
-    error = pixels[..., :2] / pixels[..., 2:] - xy
-    return (100.0 * error / size[:, None]).ravel()
+    from mask_sup.batch import Camera
+    from mask_sup.camera import crop_from_world
+    from mask_sup.triangulate import triangulate
+
+    camera, xy = Camera(*map(torch.from_numpy, (K, R, t))), torch.from_numpy(xy_px)
+    return (crop_from_world(triangulate(xy, camera)[None], camera) - xy).numpy()

@@ -27,6 +27,7 @@ __all__ = [
     "OFFSETS",
     "RecordingData",
     "find_video",
+    "frame_number",
     "is_recording",
     "list_pictures",
     "read_offsets",
@@ -159,13 +160,25 @@ def without_flagged(
     for camera, files in masks.items():
         if told.get(camera, {}).get("masks") != len(files):
             raise ValueError(f"{path} is not of the masks of camera {camera!r}: {again}")
-        numbers = [str(int(re.findall(r"\d+", file.stem)[-1])) for file in files]
-        found = (i for i, number in enumerate(numbers) if number in told[camera]["flags"])
+        flags = told[camera]["flags"]
+        found = (i for i, file in enumerate(files) if str(frame_number(file)) in flags)
         flagged |= {i - late[camera] for i in found}
     kept = [i for i in places if i not in flagged]
     if not kept:
         raise ValueError(f"every moment is flagged in {path}: mend the masks, or see its `limits`")
     return kept
+
+
+def frame_number(path: Path) -> int:
+    """The last number in a file's name: 000012.png, cam01_012.png.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    digits = re.findall(r"\d+", path.stem)
+    if not digits:
+        raise ValueError(f"{path} has no frame number in its name: expected 000000.png")
+    return int(digits[-1])
 
 
 def read_offsets(path: Path, names: Sequence[str]) -> dict[str, int] | None:

@@ -7,7 +7,6 @@ that their `up` is y. Unknown joints are NaN.
 """
 
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,8 +73,10 @@ def read_clip(path: str | Path, up: str = "z", fps: float | None = None) -> Clip
         raise ValueError(f"up={up}: expected the world's upward axis, one of {list(UP_AXES)}")
     if fps is not None and not 0 < fps < np.inf:
         raise ValueError(f"fps={fps}: expected frames a second, above 0")
+    from mask_sup.poses import read_poses
+
     path = Path(path).expanduser()
-    arrays = _read_arrays(path)
+    arrays = read_poses(path)
     header = json.loads(str(arrays["header"]))
     told = {
         "joints": tuple(header["joints"]),
@@ -89,27 +90,6 @@ def read_clip(path: str | Path, up: str = "z", fps: float | None = None) -> Clip
     if not np.isfinite(clip.points_mm).any():
         raise ValueError(f"{path} holds no pose in its {len(clip.points_mm)} frames: predict again")
     return clip
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a poses.npz of this version."""
-    from mask_sup.poses import VERSION
-
-    if not path.is_file():
-        raise FileNotFoundError(f"no poses at {path}: give the poses.npz of mask_sup.predict")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        version = json.loads(str(arrays["header"]))["version"]
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} is no poses.npz of mask_sup.predict ({type(error).__name__}: {error})"
-        ) from error
-    if version != VERSION:
-        raise ValueError(
-            f"{path} is of version {version}, this program reads {VERSION}: predict again"
-        )
-    return arrays
 
 
 def _world(arrays: Mapping[str, np.ndarray], up: str) -> dict[str, Any]:

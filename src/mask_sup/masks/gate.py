@@ -5,7 +5,6 @@ figure can be.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +13,7 @@ import cv2
 import numpy as np
 from omegaconf import DictConfig
 
-from mask_sup.data.recording import PICTURE_SUFFIXES
+from mask_sup.data.recording import PICTURE_SUFFIXES, frame_number
 from mask_sup.masks.extract import write_bytes
 from mask_sup.masks.extractor import components
 from mask_sup.masks.footage import Footage, find_footage, shrink
@@ -115,8 +114,6 @@ def check(cfg: DictConfig) -> Path:
 def list_masks(root: Path) -> dict[str, dict[int, Path]]:
     """Camera -> number of the frame -> file.
 
-    The number is the last one in a file's name: 000012.png, cam01_012.png.
-
     Raises:
         FileNotFoundError: If there are no masks.
         ValueError: If a name has no number or two files have the same one.
@@ -134,12 +131,10 @@ def _numbered(folder: Path) -> dict[int, Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.suffix.lower() not in PICTURE_SUFFIXES:
             continue
-        digits = re.findall(r"\d+", path.stem)
-        if not digits:
-            raise ValueError(f"{path} has no frame number in its name: expected 000000.png")
-        if int(digits[-1]) in files:
-            raise ValueError(f"{path} and {files[int(digits[-1])]} are of one frame: delete one")
-        files[int(digits[-1])] = path
+        number = frame_number(path)
+        if number in files:
+            raise ValueError(f"{path} and {files[number]} are of one frame: delete one")
+        files[number] = path
     return files
 
 
