@@ -55,6 +55,24 @@ def test_a_hand_lies_beyond_the_wrist(body):
     assert capsules.ends[0, wrist, 1].tolist() == pytest.approx([170.0, 0.0, -43 - 120], abs=0.1)
 
 
+def off_the_bone(body, pose, upper, lower):
+    """How far, in mm, the axis of a capsule lies off its first joint."""
+    ends = body.capsules(pose[None]).ends[0]
+    which = list(zip(body.start, body.end, strict=True)).index((INDEX[upper], INDEX[lower]))
+    return (ends[which, 0] - pose[INDEX[upper]]).tolist()
+
+
+def test_flesh_lies_before_the_thigh_behind_the_shank_and_before_the_spine(body):
+    thigh, shank = ("right_hip", "right_knee"), ("right_knee", "right_ankle")
+    assert off_the_bone(body, person(), *thigh) == pytest.approx([0, 16, 0], abs=0.1)
+    assert off_the_bone(body, person(), *shank) == pytest.approx([0, -12, 0], abs=0.1)
+    assert off_the_bone(body, person(), "spine", "pelvis") == pytest.approx([0, 50, 0], abs=0.1)
+    raised = person(right_knee=(95, 387, 0), right_ankle=(95, 387, -424))
+    assert off_the_bone(body, raised, *thigh) == pytest.approx([0, 0, 16], abs=0.1)
+    turned = person()[HUMAN.flip]
+    assert off_the_bone(body, turned, *thigh) == pytest.approx([0, -16, 0], abs=0.1)
+
+
 def test_whatever_names_the_right_side_is_mirrored(body):
     pairs = set(zip(body.start, body.end, strict=True))
     flip = HUMAN.flip
@@ -99,8 +117,9 @@ def test_a_pose_far_from_the_masks_has_finite_gradients(body):
     ("changed", "says"),
     [
         ({"trunk": ["pelvis", "wing"]}, "wing"),
-        ({"capsules": [["pelvis", "tail", 50, 0]]}, "tail"),
-        ({"capsules": [["pelvis", "spine", 0, 0]]}, "above 0 mm"),
+        ({"capsules": [["pelvis", "tail", 50, 0, 0, 0]]}, "tail"),
+        ({"capsules": [["pelvis", "spine", 0, 0, 0, 0]]}, "above 0 mm"),
+        ({"capsules": [["pelvis", "spine", 50, 0]]}, r"got \['pelvis', 'spine', 50, 0\]"),
     ],
 )
 def test_wrong_settings_are_refused(changed, says):

@@ -31,9 +31,12 @@ def scene():
     return truth, camera, fitter().body(truth, camera, 64)
 
 
-def residual(joints, camera, mask):
-    ours = fitter()
+def residual_of(ours, joints, camera, mask):
     return ours._residual(joints, ours._scenes(camera, mask, None, None))
+
+
+def residual(joints, camera, mask):
+    return residual_of(fitter(), joints, camera, mask)
 
 
 def errors(found, truth):
@@ -48,6 +51,37 @@ def test_a_pose_near_the_truth_comes_closer(scene):
     before, after = (errors(p, truth).mean() for p in (start, fit.joints_world))
     assert after < 0.75 * before
     assert fit.residual < 0.6 * residual(start, camera, mask)
+
+
+def test_a_body_grows_as_thick_as_its_masks():
+    truth, camera = walking()[None], cameras(1)
+    ours, stout = fitter(), fitter().body
+    thigh, shank = (
+        list(zip(stout.start, stout.end, strict=True)).index(
+            (INDEX[f"right_{a}"], INDEX[f"right_{b}"])
+        )
+        for a, b in (("hip", "knee"), ("knee", "ankle"))
+    )
+    for part in stout.parts:
+        stout.radius[part] *= 1.3 if thigh in part else 0.85 if shank in part else 1.0
+    mask = stout(truth, camera, 64)
+    before = float(residual_of(ours, truth, camera, mask))
+    for _ in range(3):
+        radius = ours.fit_radii(truth, camera, mask)
+    assert float(residual_of(ours, truth, camera, mask)) < 0.5 * before
+    share = radius / ours.usual_radius
+    assert 1.2 < share[thigh] < 1.4
+    assert 0.75 < share[shank] < 0.95
+    assert all(len(set(radius[part].tolist())) == 1 for part in ours.body.parts)
+
+
+def test_a_body_stays_within_what_bodies_are():
+    camera = cameras(1)
+    ours, full = fitter(), torch.ones(1, 4, 64, 64)
+    for _ in range(8):
+        radius = ours.fit_radii(person()[None], camera, full)
+    assert (radius / ours.usual_radius).max() <= 1.7
+    assert (radius / ours.usual_radius).max() > 1.5
 
 
 def test_arms_that_hang_are_found_where_the_masks_show_them(scene):

@@ -198,11 +198,12 @@ def test_pseudo_labels_come_back_from_their_file(tmp_path):
     poses, back = PseudoPoses(), PseudoPoses()
     kept = torch.tensor([True, False])
     fit = Fit(torch.rand(2, 18, 3), torch.rand(2))
-    poses.fill(3, torch.tensor([2, 0]), fit, torch.rand(2), kept)
+    poses.fill(3, torch.tensor([2, 0]), fit, torch.rand(2), kept, torch.rand(23))
     poses.save(tmp_path / "new" / "poses.npz", ["a", "b", "c"])
     back.load(tmp_path / "new" / "poses.npz", ["a", "b", "c"])
     joints, trusted = back.at(torch.tensor([2, 1]))
     assert torch.equal(joints[0], fit.joints_world[0])
+    assert torch.equal(back.radius, poses.radius)
     assert trusted.tolist() == [True, False]
     with pytest.raises(ValueError, match="other moments"):
         back.load(tmp_path / "new" / "poses.npz", ["a", "b"])
@@ -218,7 +219,7 @@ def test_purity_is_measured_with_and_without_labels():
     poses = PseudoPoses()
     fit = Fit(found, torch.tensor([0.01, 0.02, 0.03]))
     kept = torch.tensor([True, True, False])
-    poses.fill(3, torch.arange(3), fit, torch.tensor([1.0, 3.0, 0.0]), kept)
+    poses.fill(3, torch.arange(3), fit, torch.tensor([1.0, 3.0, 0.0]), kept, torch.rand(23))
     told = poses.monitors()
     assert told["kept_pct"] == pytest.approx(200 / 3)
     assert told["residual_kept"] == pytest.approx(0.01)

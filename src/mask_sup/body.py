@@ -43,8 +43,11 @@ class Body(nn.Module):
     Args:
         skeleton: The figure. Whatever names a right joint below is mirrored to the left.
         size: Side of the drawn masks, pixels.
-        capsules: (from, to, radius, beyond): two joints, a radius in mm, and how far the axis goes
-            beyond the second joint in mm (a hand beyond the wrist; negative: short of it).
+        capsules: (from, to, radius, beyond, ahead, ahead): two joints, the first the higher one of
+            a person who stands; a radius in mm; how far the axis goes beyond the second joint in mm
+            (a hand beyond the wrist; negative: short of it); and how far it lies in front of each
+            joint in mm (negative: behind), at right angles to the bone and to the line of the hips
+            or, above the pelvis, of the shoulders.
         feet: `drop`, `back`, `length`, `radius` in mm: an axis at right angles to the shank, `drop`
             below the ankle, from `back` behind it to `length` before it.
         legs: Right hip, knee and ankle.
@@ -73,16 +76,23 @@ class Body(nn.Module):
         named += [str(j) for j in face[:3]]
         if unknown := sorted(set(named) - set(skeleton.joints)):
             raise ValueError(f"body names {unknown}, not joints of skeleton {skeleton.name!r}")
+        if wrong := [list(c) for c in capsules if len(c) != 6]:
+            raise ValueError(
+                "body.capsules are [from, to, radius, beyond, ahead of from, ahead of to], got "
+                f"{wrong[0]}"
+            )
         radii = [float(c[2]) for c in capsules] + [feet["radius"]]
         if min(radii) <= 0:
             raise ValueError(f"body.capsules: radii must be above 0 mm, got {min(radii)}")
         index, flip = skeleton.index, skeleton.flip
-        rows = [(index[str(a)], index[str(b)], float(r), float(x)) for a, b, r, x in capsules]
-        rows += [
-            mirrored
-            for a, b, r, x in rows
-            if (mirrored := (flip[a], flip[b], r, x))[:2] != (a, b) and mirrored not in rows
-        ]
+        rows = [(index[str(a)], index[str(b)], *map(float, mm)) for a, b, *mm in capsules]
+        parts = [[i] for i in range(len(rows))]
+        for part, (a, b, *mm) in zip(parts, list(rows), strict=True):
+            mirrored = (flip[a], flip[b], *mm)
+            if mirrored[:2] != (a, b) and mirrored not in rows:
+                part.append(len(rows))
+                rows.append(mirrored)
+        self.parts = [*parts, [len(rows), len(rows) + 1]]  # capsules of one radius; last, the feet
         self.skeleton, self.size, self.feet = skeleton, size, dict(feet)
         right_leg, right_arm = [index[j] for j in legs], [index[j] for j in arms]
         self.legs = (tuple(right_leg), tuple(flip[j] for j in right_leg))
@@ -91,9 +101,14 @@ class Body(nn.Module):
         self.face = tuple(index[str(j)] for j in face[:3])
         self.forward_mm = float(face[3])
         self.start, self.end = [row[0] for row in rows], [row[1] for row in rows]
-        radius = [row[2] for row in rows] + [float(feet["radius"])] * 2
-        self.register_buffer("radius", torch.tensor(radius), persistent=False)
-        self.register_buffer("beyond", torch.tensor([row[3] for row in rows]), persistent=False)
+        low = {self.trunk[0], *self.legs[0], *self.legs[1]}
+        self._keep("radius", [row[2] for row in rows] + [float(feet["radius"])] * 2)
+        self._keep("beyond", [row[3] for row in rows])
+        self._keep("ahead", [row[4:] for row in rows])
+        self._keep("below", [row[1] in low for row in rows])
+
+    def _keep(self, name: str, values: list) -> None:
+        self.register_buffer(name, torch.tensor(values), persistent=False)
 
     # -- directions -----------------------------------------------------------------------------
 
@@ -126,9 +141,14 @@ class Body(nn.Module):
     # -- drawing --------------------------------------------------------------------------------
 
     def capsules(self, joints: Float[Tensor, "*n j 3"]) -> Capsules:
-        """The capsules of poses in mm; the direction of the feet is detached."""
+        """The capsules of poses in mm; directions to the front are detached."""
         start, end = joints[..., self.start, :], joints[..., self.end, :]
-        end = end + F.normalize(end - start, dim=-1) * self.beyond[:, None]
+        axis = F.normalize(end - start, dim=-1)
+        hips, shoulders = (self.across(joints, limbs) for limbs in (self.legs, self.arms))
+        across = torch.where(self.below[:, None], hips[..., None, :], shoulders[..., None, :])
+        ahead = F.normalize(torch.linalg.cross(axis, across), dim=-1).detach()
+        start = start + ahead * self.ahead[:, :1]
+        end = end + axis * self.beyond[:, None] + ahead * self.ahead[:, 1:]
         front = self.front(joints, self.legs).detach()
         feet = [self._foot(joints, leg, front) for leg in self.legs]
         ends = torch.cat([torch.stack([start, end], -2), torch.stack(feet, -3)], -3)

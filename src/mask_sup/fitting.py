@@ -7,6 +7,7 @@ time, each may borrow from its neighbours, and movements are smooth. Image, mask
 that is read; what knows left from right is decided elsewhere (`mask_sup.relabel`).
 """
 
+import copy
 import math
 import multiprocessing
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,8 @@ UNCOVERED = 0.3  # weight of pixels that the body leaves open while its arms are
 FACE_SLACK = 40.0  # mm about its place in which the face joint is free
 BEND_SLACK = 50.0  # mm off the middle of its neighbours in time that a joint is nearly free
 FINALISTS = 12  # candidates per limb that are tried as pairs
+RADIUS_STEPS = (0.9, 1.1, 0.95, 1.05)  # factors on the radius of a part, in turn
+RADIUS_RANGE = (0.6, 1.7)  # of the body as configured
 CHUNK = 50  # scenes that are fitted together: scratch stays in cache, time is cut here
 SEARCHED = 8  # scenes whose limbs are searched together
 LENDERS = (-2, -1, 1, 2)  # moments whose limbs are tried, too
@@ -97,10 +100,12 @@ class PoseFitter:
             raise ValueError("fitting poses needs bone lengths: choose anatomy=human")
         if not loans:
             raise ValueError("fitter.loans names a number for each search, got none: try [2, 1]")
-        self.body, self.anatomy, self.weights = body, anatomy, dict(weights)
+        self.body = copy.deepcopy(body)  # radii change from round to round
+        self.anatomy, self.weights = anatomy, dict(weights)
         self.tolerance, self.yaws, self.kept = tolerance, yaws, kept
         self.yaw_steps, self.candidates, self.seed = yaw_steps, dict(candidates), seed
         self.second_chance, self.loans = second_chance, list(loans)
+        self.usual_radius = body.radius.clone()
         skeleton = body.skeleton
         self.heights = [skeleton.heights[name] for name in skeleton.joints]
         self.middle = [j for j, partner in enumerate(skeleton.flip) if j == partner]
@@ -152,6 +157,40 @@ class PoseFitter:
                 done = pool.map(self._fit, *zip(*jobs, strict=True))
                 fits = list(track(done, "fitting poses", total=len(jobs)))
         return Fit(*(torch.cat(part) for part in zip(*fits, strict=True)))
+
+    def fit_radii(
+        self,
+        joints_world: Float[Tensor, "n j 3"],
+        camera: Camera,
+        mask: Float[Tensor, "n v hm wm"],
+    ) -> Float[Tensor, " b"]:
+        """How thick each part of the body has to be drawn to explain the masks of poses at hand.
+
+        People and clothes differ from any table, and a body too thin in a shirt puts its joints
+        where they fill the shirt. What psi learns of the whole figure is here a radius for each
+        part, the same on the right and the left. Later fits draw the body with what is returned.
+
+        Args:
+            joints_world: Poses, mm.
+            camera: Cameras of the views (n v).
+            mask: Foreground in [0, 1].
+
+        Returns:
+            The radii of the capsules, mm.
+        """
+        scenes, radius = self._scenes(camera, mask, None, None), self.body.radius
+        least = float(self._residual(joints_world, scenes).mean())
+        for factor in track(RADIUS_STEPS, "fitting radii"):
+            for part in self.body.parts:
+                before = radius[part].clone()
+                radius[part] *= factor
+                share = float(radius[part[0]] / self.usual_radius[part[0]])
+                found = float(self._residual(joints_world, scenes).mean())
+                if found < least and RADIUS_RANGE[0] <= share <= RADIUS_RANGE[1]:
+                    least = found
+                else:
+                    radius[part] = before
+        return radius.clone()
 
     # -- the recipes ----------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ class PseudoPoses:
         self.kept = torch.zeros(0, dtype=torch.bool)
         self.residual = torch.zeros(0)
         self.front = torch.zeros(0)
+        self.radius = torch.zeros(0)
 
     def fill(
         self,
@@ -34,6 +35,7 @@ class PseudoPoses:
         fit: Fit,
         front: Float[Tensor, " n"],
         kept: Bool[Tensor, " n"],
+        radius: Float[Tensor, " b"],
     ) -> None:
         """Take a round's result.
 
@@ -43,8 +45,9 @@ class PseudoPoses:
             fit: Their poses and how badly they explain the masks.
             front: How much worse the masks are explained with left and right exchanged.
             kept: Which of them to learn from.
+            radius: Of the body that they were fitted with, mm; the next round starts from it.
         """
-        joints = fit.joints_world
+        joints, self.radius = fit.joints_world, radius
         self.joints_world = joints.new_zeros(moments, *joints.shape[1:])
         self.kept = torch.zeros(moments, dtype=torch.bool)
         self.residual, self.front = torch.full((2, moments), torch.nan).unbind()

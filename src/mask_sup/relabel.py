@@ -28,6 +28,7 @@ from mask_sup.stages import Parts
 __all__ = ["RelabelStage", "both_ways", "same_side", "some_runs", "statures"]
 
 LOOKED_AT = 64  # moments per forward pass
+FOR_RADII = 60  # scenes tell how thick the body is
 RUN = 10  # moments in a row that are chosen together
 
 
@@ -179,13 +180,19 @@ class RelabelStage(RegressionStage):
         lengths = None
         if len(poses.kept) and (trusted := poses.kept[chosen]).any():
             lengths = statures(poses.joints_world[chosen], person, trusted, fitter)
-        joints = fitter.fit(self.how, start, camera, mask, lengths, sequence).joints_world
-        joints = same_side(joints, fitter.body)
+        fitter.body.radius.copy_(poses.radius if len(poses.radius) else fitter.usual_radius)
+        found = fitter.fit(self.how, start, camera, mask, lengths, sequence)
+        trusted = found.residual.argsort()[: math.ceil(self.keep * len(start))]
+        some = trusted[:: math.ceil(len(trusted) / FOR_RADII)]
+        radius = fitter.fit_radii(
+            found.joints_world[some], Camera(*(value[some] for value in camera)), mask[some]
+        )
+        joints = same_side(found.joints_world, fitter.body)
         fit, other = both_ways(joints, fitter, camera, mask, lengths, sequence)
         fit, front = better(fit, other), (fit.residual - other.residual).abs()
         kept = fit.residual <= fit.residual.quantile(self.keep)
         kept &= front >= front[kept].quantile(1 - self.keep_front)
-        poses.fill(len(dataset), chosen, fit, front, kept)
+        poses.fill(len(dataset), chosen, fit, front, kept, radius)
 
 
 @torch.no_grad()
