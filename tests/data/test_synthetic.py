@@ -126,7 +126,7 @@ def test_mask_is_where_the_surface_projects(data):
     scene = np.random.default_rng([task.seed, list(PEOPLE).index("val"), task.first])
     person = int(scene.choice(PEOPLE["val"]))
     motion, frame = synthetic._motions(task, scene)[0]
-    vertices, _ = synthetic._posed(person, motion, frame, scene.uniform(-0.4, 0.4, 2))
+    vertices, _ = synthetic.posed(person, motion, frame, scene.uniform(-0.4, 0.4, 2))
     errors = []
     for view in data.moments("val")[0].views:
         points = project(view, vertices * 1000.0)

@@ -22,7 +22,7 @@ PLATE = {
     "plates": None,
     "threshold": 9.0,
     "shadow_colour": 5.0,
-    "closing": 4,
+    "closing": 0.0042,
 }
 
 

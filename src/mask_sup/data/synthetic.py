@@ -224,7 +224,7 @@ def _move(unfinished: Path, folder: Path) -> None:
 
 
 def _write_manifest(path: Path, drawn: list[Drawn]) -> None:
-    rig = _rig()
+    rig = default_rig()
     np.savez(
         path,
         names=np.array([d.name for d in drawn]),
@@ -293,13 +293,13 @@ def _draw_run(task: Task) -> list[Drawn]:
     person = int(scene.choice(PEOPLE[task.split]))
     motions = _motions(task, scene)
     place = scene.uniform(-0.4, 0.4, 2)
-    look = _look(scene, len(CENTRES), task.background)
+    look = random_look(scene, len(CENTRES), task.background)
     drawn = []
     for step in range(task.count):
         index = task.first + step
         rng = np.random.default_rng([task.seed, split, index, 1])
         motion, frame = motions[step]
-        vertices, joints = _posed(person, motion, frame, place)
+        vertices, joints = posed(person, motion, frame, place)
         name = f"{task.split}/person{person}/{motion.action}/{index:06d}"
         K = [
             _draw_view(task, index, camera, vertices, person, look, rng)
@@ -336,11 +336,11 @@ def _mocap_frames(count: int) -> tuple[tuple[int, int], ...]:
     return tuple(frames[int((i + 0.5) * len(frames) / count)] for i in range(count))
 
 
-def _posed(
+def posed(
     person: int, motion: Motion, frame: int, place: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Surface and joints (metres) of a person in one frame of a movement, on the ground."""
-    bodies = _bodies()
+    bodies = all_bodies()
     # Longer legs take longer steps.
     scale = bodies.leg_length(person) / LEG
     ground = AIM[:2] + place + motion.position[frame] * scale
@@ -351,7 +351,7 @@ def _posed(
 
 
 @lru_cache(maxsize=1)
-def _bodies() -> Bodies:
+def all_bodies() -> Bodies:
     return Bodies()
 
 
@@ -365,7 +365,7 @@ def _clips() -> list[Motion]:
 
 
 @lru_cache(maxsize=1)
-def _rig() -> Rig:
+def default_rig() -> Rig:
     """The four cameras for their whole pictures of 1000x1000 pixels."""
     forward = AIM - CENTRES
     forward /= np.linalg.norm(forward, axis=1, keepdims=True)
@@ -393,7 +393,7 @@ def _window(K: np.ndarray, points: np.ndarray, size: int, rng: np.random.Generat
     return cut @ K
 
 
-def _project(K: np.ndarray, in_camera: np.ndarray) -> np.ndarray:
+def project(K: np.ndarray, in_camera: np.ndarray) -> np.ndarray:
     """Continuous pixels (n, 2) of points (n, 3) in camera axes."""
     pixels = in_camera @ K.T
     return pixels[:, :2] / pixels[:, 2:]
@@ -418,7 +418,7 @@ HAIR = np.array([[15, 15, 20], [20, 35, 60], [40, 70, 110], [90, 150, 190], [150
 ROOM = 256  # pixels, side of a painted background
 
 
-def _look(rng: np.random.Generator, cameras: int, background: str) -> Look:
+def random_look(rng: np.random.Generator, cameras: int, background: str) -> Look:
     """Random clothes, skin, hair, light and rooms."""
     colours = np.zeros((len(PARTS), 3))
     part = {name: i for i, name in enumerate(PARTS)}
@@ -523,14 +523,14 @@ def _draw_view(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Writes picture and mask of one view; returns K (3, 3) of the stored picture."""
-    rig = _rig()
+    rig = default_rig()
     in_camera = vertices * 1000.0 @ rig.R[camera].T + rig.t[camera]
-    whole = _project(rig.K[camera], in_camera)
+    whole = project(rig.K[camera], in_camera)
     K = _window(rig.K[camera], whole, task.size, rng)
-    grain = np.random.default_rng([person, 7]).normal(1.0, look.grain, len(_bodies().faces))
-    room = _room(look.room[camera], K, rig.K[camera], task.size)
+    grain = np.random.default_rng([person, 7]).normal(1.0, look.grain, len(all_bodies().faces))
+    room = room_behind(look.room[camera], K, rig.K[camera], task.size)
     light = rig.R[camera] @ look.light
-    image, mask = _draw(_project(K, in_camera), in_camera, room, look, light, grain)
+    image, mask = draw_body(project(K, in_camera), in_camera, room, look, light, grain)
     if task.background == "scene":
         image = image + rng.normal(0, rng.uniform(0.5, 3.0), image.shape)
     stem = str(Path(task.folder) / f"{index:06d}_cam{camera}")
@@ -542,7 +542,7 @@ def _draw_view(
     return K
 
 
-def _room(room: np.ndarray, K: np.ndarray, whole: np.ndarray, size: int) -> np.ndarray:
+def room_behind(room: np.ndarray, K: np.ndarray, whole: np.ndarray, size: int) -> np.ndarray:
     """The part of a camera's background that its window shows, at the size that is drawn.
 
     The background belongs to the camera, so it stays where it is when the window moves.
@@ -560,7 +560,7 @@ def _room(room: np.ndarray, K: np.ndarray, whole: np.ndarray, size: int) -> np.n
     )
 
 
-def _draw(
+def draw_body(
     pixels: np.ndarray,
     in_camera: np.ndarray,
     room: np.ndarray,
@@ -581,7 +581,7 @@ def _draw(
     Returns:
         Picture (h, w, 3), and mask (h, w) of 0 and 255: where the body covers half a pixel.
     """
-    bodies = _bodies()
+    bodies = all_bodies()
     corners = in_camera[bodies.faces]
     across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     facing = np.flatnonzero((across * corners[:, 0]).sum(1) < 0)

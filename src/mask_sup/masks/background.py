@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 
 from mask_sup.data.moments import read_image
 from mask_sup.data.recording import PICTURE_SUFFIXES, list_pictures
-from mask_sup.masks.extractor import Choose, Extractor, clean, components, disc, fill_holes
+from mask_sup.masks.extractor import Choose, Extractor, clean, components, disc
 from mask_sup.masks.footage import Footage, shrink
 
 __all__ = ["BackgroundModel", "Plate", "grow_plate"]
@@ -38,14 +38,14 @@ class Plate(Extractor):
             (their median is taken); None: the plate is made from the footage.
         threshold: Lab difference of foreground, on top of three times the noise of the pixel.
         shadow_colour: Lab colour difference below which something darker is a shadow.
-        closing: Cracks below this radius are closed, pixels.
+        closing: Cracks below this radius are closed, a share of the longer side.
 
     Raises:
         ValueError: If the threshold is not above 0.
     """
 
     def __init__(
-        self, plates: str | Path | None, threshold: float, shadow_colour: float, closing: int
+        self, plates: str | Path | None, threshold: float, shadow_colour: float, closing: float
     ):
         if threshold <= 0:
             raise ValueError(f"threshold={threshold}: expected a Lab difference above 0")
@@ -79,8 +79,7 @@ class Plate(Extractor):
         labels = components(weak)[0]  # weak differences count where they touch a strong one
         touched = np.bincount(labels[strong], minlength=labels.max() + 1) > 0
         touched[0] = False
-        mask = clean(touched[labels], self.closing)
-        return fill_holes(mask, ~self.free, largest=self.closing**2)
+        return clean(touched[labels], self.closing, ~self.free)
 
     def possible(self, frame: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
         """What differs at all, or lies where the empty scene was never seen."""
@@ -132,13 +131,13 @@ class BackgroundModel(Extractor):
         threshold: Squared distance of foreground (OpenCV's varThreshold, dist2Threshold).
         scene: Share of the time that the empty scene is seen everywhere, above 0.5. Whatever
             stays for less than the rest is foreground.
-        closing: Cracks below this radius are closed, pixels.
+        closing: Cracks below this radius are closed, a share of the longer side.
 
     Raises:
         ValueError: If the kind is unknown, or the share is not between 0 and 1.
     """
 
-    def __init__(self, kind: str, threshold: float, scene: float, closing: int):
+    def __init__(self, kind: str, threshold: float, scene: float, closing: float):
         makers = {
             "mog2": cv2.createBackgroundSubtractorMOG2,
             "knn": cv2.createBackgroundSubtractorKNN,
@@ -169,8 +168,7 @@ class BackgroundModel(Extractor):
         self, frame: UInt8[np.ndarray, "h w 3"], index: int, choose: Choose
     ) -> Bool[np.ndarray, "h w"]:
         """What the model does not know; shadows (127) are background."""
-        mask = clean(self._apply(frame, index, STILL) == 255, self.closing)
-        return fill_holes(mask, np.zeros_like(mask), largest=self.closing**2)
+        return clean(self._apply(frame, index, STILL) == 255, self.closing)
 
     def skip(self, frame: UInt8[np.ndarray, "h w 3"], index: int) -> None:
         """KNN still exchanges a few samples with frames it has learnt from."""

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from mask_sup.masks.extractor import Choose, Extractor, clean, fill_holes
+from mask_sup.masks.extractor import Choose, Extractor, clean
 
 __all__ = ["ChromaKey"]
 
@@ -21,14 +21,14 @@ class ChromaKey(Extractor):
         width: Half width of the range around the border's hue, degrees.
         saturation: Least saturation of the screen, 0 to 1; grey has none.
         value: Least brightness of the screen, 0 to 1; the hue of black is noise.
-        closing: Cracks below this radius are closed, pixels.
+        closing: Cracks below this radius are closed, a share of the longer side.
 
     Raises:
         ValueError: If the range is not two rising numbers.
     """
 
     def __init__(
-        self, hue: list[float] | None, width: float, saturation: float, value: float, closing: int
+        self, hue: list[float] | None, width: float, saturation: float, value: float, closing: float
     ):
         if hue is not None and (len(hue) != 2 or not hue[0] < hue[1] <= hue[0] + 180):
             raise ValueError(f"hue={hue}: expected [from, to] in degrees, like [90, 150] for green")
@@ -73,5 +73,4 @@ class ChromaKey(Extractor):
         hue, coloured = self._hue(frame)
         low, high = self.range
         screen = coloured & (np.mod(hue - low, 360) <= high - low)
-        mask = clean(~screen, self.closing)
-        return fill_holes(mask, np.zeros_like(mask), largest=self.closing**2)
+        return clean(~screen, self.closing)

@@ -61,10 +61,20 @@ def disc(radius: int) -> np.ndarray:
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
 
 
-def clean(mask: Bool[np.ndarray, "h w"], radius: int) -> Bool[np.ndarray, "h w"]:
-    """The mask without specks and cracks below `radius` pixels."""
+def clean(
+    mask: Bool[np.ndarray, "h w"], closing: float, allowed: Bool[np.ndarray, "h w"] | None = None
+) -> Bool[np.ndarray, "h w"]:
+    """The mask without specks, cracks and small holes.
+
+    Args:
+        mask: What differs from the scene.
+        closing: Radius below which cracks are closed, a share of the longer side.
+        allowed: Where larger holes are filled, too; None: nowhere.
+    """
+    radius = max(1, round(closing * max(mask.shape)))
     opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc(max(1, radius // 2)))
-    return cv2.morphologyEx(opened, cv2.MORPH_CLOSE, disc(radius)) > 0
+    closed = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, disc(radius)) > 0
+    return fill_holes(closed, np.zeros_like(closed) if allowed is None else allowed, radius**2)
 
 
 def components(mask: Bool[np.ndarray, "h w"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -87,7 +87,7 @@ class GraphCut(Seeded):
         cv2.grabCut(part, cut, None, *models, self.rounds, cv2.GC_INIT_WITH_MASK)
         found = np.zeros(guess.shape, np.float32)
         found[here] = (cut == cv2.GC_FGD) | (cut == cv2.GC_PR_FGD)
-        whole = clean(cv2.resize(found, first.shape[::-1]) > 0.5, 2)
+        whole = clean(cv2.resize(found, first.shape[::-1]) > 0.5, 0.0021)
         return fill_holes(whole, np.zeros_like(whole), largest=30)
 
 
