@@ -1,0 +1,57 @@
+"""How far predictions on the filmed example are from the truth, and does confidence tell?
+
+    python scripts/film_bodies.py data/filmed --fault none
+    python -m mask_sup.masks input=data/filmed output=data/filmed/masks extractor=plate
+    python -m mask_sup.predict checkpoint=<ckpt> input=data/filmed output=outputs/filmed
+    python benchmarks/filmed.py outputs/filmed/poses.npz data/filmed/answer/joints.npz
+
+Prints the root-relative error of the triangulated joints in mm, per joint and in five equal parts
+of all joints in the order of their confidence.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from mask_sup.data.bodies import JOINTS
+from mask_sup.poses import read_poses
+
+
+def main() -> None:
+    """Read the command line, print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("poses", type=Path, help="poses.npz of mask_sup.predict")
+    parser.add_argument("answer", type=Path, help="joints.npz of scripts/film_bodies.py")
+    given = parser.parse_args()
+    poses = read_poses(given.poses)
+    with np.load(given.answer) as answer:
+        truth = answer["joints_world_mm"]
+    found = poses["joints_world_mm"]
+    if found.shape != truth.shape:
+        raise SystemExit(
+            f"{given.poses} has joints {found.shape}, {given.answer} {truth.shape}: predict all "
+            "frames of the same film"
+        )
+    error = np.linalg.norm((found - found[:, :1]) - (truth - truth[:, :1]), axis=-1)
+    joints = Table(title=f"{len(error)} frames, mean error {np.nanmean(error):.0f} mm")
+    joints.add_column("joint")
+    joints.add_column("mm", justify="right")
+    for name, mm in zip(JOINTS, np.nanmean(error, 0), strict=True):
+        joints.add_row(name, f"{mm:.0f}")
+    parts = Table(title="joints in the order of their confidence, a fifth each")
+    for column in ("mean confidence", "mean error, mm"):
+        parts.add_column(column, justify="right")
+    order = np.argsort(poses["confidence"], axis=None)
+    for part in np.array_split(order, 5):
+        confidence = poses["confidence"].flat[part].mean()
+        parts.add_row(f"{confidence:.2f}", f"{np.nanmean(error.flat[part]):.0f}")
+    console = Console()
+    console.print(joints)
+    console.print(parts)
+
+
+if __name__ == "__main__":
+    main()
