@@ -209,6 +209,9 @@ def test_pseudo_labels_come_back_from_their_file(tmp_path):
         back.load(tmp_path / "new" / "poses.npz", ["a", "b"])
     with np.load(tmp_path / "new" / "poses.npz") as file:
         assert file["names"].tolist() == ["a", "b", "c"]
+        np.savez(tmp_path / "old.npz", **{k: v for k, v in file.items() if k != "radius"})
+    with pytest.raises(ValueError, match="lacks \\['radius'\\], an earlier version"):
+        back.load(tmp_path / "old.npz", ["a", "b", "c"])
 
 
 def test_purity_is_measured_with_and_without_labels():

@@ -102,12 +102,16 @@ class PseudoPoses:
         """Read them.
 
         Raises:
-            ValueError: If they belong to other moments.
+            ValueError: If they belong to other moments, or an earlier version wrote them.
         """
         with np.load(path, allow_pickle=False) as file:
             if file["names"].tolist() != names:
                 raise ValueError(
                     f"{path} holds poses of other moments than this data set: remove that folder"
+                )
+            if missing := sorted(set(vars(self)) - set(file.files)):
+                raise ValueError(
+                    f"{path} lacks {missing}, an earlier version wrote it: remove that folder"
                 )
             for key in vars(self):
                 setattr(self, key, torch.from_numpy(file[key]))
