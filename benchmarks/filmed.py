@@ -1,9 +1,10 @@
 """How far predictions on the filmed example are from the truth, and does confidence tell?
 
-    python scripts/film_bodies.py data/filmed --fault none
-    python -m mask_sup.masks input=data/filmed output=data/filmed/masks extractor=plate
-    python -m mask_sup.predict checkpoint=<ckpt> input=data/filmed output=outputs/filmed
-    python benchmarks/filmed.py outputs/filmed/poses.npz data/filmed/answer/joints.npz
+    python scripts/film_bodies.py film --fault none --seconds 3 --seed 2
+    python -m mask_sup.masks input=film output=film/masks extractor=plate
+        extractor.plates=film/plates
+    python -m mask_sup.predict checkpoint=<ckpt> input=film output=poses
+    python benchmarks/filmed.py poses/poses.npz film/answer/joints.npz
 
 Prints the root-relative error of the triangulated joints in mm, per joint and in five equal parts
 of all joints in the order of their confidence.

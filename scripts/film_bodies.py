@@ -5,9 +5,8 @@
 
 A second example for one's own cameras, small and with known answers: a person moves before four
 cameras, one video and one picture of the empty scene each, and calibration.toml (Anipose's format)
-is wrong in one way. `answer/`
-tells which: fault.json, the true cameras, and the true joints and masks of every frame to compare
-with. Labels are for this comparison alone.
+is wrong in one way. `answer/` tells which: fault.json, the true cameras, and the true joints and
+masks of every frame to compare with. Labels are for this comparison alone.
 """
 
 import argparse
@@ -23,9 +22,9 @@ from scipy.spatial.transform import Rotation
 from mask_sup.calibration import Calibration, write_calibration
 from mask_sup.data.motion import ACTIONS, procedural_motion
 from mask_sup.data.synthetic import (
-    all_bodies,
     default_rig,
     draw_body,
+    grain_of,
     posed,
     project,
     random_look,
@@ -60,7 +59,7 @@ def film(root: Path, size: int, seconds: float, action: str, fault: str, seed: i
     cameras = true_cameras(size)
     motion = procedural_motion(action, rng, seconds + AHEAD / FPS, FPS)
     look = random_look(rng, len(cameras.names), "scene")
-    grain = np.random.default_rng([PERSON, 7]).normal(1.0, look.grain, len(all_bodies().faces))
+    grain = grain_of(PERSON, look)
     wrong, ahead, told = hidden(cameras, fault, rng)
     frames = len(motion.rotations) - AHEAD
     shown = [posed(PERSON, motion, frame, np.zeros(2)) for frame in range(frames + AHEAD)]

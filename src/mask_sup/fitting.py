@@ -185,8 +185,9 @@ class PoseFitter:
                 before = radius[part].clone()
                 radius[part] *= factor
                 share = float(radius[part[0]] / self.usual_radius[part[0]])
-                found = float(self._residual(joints_world, scenes).mean())
-                if found < least and RADIUS_RANGE[0] <= share <= RADIUS_RANGE[1]:
+                usual = RADIUS_RANGE[0] <= share <= RADIUS_RANGE[1]
+                found = float(self._residual(joints_world, scenes).mean()) if usual else math.inf
+                if found < least:
                     least = found
                 else:
                     radius[part] = before

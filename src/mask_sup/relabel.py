@@ -182,8 +182,8 @@ class RelabelStage(RegressionStage):
             lengths = statures(poses.joints_world[chosen], person, trusted, fitter)
         fitter.body.radius.copy_(poses.radius if len(poses.radius) else fitter.usual_radius)
         found = fitter.fit(self.how, start, camera, mask, lengths, sequence)
-        trusted = found.residual.argsort()[: math.ceil(self.keep * len(start))]
-        some = trusted[:: math.ceil(len(trusted) / FOR_RADII)]
+        best = found.residual.argsort()[: math.ceil(self.keep * len(start))]
+        some = best[:: math.ceil(len(best) / FOR_RADII)]
         radius = fitter.fit_radii(
             found.joints_world[some], Camera(*(value[some] for value in camera)), mask[some]
         )

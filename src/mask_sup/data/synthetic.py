@@ -527,7 +527,7 @@ def _draw_view(
     in_camera = vertices * 1000.0 @ rig.R[camera].T + rig.t[camera]
     whole = project(rig.K[camera], in_camera)
     K = _window(rig.K[camera], whole, task.size, rng)
-    grain = np.random.default_rng([person, 7]).normal(1.0, look.grain, len(all_bodies().faces))
+    grain = grain_of(person, look)
     room = room_behind(look.room[camera], K, rig.K[camera], task.size)
     light = rig.R[camera] @ look.light
     image, mask = draw_body(project(K, in_camera), in_camera, room, look, light, grain)
@@ -540,6 +540,11 @@ def _draw_view(
         if not cv2.imwrite(path, pixels, options):
             raise OSError(f"could not write {path}: is the disk full?")
     return K
+
+
+def grain_of(person: int, look: Look) -> np.ndarray:
+    """(f,) brightness of each triangle of a person: the same in every picture of a look."""
+    return np.random.default_rng([person, 7]).normal(1.0, look.grain, len(all_bodies().faces))
 
 
 def room_behind(room: np.ndarray, K: np.ndarray, whole: np.ndarray, size: int) -> np.ndarray:

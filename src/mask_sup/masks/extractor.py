@@ -62,7 +62,10 @@ def disc(radius: int) -> np.ndarray:
 
 
 def clean(
-    mask: Bool[np.ndarray, "h w"], closing: float, allowed: Bool[np.ndarray, "h w"] | None = None
+    mask: Bool[np.ndarray, "h w"],
+    closing: float,
+    allowed: Bool[np.ndarray, "h w"] | None = None,
+    largest: int | None = None,
 ) -> Bool[np.ndarray, "h w"]:
     """The mask without specks, cracks and small holes.
 
@@ -70,11 +73,13 @@ def clean(
         mask: What differs from the scene.
         closing: Radius below which cracks are closed, a share of the longer side.
         allowed: Where larger holes are filled, too; None: nowhere.
+        largest: Holes below so many pixels are filled everywhere; None: below that radius squared.
     """
     radius = max(1, round(closing * max(mask.shape)))
     opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc(max(1, radius // 2)))
     closed = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, disc(radius)) > 0
-    return fill_holes(closed, np.zeros_like(closed) if allowed is None else allowed, radius**2)
+    allowed = np.zeros_like(closed) if allowed is None else allowed
+    return fill_holes(closed, allowed, radius**2 if largest is None else largest)
 
 
 def components(mask: Bool[np.ndarray, "h w"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from mask_sup.masks.extractor import Choose, Extractor, clean, disc, fill_holes
+from mask_sup.masks.extractor import Choose, Extractor, clean, disc
 from mask_sup.masks.footage import Footage, shrink
 
 __all__ = ["GraphCut", "Seeded"]
@@ -87,8 +87,7 @@ class GraphCut(Seeded):
         cv2.grabCut(part, cut, None, *models, self.rounds, cv2.GC_INIT_WITH_MASK)
         found = np.zeros(guess.shape, np.float32)
         found[here] = (cut == cv2.GC_FGD) | (cut == cv2.GC_PR_FGD)
-        whole = clean(cv2.resize(found, first.shape[::-1]) > 0.5, 0.0021)
-        return fill_holes(whole, np.zeros_like(whole), largest=30)
+        return clean(cv2.resize(found, first.shape[::-1]) > 0.5, 0.0021, largest=30)
 
 
 def _box(mask: np.ndarray, margin: int) -> tuple[slice, slice]:
