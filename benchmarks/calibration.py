@@ -175,6 +175,26 @@ def extrinsics(rig: Rig, view: int, other: int, rng: np.random.Generator) -> tup
     return changed(rig, view, R=R, t=-R @ centre)
 
 
+def masks(rig: Rig, view: int, other: int, rng: np.random.Generator) -> tuple[Rig, set[int]]:
+    """One camera's masks hold a streak of the background, or end above the knees."""
+    streak = rng.random() < 0.5
+
+    def mask(v: int, f: int) -> np.ndarray:
+        whole = rig.mask(v, f)
+        if v != view or not whole.any():
+            return whole
+        rows = np.nonzero(whole.any(1))[0]
+        broken = whole.copy()
+        if streak:
+            middle = int(np.quantile(rows, 0.4))
+            broken[middle : middle + 3, : int(0.7 * WIDTH)] = True
+        else:
+            broken[int(np.quantile(rows, 0.7)) :] = False
+        return broken
+
+    return replace(rig, mask=mask), {view}
+
+
 def changed(rig: Rig, view: int, **camera: np.ndarray) -> tuple[Rig, set[int]]:
     """The rig with another K, R or t of one view."""
     arrays = {name: getattr(rig, name).copy() for name in camera}
@@ -184,7 +204,7 @@ def changed(rig: Rig, view: int, **camera: np.ndarray) -> tuple[Rig, set[int]]:
 
 
 FAULTS: tuple[Callable, ...] = (
-    *(none, swapped, transposed, inverted, unit, scaled, letterboxed, time, extrinsics),
+    *(none, swapped, transposed, inverted, unit, scaled, letterboxed, time, extrinsics, masks),
 )
 
 

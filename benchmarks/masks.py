@@ -1,7 +1,10 @@
 """Overlap of label-free masks with given ones, and their cost, on a recording.
 
     python benchmarks/masks.py data/recording --every 5
+    python benchmarks/masks.py data/recording --every 25 \\
+        --extractors "rembg extractor.weights=isnet.onnx extractor.kind=dis_custom"
 
+An extractor may be followed by overrides, which learned ones need to find their weights.
 The given masks are for comparison alone; no extractor sees them. Times are of one core: what is
 learnt from the footage before the first mask, and one mask after that without reading the frame.
 """
@@ -40,8 +43,9 @@ def timed(extractor: Extractor, times: list[float]) -> Extractor:
 
 def compare(footage: Footage, given: Path, name: str, every: int) -> tuple[list[float], ...]:
     """Overlaps, and seconds of the first pass and of each mask."""
+    name, *overrides = name.split()
     with initialize_config_dir(conf_dir(), version_base="1.3"):
-        cfg = compose("masks", [f"extractor={name}"])
+        cfg = compose("masks", [f"extractor={name}", *overrides])
     settings = {"size": cfg.size, "samples": cfg.samples, "person": cfg.person, "roi": None}
     truth, times, overlaps = list_pictures(given), [], []
     extractor = timed(build(cfg.extractor), times)
@@ -72,7 +76,7 @@ def main() -> None:
             overlaps, first, times = compare(one, masks, name, given.every)
             cells.append(f"{np.mean(overlaps):.3f} ({min(overlaps):.2f})")
             firsts, costs = firsts + first, costs + times
-        table.add_row(name, *cells, f"{np.mean(firsts):.1f} s", f"{np.mean(costs):.2f} s")
+        table.add_row(name.split()[0], *cells, f"{np.mean(firsts):.1f} s", f"{np.mean(costs):.2f} s")
     Console(width=100).print(table)
 
 

@@ -94,6 +94,7 @@ def test_faults_are_named(rig, fault):
         bench.letterboxed,
         bench.time,
         bench.extrinsics,
+        bench.masks,
     ],
 )
 def test_more_faults_are_named(rig, fault):
@@ -101,6 +102,24 @@ def test_more_faults_are_named(rig, fault):
     finding = check(wrong)
     assert finding.fault == fault.__name__
     assert set(finding.cameras) == {rig.names[view] for view in views}
+
+
+@pytest.mark.parametrize("change", ["streak", "legs"])
+def test_bad_masks_accuse_no_camera(rig, change):
+    """The masks of one camera show too much or too little; the cameras are right."""
+
+    def mask(view, frame):
+        whole = rig.mask(view, frame).copy()
+        rows = np.nonzero(whole.any(1))[0]
+        if view == 1 and change == "streak":
+            whole[rows[len(rows) // 3] :][:4] = True
+        elif view == 1:
+            whole[rows[2 * len(rows) // 3] :] = False
+        return whole
+
+    finding = check(replace(rig, mask=mask), moments=4, rays=24)
+    assert (finding.fault, finding.cameras) == ("masks", ("cam1",))
+    assert {"streak": "show more", "legs": "lack"}[change] in finding.words
 
 
 def test_a_recording_of_a_few_frames_is_checked_without_shifts(rig):

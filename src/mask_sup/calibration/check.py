@@ -14,7 +14,15 @@ from jaxtyping import Bool, Float
 from scipy.optimize import minimize_scalar
 
 from mask_sup.calibration.settle import settle
-from mask_sup.calibration.silhouettes import Outline, Silhouettes, gaps, mean_gap, outline
+from mask_sup.calibration.silhouettes import (
+    CAP,
+    Outline,
+    Silhouettes,
+    gaps,
+    mean_gap,
+    outline,
+    ray_gaps,
+)
 
 __all__ = ["Finding", "Look", "Rig", "check"]
 
@@ -24,6 +32,8 @@ SURE = ("swapped", "transposed", "inverted", "unit")
 CLOSED = 0.3  # percent; gaps that small are no accident where one of these is undone
 FINALISTS = 4  # trials that are looked at with all rays
 FREE = 1.25  # a camera that may move freely must close gaps so much better than a named fault
+TOO_MUCH = 5.0  # a camera's rays miss so much more in the others than theirs in it: its masks do
+TOO_LITTLE = 10.0  # the other way round; cameras turned or moved were seen up to 5
 STANDS_OUT = 0.6  # leaving out the camera at fault leaves this share of what the next one leaves
 SHIFTS = 5  # frames
 SCALES = np.geomspace(0.4, 2.5, 15)
@@ -55,7 +65,8 @@ class Finding:
     """What is wrong with a calibration, if anything is.
 
     `fault` is one of none, swapped, transposed, inverted, unit, scaled, letterboxed, time,
-    extrinsics (a camera is turned or moved) and unclear (no single fault explains the gaps).
+    extrinsics (a camera is turned or moved), masks (those of a camera show too much or too little)
+    and unclear (no single fault explains the gaps).
     `gap` is the mean gap of all rays, percent of the person's size; `mended` what is left of it
     when the fault is undone, `without` what is left among the others when a camera is left out.
     """
@@ -114,13 +125,37 @@ def check(rig: Rig, moments: int = 8, rays: int = 60) -> Finding:
         return finding("none", (), "all cameras agree", before)
     suspects = [int(view) for view in np.argsort(without)]
     best, mended = _best(look.trials(suspects), CLOSES * before)
-    if best is not None:
+    if best is not None and best.fault != "extrinsics":
         return finding(best.fault, best.views, best.words, mended, best.amount)
-    first, second = suspects[:2]
-    if without[first] > min(CLOSES * before, STANDS_OUT * without[second]):
-        words = "masks and cameras disagree, by rough masks or by more than one fault"
-        return finding("unclear", (), words, without[first])
-    return finding("extrinsics", (first,), _moved(rig.names[first]), without[first])
+    if best is not None:
+        view = best.views[0]
+    else:
+        view, second = suspects[:2]
+        mended = without[view]
+        if mended > min(CLOSES * before, STANDS_OUT * without[second]):
+            words = "masks and cameras disagree, by rough masks or by more than one fault"
+            return finding("unclear", (), words, mended)
+    own, of_others = _misses(found, view)
+    name, advice = rig.names[view], "look at them, and at masks check"
+    if own > TOO_MUCH * of_others:
+        words = f"the masks of {name} show more than the other cameras allow: {advice}"
+        return finding("masks", (view,), words, without[view])
+    if of_others > TOO_LITTLE * own:
+        words = f"the masks of {name} lack what the other cameras see: {advice}"
+        return finding("masks", (view,), words, without[view])
+    return finding("extrinsics", (view,), _moved(name), mended)
+
+
+def _misses(found: Float[np.ndarray, "v m n s v"], view: int) -> tuple[float, float]:
+    """Mean gap of a camera's own rays, and how much it adds to those of all other cameras.
+
+    A camera that is turned, moved or late opens both. Masks that show more than the person open
+    only the first: their rays meet nothing. Masks that lack a part open only the second.
+    """
+    others = [v for v in range(len(found)) if v != view]
+    judged = np.minimum(ray_gaps(found, list(range(len(found)))), CAP)
+    added = judged[others] - np.minimum(ray_gaps(found, others), CAP)
+    return float(judged[view].mean()), float(added.mean(axis=(1, 2)).sum())
 
 
 def _best(trials: Iterator[_Trial], least: float) -> tuple[_Trial | None, float]:

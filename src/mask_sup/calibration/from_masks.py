@@ -37,7 +37,7 @@ def check(cfg: DictConfig) -> None:
     for name, share in zip(calibration.names, finding.without, strict=True):
         print(f"  without {name}: {share:.2f} %")
     print(f"{finding.fault}: {finding.words}")
-    if finding.fault not in ("none", "unclear"):
+    if finding.fault not in ("none", "masks", "unclear"):
         print(f"with that undone the gap is {finding.mended:.2f} %")
     if cfg.output:
         text = json.dumps(asdict(finding), indent=2) + "\n"

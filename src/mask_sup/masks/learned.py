@@ -4,6 +4,7 @@ Nothing is downloaded. None of these networks has seen a pose of yours.
 """
 
 import importlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,9 @@ class Rembg(Cropped):
     def __init__(self, seed: Extractor, weights: str, kind: str, padding: float, threshold: float):
         super().__init__(seed, padding, threshold)
         rembg = optional("rembg", "rembg")
-        session = rembg.new_session(kind, model_path=str(weights_at(weights, "an .onnx file")))
+        path = weights_at(weights, "an .onnx file").resolve()
+        os.environ["U2NET_HOME"] = str(path.parent)  # rembg takes weights from its own folder alone
+        session = rembg.new_session(kind, model_path=str(path))
 
         def probability(picture: np.ndarray) -> np.ndarray:
             return np.asarray(rembg.remove(picture, session=session, only_mask=True)) / 255
