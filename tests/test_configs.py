@@ -12,6 +12,7 @@ from hydra.types import RunMode
 
 from mask_sup.config import build, conf_dir
 from mask_sup.data.datamodule import PoseDataModule
+from mask_sup.data.mix import MixedDataModule
 from mask_sup.models.shape_prior import ShapePrior
 from mask_sup.render import GaussianRenderer, SkeletonRenderer
 from mask_sup.skeleton import Skeleton
@@ -61,7 +62,8 @@ def assert_built_without(cfg, left_out):
     data = build_data(cfg, parts.detector.skeleton, geodesic)
     assert (parts.shape_prior is None) == ("wo_psi" in left_out)
     assert (geodesic is None) == ("wo_G" in left_out)
-    assert data.item_settings["geodesic"] is geodesic
+    for part in getattr(data, "parts", [data]):
+        assert part.item_settings["geodesic"] is geodesic
     assert type(fuse) is (Independent if "wo_Delta" in left_out else Triangulate)
     for name in cfg.cascade:
         stage = build_stage(cfg, name, parts, fuse)
@@ -155,13 +157,13 @@ COMPONENTS = (
     "skeleton",
     "trainer",
 )
-BASES = {("data", "crops")}  # only ever read through another file's defaults
+BASES = {("data", "crops"), ("data", "prepared")}  # only ever read through another file's defaults
 EVERY_OPTION = [(g, o) for g in COMPONENTS for o in options(g) if (g, o) not in BASES]
 
 
 def test_every_folder_of_conf_is_covered_here():
     folders = {path.name for path in CONF.iterdir() if path.is_dir()}
-    assert folders == {*COMPONENTS, "experiment", "ablation", "sweep", "extractor"}
+    assert folders == {*COMPONENTS, "experiment", "ablation", "sweep", "extractor", "protocol"}
 
 
 @pytest.mark.parametrize(("group", "option"), EVERY_OPTION)
@@ -175,7 +177,8 @@ def test_every_option_of_every_group_builds(group, option, train_config, tmp_pat
         built = build(cfg[group], skeleton=skeleton)
         assert isinstance(built, torch.nn.Module)
     elif group == "data":
-        assert type(build(cfg.data, skeleton=skeleton, geodesic=None)) is PoseDataModule
+        kind = MixedDataModule if option == "wild_mix" else PoseDataModule
+        assert type(build(cfg.data, skeleton=skeleton, geodesic=None)) is kind
     elif group == "fitter":
         assert build_parts(cfg)[0].fitter is not None
     elif group == "cascade":

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from mask_sup.checkpoint import load
 from mask_sup.config import plain
-from mask_sup.data.manifest import PreparedData, write_manifest
+from mask_sup.data.manifest import PreparedData, join, tabulate, write_manifest
 from mask_sup.data.moments import MomentDataset, expand, read_image
 from mask_sup.evaluate import evaluate, run_folder, settings
 
@@ -34,11 +34,12 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def prepared(folder, write_moments, cameras_around):
     """A prepared data set of two calibrated views; `blank` is not labelled."""
-    root = folder / "data"
+    root, tables = folder / "data", []
     for seed, (split, count) in enumerate({"train": 1, "val": 5, "blank": 2}.items()):
         options = {"count": count, "seed": 10 * seed, "labelled": split != "blank"}
         moments = write_moments(root / split, cameras_around(2), **options)
-        write_manifest(root / split, moments)
+        tables.append(tabulate(root, split, moments, ["a", "b"]))
+    write_manifest(root, join(tables), {})
     return root
 
 
@@ -203,7 +204,7 @@ def test_untrained_is_the_zero_mark_whatever_the_checkpoint_learned(
 
 
 def test_an_unknown_split_is_refused_with_those_there_are(configure, tmp_path):
-    with pytest.raises(ValueError, match=r"splits \['blank', 'train', 'val'\], not 'test'"):
+    with pytest.raises(ValueError, match=r"splits \['train', 'val', 'blank'\], not 'test'"):
         evaluate(configure(split="test", output=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 

@@ -45,7 +45,8 @@ class Scenes(torch.utils.data.Dataset):
                 image, mask, torch.ones_like(mask).half(), Camera(*(c[0] for c in camera)),
                 torch.tensor(i), torch.tensor(0), torch.tensor(i),
             )  # fmt: skip
-            self.items.append(Batch(views, Labels(label[i], f"walk/{i}")))
+            xy, head = torch.full((4, 18, 2), torch.nan), torch.full((4,), torch.nan)
+            self.items.append(Batch(views, Labels(label[i], f"walk/{i}", "", xy, head)))
 
     def __len__(self):
         return len(self.items)

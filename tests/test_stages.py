@@ -45,7 +45,8 @@ def batch():
     world = torch.rand(2, 18, 3, generator=generator) * 1000
     who = torch.tensor([0, 1])
     views = Views(image, mask, torch.ones_like(mask), camera, who, who, who)
-    return Batch(views, Labels(world, ["a", "b"]))
+    xy, head = torch.full((2, 4, 18, 2), torch.nan), torch.full((2, 4), torch.nan)
+    return Batch(views, Labels(world, ["a", "b"], ["", ""], xy, head))
 
 
 def test_the_fixture_stands_in_front_of_its_cameras(batch):
@@ -55,7 +56,8 @@ def test_the_fixture_stands_in_front_of_its_cameras(batch):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_labels_never_reach_the_loss(name, batch):
-    unlabelled = batch._replace(labels=Labels(torch.full((2, 18, 3), torch.nan), ["a", "b"]))
+    labels = batch.labels._replace(joints_world=torch.full((2, 18, 3), torch.nan))
+    unlabelled = batch._replace(labels=labels)
     losses = [make(name).training_step(b, 0) for b in (batch, unlabelled)]
     assert torch.equal(*losses)
     assert torch.isfinite(losses[0])

@@ -170,6 +170,33 @@ def test_pseudo_labels_are_kept_and_learned(finished):
     assert "health/views_disagree" in header.split(",")
 
 
+def test_single_views_beside_calibrated_ones_train_the_mask_terms(single_views, cache):
+    cfg, alone = smoke(cache), images(single_views, *WITHOUT_VIEWS)
+    parts = {"bodies": {**cfg.data, "_partial_": True}, "wild": {**alone.data, "_partial_": True}}
+    cfg.data = {
+        "_target_": "mask_sup.data.mix.MixedDataModule",
+        "parts": parts,
+        "weights": {"bodies": 1, "wild": 1},
+        "seed": 0,
+    }
+    metrics = train(cfg, single_views / "run")
+    assert metrics["val/tri/mpjpe_mm"] > 0  # of the bodies
+    path = single_views / "run" / "arms" / "metrics.csv"
+    steps = len(logged(path, "train/skeleton"))
+    assert 0 < len(logged(path, "train/depth")) < steps  # of the calibrated batches alone
+
+
+def test_a_run_on_other_moments_is_refused(finished, cache):
+    folder, _ = finished
+    told = json.loads((folder / "data.json").read_text())
+    assert told["moments"]["train"].startswith("8, ")
+    changed = told | {"moments": told["moments"] | {"train": "8, 0123456789ab"}}
+    (folder / "data.json").write_text(json.dumps(changed))
+    with pytest.raises(ValueError, match="a run on other data.*start a fresh run"):
+        train(smoke(cache), folder)
+    (folder / "data.json").write_text(json.dumps(told))
+
+
 def test_delta_on_single_views_is_refused_before_training(single_views):
     with pytest.raises(ValueError, match=r"single views.*\+ablation=wo_Delta"):
         train(images(single_views), single_views / "run")

@@ -50,6 +50,12 @@ class Labels(NamedTuple):
     """mm, in the order of the skeleton."""
     name: Sequence[str] | str
     """For example `S9/Walking.1/000123`; one per item after collating."""
+    action: Sequence[str] | str
+    """What is done, for figures per action; empty where not told."""
+    xy: Float[Tensor, "*n v j 2"]
+    """Labels of single views in crop coordinates; NaN where the label is in 3D or missing."""
+    head: Float[Tensor, "*n v"]
+    """Size of the head in crop coordinates that PCKh is relative to; NaN where not told."""
 
 
 class Batch(NamedTuple):

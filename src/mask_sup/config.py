@@ -179,6 +179,17 @@ class CheckMasksConfig:
     pictures: int = MISSING
 
 
+@dataclass
+class InspectConfig:
+    """Keys of a look at a data set."""
+
+    skeleton: Any = MISSING
+    data: Any = MISSING
+    output: str = MISSING
+    sample: int = MISSING
+    pictures: int = MISSING
+
+
 store = ConfigStore.instance()
 store.store(name="train_schema", node=Config)
 store.store(name="evaluate_schema", node=EvaluateConfig)
@@ -191,6 +202,7 @@ store.store(name="export_schema", node=ExportConfig)
 store.store(name="report_schema", node=ReportConfig)
 store.store(name="masks_schema", node=MasksConfig)
 store.store(name="check_masks_schema", node=CheckMasksConfig)
+store.store(name="inspect_schema", node=InspectConfig)
 # A resumed run lives in its own folder; Hydra's record of the new command goes beside it.
 OmegaConf.register_new_resolver(
     "run_dir", lambda resume, fresh: f"{resume}/resumed" if resume else fresh, replace=True
@@ -232,9 +244,7 @@ def build(node: Any, **objects: Any) -> Any:
     if not target.startswith(TRUSTED):
         raise ValueError(f"_target_ {target!r} is not one of {TRUSTED}*: refused")
     keys = {
-        key: build(value) if isinstance(value, Mapping) and "_target_" in value else value
-        for key, value in node.items()
-        if key not in ("_target_", "_partial_")
+        key: _built(value) for key, value in node.items() if key not in ("_target_", "_partial_")
     }
     function = get_method(target)
     home = getattr(function, "__module__", None) or ""  # "mask_sup.train.os.system" lives in posix
@@ -247,6 +257,13 @@ def build(node: Any, **objects: Any) -> Any:
         return call()
     except TypeError as error:
         raise TypeError(f"cannot build {target} from the keys {sorted(node)}: {error}") from error
+
+
+def _built(value: Any) -> Any:
+    """A value of a node, with the nodes in it built."""
+    if not isinstance(value, Mapping):
+        return value
+    return build(value) if "_target_" in value else {k: _built(v) for k, v in value.items()}
 
 
 def load_config(path: Path) -> DictConfig:

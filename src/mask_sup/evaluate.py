@@ -12,6 +12,7 @@ from mask_sup.config import build, conf_dir, plain
 __all__ = ["evaluate", "run_folder"]
 
 SHEET_MOMENTS = 4
+PER_ACTION = ("mono/mpjpe_mm", "mono/p_mpjpe_mm", "tri/mpjpe_mm")
 
 
 def run_folder(checkpoint: str | Path) -> Path:
@@ -49,49 +50,97 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     """Metrics of a checkpoint on a split; prints a table, writes metrics.json and overlays.png.
 
     Returns:
-        Flat metrics, and the settings flags under `settings`.
+        Flat metrics, what they are of, and `actions`, figures by action where the data tells them.
 
     Raises:
         ValueError: If the split is unknown or nothing in it is labelled.
     """
-    import lightning
-    import torch
-    from lightning.fabric.utilities import move_data_to_device
-
-    from mask_sup.checkpoint import read_checkpoint, restore
-    from mask_sup.data.moments import expand
-    from mask_sup.metrics import PoseMetrics, score
+    from mask_sup.checkpoint import read_checkpoint
     from mask_sup.visualize import write_png
 
     checkpoint = read_checkpoint(cfg.checkpoint)
-    trained = checkpoint["config"]
+    detector = _detector(cfg, checkpoint)
+    data = _data(cfg, checkpoint["config"], detector.skeleton)
+    values, sheet = _measure(cfg, detector, data)
+    about = _about(cfg, checkpoint["config"], data)
+    folder = Path(cfg.output) if cfg.output else _default_folder(cfg)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metrics.json").write_text(json.dumps(_strict({**values, **about}), indent=2))
+    write_png(folder / "overlays.png", sheet)
+    _print_table(values, about, folder)
+    return {**values, **about}
+
+
+def _detector(cfg: DictConfig, checkpoint: dict[str, Any]) -> Any:
+    """The trained detector, or one of the same kind that has learned nothing."""
+    import lightning
+
+    from mask_sup.checkpoint import restore
+
     detector = restore(checkpoint)
     if cfg.untrained:
+        trained = checkpoint["config"]
         lightning.seed_everything(trained["seed"], verbose=False)
         detector = build(trained["detector"], skeleton=detector.skeleton).eval()
-    detector = detector.to(cfg.device)
+    return detector.to(cfg.device)
+
+
+def _data(cfg: DictConfig, trained: dict[str, Any], skeleton: Any) -> Any:
+    """The data of the training, with the keys that are replaced."""
     node = OmegaConf.merge(trained["data"], plain(cfg.data))
-    data = build(node, skeleton=detector.skeleton, geodesic=None)
+    data = build(node, skeleton=skeleton, geodesic=None)
     data.prepare_data()
     if cfg.split not in data.source.splits:
         raise ValueError(f"this data has the splits {list(data.source.splits)}, not {cfg.split!r}")
-    metrics = PoseMetrics(detector.skeleton).to(cfg.device)
-    first, poses = None, {}
+    return data
+
+
+def _measure(cfg: DictConfig, detector: Any, data: Any) -> tuple[dict[str, Any], Any]:
+    """All figures of a split, and a sheet of its first batch."""
+    import torch
+    from lightning.fabric.utilities import move_data_to_device
+
+    from mask_sup.data.moments import expand
+    from mask_sup.metrics import PoseMetrics, score
+
+    def fresh() -> PoseMetrics:
+        return PoseMetrics(detector.skeleton, _protocol(data).get("pck_joints")).to(cfg.device)
+
+    metrics, by_action, sheet = fresh(), {}, None
     with torch.inference_mode():
         for batch in data.eval_dataloader(cfg.split):
             batch = move_data_to_device(expand(batch), cfg.device)
             joints = detector(batch.views.image)
-            scored = score(metrics, joints, batch, detector.depth_range)
-            if not scored:
+            labelled, poses = score(metrics, joints, batch, detector.depth_range)
+            if not labelled:
                 raise ValueError(
                     f"split {cfg.split!r} has no labels to evaluate against: use "
                     "python -m mask_sup.predict to see its poses"
                 )
-            if first is None:
-                first, poses = (batch, joints), scored
+            if sheet is None:
+                sheet = _sheet(detector, batch, joints, poses)
+            for action in sorted(set(batch.labels.action) - {""}) if poses else ():
+                rows = [i for i, name in enumerate(batch.labels.action) if name == action]
+                by_action.setdefault(action, fresh()).update(*poses.part(rows))
     values: dict[str, Any] = metrics.compute()
-    folder = Path(cfg.output) if cfg.output else _default_folder(cfg)
-    folder.mkdir(parents=True, exist_ok=True)
+    if by_action:
+        actions = {name: by_action[name].compute() for name in sorted(by_action)}
+        values["actions"] = {
+            name: {key: told[key] for key in PER_ACTION} for name, told in actions.items()
+        }
+        for key in PER_ACTION:  # every action counts the same, however many frames it has
+            mean = sum(told[key] for told in actions.values()) / len(actions)
+            values[f"mean_over_actions/{key}"] = mean
+    return values, sheet
+
+
+def _protocol(data: Any) -> dict[str, Any]:
+    """The protocol that the data was prepared by, where there was one."""
+    return getattr(data.source, "header", {}).get("protocol", {})
+
+
+def _about(cfg: DictConfig, trained: dict[str, Any], data: Any) -> dict[str, Any]:
+    """The conditions of the figures."""
     told = settings(trained)
     left_right = "not fixed by labels or priors"
     if told["relabel"]:
@@ -108,11 +157,19 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         "split": cfg.split,
         "moments": len(data.dataset(cfg.split)),
     }
-    strict = {key: value if value == value else None for key, value in values.items()}  # no NaN
-    (folder / "metrics.json").write_text(json.dumps({**strict, **about}, indent=2))
-    write_png(folder / "overlays.png", _sheet(detector, *first, poses))
-    _print_table(values, about, folder)
-    return {**values, **about}
+    if protocol := _protocol(data):
+        header = data.source.header
+        about["protocol"] = f"{protocol['name']} {header['protocol_hash']}"
+        about["masks"] = header["masks"]
+    return about
+
+
+def _strict(values: dict[str, Any]) -> dict[str, Any]:
+    """Values for strict JSON, which has no NaN."""
+    return {
+        key: _strict(value) if isinstance(value, dict) else None if value != value else value
+        for key, value in values.items()
+    }
 
 
 def _default_folder(cfg: DictConfig) -> Path:
@@ -120,13 +177,11 @@ def _default_folder(cfg: DictConfig) -> Path:
     return run_folder(cfg.checkpoint) / "evaluation" / name
 
 
-def _sheet(detector: Any, batch: Any, joints: Any, poses: dict[str, Any]) -> Any:
+def _sheet(detector: Any, batch: Any, joints: Any, poses: Any) -> Any:
     """Rows of moments; per view the detection over the image, then label and detection in 3D."""
-    from mask_sup.camera import cam_from_world
     from mask_sup.visualize import draw_pose, draw_skeleton, pose_sheet
 
     skeleton, size, rows = detector.skeleton, 192, []
-    label = cam_from_world(batch.labels.joints_world.unsqueeze(1), batch.views.camera)
     step = max(1, len(joints) // SHEET_MOMENTS)
     for i in list(range(0, len(joints), step))[:SHEET_MOMENTS]:
         row = []
@@ -135,14 +190,14 @@ def _sheet(detector: Any, batch: Any, joints: Any, poses: dict[str, Any]) -> Any
             image = pose_sheet([[image]], size)
             xy = (joints[i, k, :, :2].cpu().numpy() + 1) * size / 2
             row.append(draw_skeleton(image, xy, skeleton))
-        for turn in (0.0, 90.0):
-            row.append(draw_pose(label[i, 0].cpu().numpy(), skeleton, size, turn))
-            row.append(draw_pose(poses["cam"][i, 0].cpu().numpy(), skeleton, size, turn))
+        for turn in (0.0, 90.0) if poses else ():
+            row.append(draw_pose(poses.label_cam[i, 0].cpu().numpy(), skeleton, size, turn))
+            row.append(draw_pose(poses.cam[i, 0].cpu().numpy(), skeleton, size, turn))
         rows.append(row)
     return pose_sheet(rows, size)
 
 
-def _print_table(values: dict[str, float], about: dict[str, Any], folder: Path) -> None:
+def _print_table(values: dict[str, Any], about: dict[str, Any], folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -152,11 +207,23 @@ def _print_table(values: dict[str, float], about: dict[str, Any], folder: Path) 
         table.add_column(column, justify="left" if column == "metric" else "right")
     for key in (k.removeprefix("mono/") for k in values if k.startswith("mono/")):
         cells = (values.get(f"{view}/{key}") for view in ("mono", "tri"))
-        table.add_row(key, *("" if v is None or v != v else f"{v:.1f}" for v in cells))
+        told = ["" if v is None or v != v else f"{v:.1f}" for v in cells]
+        if any(told):
+            table.add_row(key, *told)
     for key in ("ambiguity_pct", "scene_flip_pct"):
-        table.add_row(key, f"{values[key]:.1f}", "")
+        if values[key] == values[key]:
+            table.add_row(key, f"{values[key]:.1f}", "")
     console = Console()
     console.print(table)
+    if "actions" in values:
+        table = Table("action", *PER_ACTION)
+        for name, told in values["actions"].items():
+            table.add_row(name, *(f"{told[key]:.1f}" for key in PER_ACTION))
+        means = (values[f"mean_over_actions/{key}"] for key in PER_ACTION)
+        table.add_row("mean over actions", *(f"{mean:.1f}" for mean in means))
+        console.print(table)
+    if "protocol" in about:
+        console.print(f"protocol {about['protocol']}; masks: {about['masks']}")
     console.print(f"settings {about['settings']}; root depth: {about['root_depth']}")
     console.print(f"written to {folder}")
 

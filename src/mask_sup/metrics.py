@@ -9,6 +9,7 @@ the figure NaN. States are sums in float64, so that any split over processes giv
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -27,9 +28,11 @@ __all__ = [
     "MSE2D",
     "NMPJPE",
     "PCK",
+    "PCKh",
     "PMPJPE",
     "AmbiguityRatio",
     "PoseMetrics",
+    "Poses",
     "SFMPJPE",
     "SceneFlipRate",
     "ambiguity",
@@ -323,6 +326,43 @@ class MSE2D(_Mean):
         self._add(100 / CROP_SIDE * joint_distances(prediction, target), _labelled(target))
 
 
+class PCKh(_Mean):
+    """Share of 2D joints nearer to their label than a share of the head's size, percent.
+
+    PCKh@0.5 of MPII (Andriluka et al., 2014): its head size is 0.6 times the diagonal of the head's
+    box, and its mean leaves out pelvis and thorax.
+
+    Args:
+        threshold: Share of the head's size.
+        joints: Joints that are averaged; None for all.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, threshold: float = 0.5, joints: Sequence[int] | None = None):
+        super().__init__()
+        self.threshold, self.joints = threshold, joints if joints is None else list(joints)
+
+    def update(
+        self,
+        prediction: Float[Tensor, "*n j 2"],
+        target: Float[Tensor, "*n j 2"],
+        head: Float[Tensor, "*n"],
+    ) -> None:
+        """Adds joints and the sizes of heads in the same unit; poses without a size do not count.
+
+        Raises:
+            ValueError: If the shapes of joints differ or are not joints x 2.
+        """
+        _check_poses(prediction, target, size=2, joints=self.joints or ())
+        distances = joint_distances(prediction.double(), target.double())
+        values = 100 * share_below(distances / head.double().unsqueeze(-1), (self.threshold,))
+        counts = _labelled(target) & ~head.isnan().unsqueeze(-1)
+        if self.joints is not None:
+            values, counts = values[..., self.joints], counts[..., self.joints]
+        self._add(values, counts)
+
+
 class AmbiguityRatio(_Mean):
     """Ambiguity ratio r of Eq. (11), percent in [0, 50]: disagreement of views on left and right.
 
@@ -409,19 +449,31 @@ class PoseMetrics(nn.Module):
 
     Args:
         skeleton: Gives the number of joints, the root, the flip and the joint groups.
+        pck_joints: Names of the joints that PCK, AUC and PCKh average, where a protocol says so;
+            None: all but the root.
+
+    Raises:
+        ValueError: If the skeleton lacks one of these joints.
     """
 
-    def __init__(self, skeleton: Skeleton):
+    def __init__(self, skeleton: Skeleton, pck_joints: Sequence[str] | None = None):
         super().__init__()
         self.skeleton = skeleton
         root, flip = skeleton.root, skeleton.flip
+        if missing := sorted(set(pck_joints or ()) - set(skeleton.joints)):
+            raise ValueError(f"PCK is to average the joints {missing}: {skeleton.name} lacks them")
+        pck = [
+            joint
+            for joint, name in enumerate(skeleton.joints)
+            if (joint != root if pck_joints is None else name in pck_joints)
+        ]
         groups = {
             f"mpjpe_{group}_mm": MPJPE(root, joints)
             for group, joints in joint_groups(skeleton).items()
         }
-        self.mono = nn.ModuleDict(_figures_3d(skeleton) | groups)
-        self.tri = nn.ModuleDict(_figures_3d(skeleton))
-        self.mse_2d = MSE2D()
+        self.mono = nn.ModuleDict(_figures_3d(skeleton, pck) | groups)
+        self.tri = nn.ModuleDict(_figures_3d(skeleton, pck))
+        self.mse_2d, self.pckh = MSE2D(), PCKh(joints=pck)
         self.ambiguity = AmbiguityRatio(flip, root)
         self.scene_flip = SceneFlipRate(flip, root)
 
@@ -466,6 +518,22 @@ class PoseMetrics(nn.Module):
         self.ambiguity.update(joints_mono_cam, joints_cam_label)
         self.scene_flip.update(joints_mono_cam, joints_cam_label)
 
+    def update_2d(
+        self,
+        xy_crop: Float[Tensor, "n v j 2"],
+        xy_crop_label: Float[Tensor, "n v j 2"],
+        head_crop: Float[Tensor, "n v"],
+    ) -> None:
+        """Adds one batch of views that are labelled in their pictures alone.
+
+        Args:
+            xy_crop: Predicted 2D joints, crop coordinates in [-1, 1].
+            xy_crop_label: Their labels, NaN where unknown.
+            head_crop: Sizes of the heads in crop coordinates, NaN where unknown.
+        """
+        self.mse_2d.update(xy_crop, xy_crop_label)
+        self.pckh.update(xy_crop, xy_crop_label, head_crop)
+
     def _check(self, name: str, tensor: Tensor, leading: tuple[int, ...], size: int) -> None:
         expected = (*leading, len(self.skeleton.joints), size)
         if tuple(tensor.shape) != expected:
@@ -479,6 +547,7 @@ class PoseMetrics(nn.Module):
         metrics = (
             {f"mono/{key}": metric for key, metric in self.mono.items()}
             | {"mono/mse_2d_pct": self.mse_2d}
+            | ({"mono/pckh50_pct": self.pckh} if self.pckh.update_called else {})
             | {f"tri/{key}": metric for key, metric in self.tri.items()}
             | {"ambiguity_pct": self.ambiguity, "scene_flip_pct": self.scene_flip}
         )
@@ -491,23 +560,37 @@ class PoseMetrics(nn.Module):
                 module.reset()
 
 
-def _figures_3d(skeleton: Skeleton) -> dict[str, nn.Module]:
+def _figures_3d(skeleton: Skeleton, pck: Sequence[int]) -> dict[str, nn.Module]:
     """The 3D figures that monocular and triangulated poses share."""
     root = skeleton.root
-    moving = [joint for joint in range(len(skeleton.joints)) if joint != root]
     return {
         "mpjpe_mm": MPJPE(root),
         "n_mpjpe_mm": NMPJPE(root),
         "p_mpjpe_mm": PMPJPE(root),
         "sf_mpjpe_mm": SFMPJPE(root, skeleton.flip),
-        "pck150_pct": PCK(root, threshold=150, joints=moving),
-        "auc_pct": AUC(root, joints=moving),
+        "pck150_pct": PCK(root, threshold=150, joints=pck),
+        "auc_pct": AUC(root, joints=pck),
     }
+
+
+class Poses(NamedTuple):
+    """What `PoseMetrics.update` takes, of one batch."""
+
+    cam: Float[Tensor, "n v j 3"]
+    label_cam: Float[Tensor, "n v j 3"]
+    xy: Float[Tensor, "n v j 2"]
+    label_xy: Float[Tensor, "n v j 2"]
+    world: Float[Tensor, "n j 3"] | None
+    label_world: Float[Tensor, "n j 3"]
+
+    def part(self, rows: Sequence[int]) -> "Poses":
+        """Some of the batch."""
+        return Poses(*(value if value is None else value[list(rows)] for value in self))
 
 
 def score(
     metrics: PoseMetrics, joints_crop: Tensor, batch: Batch, depth_range: float
-) -> dict[str, Tensor]:
+) -> tuple[bool, Poses | None]:
     """Adds a batch of detections to the metrics; a batch without labels adds nothing.
 
     Monocular 3D takes its root depth from the labels, as the literature does; triangulated 3D
@@ -520,15 +603,17 @@ def score(
         depth_range: Depth in mm that z in [-1, 1] spans.
 
     Returns:
-        The poses that were scored: `cam` (n v j 3) and, with several views, `world` (n j 3), mm.
+        Whether anything was labelled, and what was scored in 3D.
     """
-    camera, label = batch.views.camera, batch.labels.joints_world
+    camera, labels, xy = batch.views.camera, batch.labels, joints_crop[..., :2]
+    label = labels.joints_world
     if bool(label.isnan().all()) or not is_calibrated(camera):
-        return {}
+        metrics.update_2d(xy, labels.xy, labels.head)
+        return not bool(labels.xy.isnan().all()), None
     label_cam = cam_from_world(label.unsqueeze(1), camera)
     depth = label_cam[..., metrics.skeleton.root, 2]
     joints_cam = cam_from_crop(joints_crop, depth, depth_range, camera)
-    xy = joints_crop[..., :2]
     world = triangulate(xy, camera) if xy.shape[1] > 1 else None
-    metrics.update(joints_cam, label_cam, xy, crop_from_cam(label_cam, camera), world, label)
-    return {"cam": joints_cam} if world is None else {"cam": joints_cam, "world": world}
+    poses = Poses(joints_cam, label_cam, xy, crop_from_cam(label_cam, camera), world, label)
+    metrics.update(*poses)
+    return True, poses

@@ -131,8 +131,8 @@ class DetectorStage(LightningModule):
             The detected joints, for subclasses to log more of them.
         """
         joints_crop = self.detector(batch.views.image)
-        if score(self.metrics, joints_crop, batch, self.detector.depth_range):
-            self.labelled = True
+        labelled, _ = score(self.metrics, joints_crop, batch, self.detector.depth_range)
+        self.labelled |= labelled
         return joints_crop
 
     def on_validation_epoch_end(self) -> None:

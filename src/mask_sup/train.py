@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import hashlib
 import json
 import os
 import platform
@@ -82,6 +83,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     data.prepare_data()
     check_views(data, fuse)
     record_run(cfg, folder)
+    record_data(data, folder)
     metrics: dict[str, Any] = {}
     for name in cfg.cascade:
         metrics = run_stage(cfg, folder, str(name), parts, fuse, data)
@@ -111,10 +113,15 @@ def build_stage(cfg: DictConfig, name: str, parts: Any, fuse: Any) -> Any:
 
 
 def check_views(data: Any, fuse: Any) -> None:
-    """Refuse Delta on single or uncalibrated views."""
-    dataset = data.dataset("train")
-    if fuse.needs_cameras and (dataset.views < 2 or not dataset.calibrated):
-        what = "single views" if dataset.views < 2 else "uncalibrated views"
+    """Refuse Delta on single or uncalibrated views; in a mix, some data may be of single views."""
+    first, *others = data.train_datasets()
+    for dataset in (first, *others):
+        single = dataset.views < 2
+        if not fuse.needs_cameras or (dataset.calibrated and not single):
+            continue
+        if single and dataset is not first:
+            continue  # trains the mask terms alone
+        what = "single views" if single else "uncalibrated views"
         raise ValueError(
             f"Delta (fuse=triangulate) needs at least two calibrated views, but the data has "
             f"{what}: give the cameras, or train with +ablation=wo_Delta"
@@ -227,6 +234,31 @@ def record_run(cfg: DictConfig, folder: Path) -> None:
         raise ValueError(f"{folder} holds a run of another config: choose another name or folder")
     OmegaConf.save(cfg, path, resolve=True)
     (folder / "run.json").write_text(json.dumps(_provenance(cfg), indent=2))
+
+
+def record_data(data: Any, folder: Path) -> None:
+    """Write which moments each split has, as hashes of their names, and the protocol.
+
+    Raises:
+        ValueError: If the folder holds a run on other moments: its stages would not go on with
+            what the others have learned from.
+    """
+    told = dict(getattr(data.source, "header", {}))
+    known = {key: told[key] for key in ("dataset", "protocol_hash", "masks") if key in told}
+    names = {
+        split: "\n".join(moment.name for moment in data.dataset(split).moments)
+        for split in ("train", "val")
+    }
+    known["moments"] = {
+        split: f"{len(text.splitlines())}, {hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        for split, text in names.items()
+    }
+    path = folder / "data.json"
+    if path.is_file() and (there := json.loads(path.read_text())) != known:
+        raise ValueError(
+            f"{folder} holds a run on other data: {there}, not {known}; start a fresh run"
+        )
+    path.write_text(json.dumps(known, indent=2))
 
 
 def _provenance(cfg: DictConfig) -> dict[str, Any]:

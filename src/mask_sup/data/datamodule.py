@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from lightning import LightningDataModule
+from lightning import LightningDataModule, Trainer
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
@@ -68,8 +68,12 @@ class StepSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         """Indices of one batch after the other."""
         for step in range(self.first, self.steps):
-            start = (step * self.ranks + self.rank) * self.batch_size
-            yield [self._at(position) for position in range(start, start + self.batch_size)]
+            yield self.batch(step)
+
+    def batch(self, step: int) -> list[int]:
+        """Indices of the batch of one step."""
+        start = (step * self.ranks + self.rank) * self.batch_size
+        return [self._at(position) for position in range(start, start + self.batch_size)]
 
     def _at(self, position: int) -> int:
         epoch, place = divmod(position, self.items)
@@ -152,16 +156,27 @@ class PoseDataModule(LightningDataModule):
             self.datasets[split] = dataset
         return self.datasets[split]
 
+    def train_datasets(self) -> list[MomentDataset]:
+        """All that a training reads."""
+        return [self.dataset("train")]
+
     def plan(self, steps: int, first: int, only: Sequence[int] | None = None) -> None:
         """Set how many steps the next fit has in all, the one it starts from, and its moments."""
         self.steps, self.first, self.only = steps, first, only
 
     def train_dataloader(self) -> DataLoader:
         """Batches by step, for the steps that `plan` has set."""
-        dataset = self.dataset("train")
-        trainer = self.trainer
-        sampler = StepSampler(
-            len(dataset) if self.only is None else len(self.only),
+        return DataLoader(
+            self.dataset("train"),
+            batch_sampler=self.sampler(self.trainer),
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )
+
+    def sampler(self, trainer: Trainer | None) -> StepSampler:
+        """Which moments each step takes, of those that `plan` has set."""
+        return StepSampler(
+            len(self.dataset("train")) if self.only is None else len(self.only),
             self.batch_size,
             self.seed,
             self.steps,
@@ -169,12 +184,6 @@ class PoseDataModule(LightningDataModule):
             trainer.global_rank if trainer else 0,
             trainer.world_size if trainer else 1,
             self.only,
-        )
-        return DataLoader(
-            dataset,
-            batch_sampler=sampler,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
         )
 
     def val_dataloader(self) -> DataLoader:

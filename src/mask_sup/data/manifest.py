@@ -1,114 +1,201 @@
-"""A prepared data set: pictures and masks beside one `manifest.npz` per split.
+"""A prepared data set: small pictures and 1-bit masks, and one `manifest.npz` that lists them.
 
-root/<split>/manifest.npz
-    images, masks      (n, v) paths relative to the split's folder
-    names              (n,) person/sequence/frame, such as S9/Walking.1/000123, in order of time
-    joints_world       (n, j, 3) mm, NaN where there is no label
-    K, R, t            (n, v, 3, 3), (n, v, 3, 3), (n, v, 3); NaN where uncalibrated
-    distortion         (n, v, 5)
+    root/manifest.npz
+        header             JSON: data set, protocol and its hash, joints, units, how it was made
+        split              (n,) train, val, test, ...; a frame of two splits has two rows
+        names              (n,) person/sequence/frame, such as S9/Walking.1/000123, in order of time
+        action             (n,) what is done, for figures per action
+        cameras            (n, v) names
+        images, masks      (n, v) paths relative to root; "shard.tar@512+40213" is a file inside a
+                           tar archive: 40213 bytes from byte 512 on
+        K, R, t            (n, v, 3, 3), (n, v, 3, 3), (n, v, 3): OpenCV convention, mm, for the
+                           pixels of the stored pictures; NaN where uncalibrated
+        joints_world       (n, j, 3) mm, NaN where there is no label
+        joints_px          (n, v, j, 2) labels of single views, in those pixels, or NaN
+        head_px            (n, v) size of the head that PCKh is relative to, or NaN
+
+Pictures are free of lens distortion. Readable with numpy alone, without pickled objects.
 """
 
+import json
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from mask_sup.data.files import locate
 from mask_sup.data.moments import Moment, View
 
-__all__ = ["PreparedData", "read_manifest", "write_manifest"]
+__all__ = ["MANIFEST", "PreparedData", "join", "read_manifest", "tabulate", "write_manifest"]
 
-KEYS = ("images", "masks", "names", "joints_world", "K", "R", "t", "distortion")
-PER_MOMENT = ("names", "joints_world")  # the others are per moment and view
+MANIFEST = "manifest.npz"
+VERSION = 2
+PER_MOMENT = ("split", "names", "action", "joints_world")  # the others are per moment and view
+KEYS = (*PER_MOMENT, "cameras", "images", "masks", "K", "R", "t", "joints_px", "head_px")
 
 
-def write_manifest(folder: Path, moments: Sequence[Moment]) -> None:
-    """Write the manifest of a split whose files lie in `folder`."""
+def write_manifest(root: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
+    """Write the manifest of a data set whose files lie in `root`.
+
+    Args:
+        root: The folder.
+        arrays: All of those above but the header.
+        header: What made it, plain data.
+    """
+    told = json.dumps({"version": VERSION, **header}, indent=1)
+    unfinished = root / f"{MANIFEST}.part"
+    with unfinished.open("wb") as file:
+        np.savez_compressed(file, header=np.array(told), **{key: arrays[key] for key in KEYS})
+    unfinished.replace(root / MANIFEST)
+
+
+def tabulate(
+    root: Path, split: str, moments: Sequence[Moment], cameras: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """The arrays of a manifest, for moments of one split whose files lie in `root`.
+
+    Raises:
+        ValueError: If a picture still has lens distortion.
+    """
+    if any(np.any(view.distortion) for moment in moments for view in moment.views):
+        raise ValueError("a manifest lists pictures free of lens distortion: undistort them first")
 
     def per_view(field: str) -> np.ndarray:
         return np.array([[getattr(view, field) for view in m.views] for m in moments])
 
-    def names(field: str) -> np.ndarray:
+    def paths(field: str) -> np.ndarray:
         return np.array(
-            [[getattr(v, field).relative_to(folder).as_posix() for v in m.views] for m in moments]
+            [[getattr(v, field).relative_to(root).as_posix() for v in m.views] for m in moments]
         )
 
-    unfinished = folder / "manifest.npz.part"
-    with unfinished.open("wb") as file:
-        np.savez(
-            file,
-            images=names("image"),
-            masks=names("mask"),
-            names=np.array([m.name for m in moments]),
-            joints_world=np.stack([m.joints_world for m in moments]),
-            **{key: per_view(key) for key in ("K", "R", "t", "distortion")},
-        )
-    unfinished.replace(folder / "manifest.npz")
+    def labels_px(moment: Moment) -> tuple[np.ndarray, np.ndarray]:
+        views, joints = len(moment.views), len(moment.joints_world)
+        if moment.joints_px is None:
+            return np.full((views, joints, 2), np.nan), np.full(views, np.nan)
+        return moment.joints_px, moment.head_px
+
+    px, head = zip(*map(labels_px, moments), strict=True)
+    return {
+        "split": np.array([split] * len(moments)),
+        "names": np.array([m.name for m in moments]),
+        "action": np.array([m.action for m in moments]),
+        "joints_world": np.stack([m.joints_world for m in moments]),
+        "cameras": np.array([list(cameras)] * len(moments)),
+        "images": paths("image"),
+        "masks": paths("mask"),
+        "joints_px": np.stack(px),
+        "head_px": np.stack(head),
+        **{key: per_view(key) for key in ("K", "R", "t")},
+    }
 
 
-def read_manifest(folder: Path) -> list[Moment]:
-    """The moments of a split.
+def join(tables: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The moments of several tables, one after the other."""
+    return {key: np.concatenate([table[key] for table in tables]) for key in tables[0]}
+
+
+def read_manifest(root: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays and the header of a manifest.
 
     Raises:
         FileNotFoundError: If the manifest is missing.
-        ValueError: If it is damaged, lacks one of its arrays, or they differ in length.
+        ValueError: If it is damaged, of another version, lacks one of its arrays, or they differ in
+            length.
     """
-    path = folder / "manifest.npz"
+    path = root / MANIFEST
     if not path.is_file():
         raise FileNotFoundError(
-            f"missing {path}: prepare the data set first (layout: mask_sup/data/manifest.py)"
+            f"missing {path}: prepare the data set first (scripts/prepare_*.py; layout: "
+            "mask_sup/data/manifest.py)"
         )
     try:
         with np.load(path, allow_pickle=False) as file:
-            told = {key: file[key] for key in file.files if key in KEYS}
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+            arrays = {key: file[key] for key in file.files}
+        header = json.loads(str(arrays.pop("header", "{}")))
+    except (ValueError, OSError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} cannot be read ({error}): prepare the data set again") from error
-    if missing := sorted(set(KEYS) - set(told)):
-        raise ValueError(f"{path} lacks {missing}: prepare the data set again")
-    n, v = len(np.atleast_1d(told["names"])), np.atleast_2d(told["images"]).shape[1]
-    for key, array in told.items():
-        expected = (n,) if key in PER_MOMENT else (n, v)
-        if array.shape[: len(expected)] != expected:
-            raise ValueError(
-                f"{path} lists {n} moments of {v} views, but {key} has the shape {array.shape}: "
-                "prepare the data set again"
-            )
-    moments = []
-    for i, name in enumerate(told["names"]):
-        views = tuple(
-            View(
-                folder / str(told["images"][i, k]),
-                folder / str(told["masks"][i, k]),
-                *(told[key][i, k] for key in ("K", "R", "t", "distortion")),
-            )
-            for k in range(told["images"].shape[1])
+    if header.get("version") != VERSION:
+        raise ValueError(
+            f"{path} has the version {header.get('version')}, this program reads {VERSION}: "
+            "prepare the data set again"
         )
-        person, sequence = str(name).split("/")[0], str(name).rpartition("/")[0]
-        moments.append(Moment(str(name), views, told["joints_world"][i], person, sequence))
-    return moments
+    if missing := sorted(set(KEYS) - set(arrays)):
+        raise ValueError(f"{path} lacks {missing}: prepare the data set again")
+    n, v = len(np.atleast_1d(arrays["names"])), np.atleast_2d(arrays["images"]).shape[1]
+    for key in KEYS:
+        expected = (n,) if key in PER_MOMENT else (n, v)
+        if arrays[key].shape[: len(expected)] != expected:
+            raise ValueError(
+                f"{path} lists {n} moments of {v} views, but {key} has the shape "
+                f"{arrays[key].shape}: prepare the data set again"
+            )
+    return arrays, header
 
 
 class PreparedData:
     """Splits of a prepared data set.
 
     Args:
-        root: Folder with one sub-folder per split.
+        root: Folder with the manifest.
     """
 
     def __init__(self, root: str | Path):
         self.root = Path(root).expanduser()
+        self._read: tuple[dict[str, np.ndarray], dict[str, Any]] | None = None
+
+    def _manifest(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        if self._read is None:
+            self._read = read_manifest(self.root)
+        return self._read
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The sub-folders that hold a manifest."""
-        return tuple(sorted(path.parent.name for path in self.root.glob("*/manifest.npz")))
+        """Names of the splits, in the order of the manifest; none before there is one."""
+        if not (self.root / MANIFEST).is_file():
+            return ()
+        return tuple(dict.fromkeys(self._manifest()[0]["split"].tolist()))
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What made the data set: protocol, hash, joints, counts."""
+        return self._manifest()[1]
 
     def prepare(self) -> None:
         """Check that the data set is there."""
-        for split in ("train", "val"):
-            if split not in self.splits:
-                read_manifest(self.root / split)  # raises, with the path
+        self._manifest()
 
     def moments(self, split: str) -> list[Moment]:
-        """The moments of a split."""
-        return read_manifest(self.root / split)
+        """The moments of a split.
+
+        Raises:
+            ValueError: If there is no such split.
+        """
+        if split not in self.splits:
+            raise ValueError(f"{self.root} has the splits {self.splits}, not {split!r}")
+        arrays, _ = self._manifest()
+        return [self._moment(arrays, int(i)) for i in np.nonzero(arrays["split"] == split)[0]]
+
+    def _moment(self, arrays: Mapping[str, np.ndarray], i: int) -> Moment:
+        views = tuple(
+            View(
+                locate(self.root, str(arrays["images"][i, k])),
+                locate(self.root, str(arrays["masks"][i, k])),
+                *(arrays[key][i, k] for key in ("K", "R", "t")),
+                np.zeros(5),
+            )
+            for k in range(arrays["images"].shape[1])
+        )
+        name = str(arrays["names"][i])
+        return Moment(
+            name,
+            views,
+            arrays["joints_world"][i],
+            person=name.split("/")[0],
+            sequence=name.rpartition("/")[0],
+            action=str(arrays["action"][i]),
+            joints_px=arrays["joints_px"][i],
+            head_px=arrays["head_px"][i],
+        )

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from mask_sup.batch import Batch, Camera, Labels, Views
 from mask_sup.camera import fold_crop
+from mask_sup.data.files import Member
 from mask_sup.geodesic import GeodesicWeight
 
 __all__ = [
@@ -20,7 +21,9 @@ __all__ = [
     "View",
     "check_view",
     "crop_view",
+    "crop_square",
     "expand",
+    "lens_maps",
     "mask_box",
     "read_image",
     "read_mask",
@@ -34,8 +37,8 @@ GREY = 102
 class View(NamedTuple):
     """One camera's picture of one moment. Cameras in OpenCV convention, for whole-image pixels."""
 
-    image: Path
-    mask: Path | None  # None: no mask is known, the whole picture counts (prediction only)
+    image: Path | Member
+    mask: Path | Member | None  # None: no mask is known, the whole picture counts (prediction only)
     K: np.ndarray  # (3, 3) camera -> continuous pixels; NaN where uncalibrated
     R: np.ndarray  # (3, 3) world -> camera
     t: np.ndarray  # (3,) world -> camera, mm
@@ -50,6 +53,9 @@ class Moment(NamedTuple):
     joints_world: np.ndarray  # (j, 3) mm
     person: str = ""  # who is seen, where the recordings tell
     sequence: str = ""  # neighbours in the list with the same one are neighbours in time
+    action: str = ""  # what is done
+    joints_px: np.ndarray | None = None  # (v, j, 2) labels in whole-image pixels, if not in 3D
+    head_px: np.ndarray | None = None  # (v,) size of the head with them
 
 
 class Crop(NamedTuple):
@@ -60,7 +66,7 @@ class Crop(NamedTuple):
     box: tuple[float, float, float]  # left, top, side in continuous pixels of the whole image
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path | Member) -> np.ndarray:
     """An RGB picture, (h, w, 3) uint8.
 
     Raises:
@@ -71,7 +77,7 @@ def read_image(path: Path) -> np.ndarray:
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
-def read_mask(path: Path, may_be_empty: bool = False) -> np.ndarray:
+def read_mask(path: Path | Member, may_be_empty: bool = False) -> np.ndarray:
     """A foreground mask, (h, w) uint8, 255 = person.
 
     Raises:
@@ -92,12 +98,13 @@ def read_mask(path: Path, may_be_empty: bool = False) -> np.ndarray:
     return mask
 
 
-def _decode(path: Path, flags: int) -> np.ndarray:
+def _decode(path: Path | Member, flags: int) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(f"missing file {path}")
-    picture = cv2.imdecode(np.fromfile(path, np.uint8), flags) if path.stat().st_size else None
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    picture = cv2.imdecode(data, flags) if len(data) else None
     if picture is None:
-        raise ValueError(f"unreadable picture {path} ({path.stat().st_size} bytes): replace it")
+        raise ValueError(f"unreadable picture {path} ({len(data)} bytes): replace it")
     return picture
 
 
@@ -146,11 +153,17 @@ def undistort(picture: np.ndarray, view: View, interpolation: int) -> np.ndarray
     """The picture as an ideal lens with the same K would have seen it."""
     if not np.any(view.distortion):
         return picture
-    K = view.K - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])  # OpenCV: centres at integers
-    maps = cv2.initUndistortRectifyMap(
-        K, view.distortion, None, K, picture.shape[1::-1], cv2.CV_32FC1
+    return cv2.remap(
+        picture, *lens_maps(view.K, view.distortion, picture.shape[1::-1]), interpolation
     )
-    return cv2.remap(picture, *maps, interpolation)
+
+
+def lens_maps(
+    K: np.ndarray, distortion: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """For cv2.remap: where each pixel of an ideal lens's picture lies in that of a real one."""
+    K = K - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])  # OpenCV: centres at integers
+    return cv2.initUndistortRectifyMap(K, distortion, None, K, size, cv2.CV_32FC1)
 
 
 def crop_view(
@@ -332,8 +345,24 @@ class MomentDataset(Dataset[Batch]):
             torch.tensor(self.person[index]),
             torch.tensor(self.sequence[index]),
         )
-        label = torch.tensor(moment.joints_world, dtype=torch.float32)
-        return Batch(views, Labels(label, moment.name))
+        return Batch(views, _labels(moment, crops))
+
+
+def _labels(moment: Moment, crops: Sequence[Crop]) -> Labels:
+    """What metrics see of a moment."""
+    joints = len(moment.joints_world)
+    xy, head = np.full((len(crops), joints, 2), np.nan), np.full(len(crops), np.nan)
+    if moment.joints_px is not None:
+        box = np.array([crop.box for crop in crops])
+        xy = 2 * (moment.joints_px - box[:, None, :2]) / box[:, None, 2:] - 1
+        head = 2 * moment.head_px / box[:, 2]
+    return Labels(
+        torch.tensor(moment.joints_world, dtype=torch.float32),
+        moment.name,
+        moment.action,
+        torch.tensor(xy, dtype=torch.float32),
+        torch.tensor(head, dtype=torch.float32),
+    )
 
 
 def _runs(sequences: Sequence[str]) -> list[int]:

@@ -1,0 +1,250 @@
+"""Writes the store that all data sets share (layout: `mask_sup/data/manifest.py`).
+
+Every frame is freed of lens distortion once, cut to a square around its mask, made small, and
+written as JPEG and 1-bit PNG; K follows. One frame is in memory at a time. A sequence is finished
+when its table appears under `parts/`; a run that is started again goes on with the others.
+"""
+
+import json
+import multiprocessing
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rich.progress import track
+
+from mask_sup.data.manifest import MANIFEST, join, tabulate, write_manifest
+from mask_sup.data.moments import Moment, View, crop_square, lens_maps, mask_box
+from mask_sup.prepare.protocol import Keep, Protocol
+from mask_sup.prepare.release import Clip
+
+__all__ = ["PADDING", "write_store"]
+
+PADDING = 1.5  # side of the stored square over the larger side of the mask's box
+JPEG_QUALITY = 92
+SETTINGS, PARTS = "prepared.json", "parts"
+
+
+def write_store(
+    clips: Sequence[Clip],
+    out: Path,
+    protocol: Protocol,
+    size: int,
+    workers: int,
+    told: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write all clips and the manifest; go on where an earlier run stopped.
+
+    Args:
+        clips: Sequences.
+        out: Folder of the store.
+        protocol: Which moments are kept; kept in the header.
+        size: Side of the stored pictures, pixels.
+        workers: Processes.
+        told: What else the header says: where masks come from, what was skipped.
+
+    Returns:
+        The header of the manifest.
+
+    Raises:
+        ValueError: If the folder holds another data set, nothing is kept, or a file is damaged.
+        FileNotFoundError: If a file is missing.
+        OSError: If the disk is full.
+    """
+    settings = {
+        "dataset": protocol.dataset,
+        "protocol": asdict(protocol),
+        "protocol_hash": protocol.hash,
+        "size": size,
+        **told,
+    }
+    settings = json.loads(json.dumps(settings))  # tuples as lists
+    _claim(out, settings)
+    todo = [clip for clip in clips if not _part(out, clip).is_file()]
+    if len(todo) < len(clips):
+        print(f"{len(clips) - len(todo)} of {len(clips)} sequences were finished before")
+    finished = _run([(clip, out, protocol.keep, size) for clip in todo], workers)
+    for _ in track(finished, "sequences", total=len(todo)):
+        pass
+    parts = [_read_part(_part(out, clip)) for clip in clips]
+    dropped: Counter[str] = Counter()
+    for _, reasons in parts:
+        dropped.update(reasons)
+    tables = [table for table, _ in parts if table]
+    if not tables:
+        raise ValueError(
+            f"none of the moments is kept, dropped: {dict(dropped)}: see `keep` of the protocol "
+            f"{protocol.name} and the masks"
+        )
+    arrays = join(tables)
+    splits = Counter(arrays["split"].tolist())
+    header = {**settings, "moments": dict(splits), "dropped": dict(dropped)}
+    write_manifest(out, arrays, header)
+    shutil.rmtree(out / PARTS)
+    return header
+
+
+def _claim(out: Path, settings: Mapping[str, Any]) -> None:
+    """Make the folder, or see that it is of the same settings and not finished."""
+    path = out / SETTINGS
+    if path.is_file() and (there := json.loads(path.read_text())) != settings:
+        other = sorted(key for key in {*there, *settings} if there.get(key) != settings.get(key))
+        raise ValueError(f"{out} was begun with other {other}: choose another folder or remove it")
+    if not path.is_file() and out.is_dir() and any(out.iterdir()):
+        raise ValueError(f"{out} is not empty and no data set of ours: choose another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings, indent=1))
+    if (out / MANIFEST).is_file():
+        raise ValueError(f"{out / MANIFEST} is there already: the data set is prepared")
+
+
+def _part(out: Path, clip: Clip) -> Path:
+    return out / PARTS / f"{clip.name.replace('/', '__')}.npz"
+
+
+def _read_part(path: Path) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    with np.load(path, allow_pickle=False) as file:
+        table = {key: file[key] for key in file.files}
+    return table, json.loads(str(table.pop("dropped")))
+
+
+def _run(jobs: list[tuple], workers: int) -> Iterator[None]:
+    """Do all jobs; the first error stops them, what is finished stays."""
+    if workers <= 1 or len(jobs) <= 1:
+        for job in jobs:
+            yield _write_clip(*job)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(jobs)), context, cv2.setNumThreads, (1,)) as pool:
+        try:
+            yield from pool.map(_write_clip, *zip(*jobs, strict=True))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _write_clip(clip: Clip, out: Path, keep: Keep, size: int) -> None:
+    """Write the pictures, masks and table of one sequence."""
+    numbers = sorted({number for chosen in clip.frames.values() for number in chosen})
+    views: dict[int, list[View]] = {number: [] for number in numbers}
+    shift: dict[int, list[tuple]] = {number: [] for number in numbers}
+    dropped: dict[int, str] = {}
+    for view, camera in enumerate(clip.cameras):
+        folders = [out / kind / clip.name / camera for kind in ("images", "masks")]
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        for number, picture, mask, occluder in _frames(clip, view, numbers):
+            if number in dropped:
+                continue
+            if reason := _reason(mask, occluder, keep):
+                dropped[number] = reason
+                for earlier in views.pop(number):
+                    earlier.image.unlink()
+                    earlier.mask.unlink()
+                continue
+            box = mask_box(mask, PADDING)
+            image_path, mask_path = (
+                folders[0] / f"{number:06d}.jpg",
+                folders[1] / f"{number:06d}.png",
+            )
+            _write(
+                image_path,
+                crop_square(picture, box, size),
+                [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY],
+            )
+            small = np.where(crop_square(mask, box, size) > 127, 255, 0).astype(np.uint8)
+            _write(mask_path, small, [cv2.IMWRITE_PNG_BILEVEL, 1])
+            left, top, side = box
+            scale = size / side
+            cut = np.array([[scale, 0, -left * scale], [0, scale, -top * scale], [0, 0, 1]])
+            parts = (cut @ clip.K[view], clip.R[view], clip.t[view], np.zeros(5))
+            views[number].append(View(image_path, mask_path, *parts))
+            shift[number].append((left, top, scale))
+    tables = []
+    for split, chosen in clip.frames.items():
+        moments = [_moment(clip, n, views[n], shift[n]) for n in chosen if n in views]
+        if moments:
+            tables.append(tabulate(out, split, moments, clip.cameras))
+    table = join(tables) if tables else {}
+    path = _part(out, clip)
+    path.parent.mkdir(exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    with unfinished.open("wb") as file:
+        np.savez(file, dropped=np.array(json.dumps(Counter(dropped.values()))), **table)
+    unfinished.replace(path)
+
+
+def _frames(
+    clip: Clip, view: int, numbers: Sequence[int]
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray | None]]:
+    """Number, picture, mask and occluder of each frame in one camera, free of distortion."""
+    sources = [clip.pictures[view], clip.masks[view]]
+    if clip.occluders is not None:
+        sources.append(clip.occluders[view])
+    lens, maps = clip.distortion[view], None
+    for number, *found in zip(numbers, *(s.read(numbers) for s in sources), strict=True):
+        for source, other in zip(sources, found, strict=True):
+            if other.shape[:2] != found[0].shape[:2]:
+                (h, w), (hi, wi) = other.shape[:2], found[0].shape[:2]
+                raise ValueError(
+                    f"{clip.name} camera {clip.cameras[view]} frame {number}: {source} is {w}x{h}, "
+                    f"its picture {wi}x{hi}: masks of another release, or cut off"
+                )
+        if np.any(lens):
+            if maps is None:
+                maps = lens_maps(clip.K[view], lens, found[0].shape[1::-1])
+            found = [cv2.remap(one, *maps, cv2.INTER_LINEAR) for one in found]
+        yield number, found[0], found[1], found[2] if len(found) > 2 else None
+
+
+def _reason(mask: np.ndarray, occluder: np.ndarray | None, keep: Keep) -> str | None:
+    """Why a view cannot be used, told from its mask alone; None: it can."""
+    inside = mask > 127
+    share = inside.mean()
+    if share == 0:
+        return "empty mask"
+    if share < keep.smallest:
+        return "small mask"
+    if share > keep.largest:
+        return "large mask"
+    left, top, width, height = cv2.boundingRect(inside.astype(np.uint8))
+    rim = inside[0].sum() + inside[-1].sum() + inside[:, 0].sum() + inside[:, -1].sum()
+    if rim > keep.border * 2 * (width + height):
+        return "cut off at the border"
+    if occluder is not None:
+        box = occluder[top : top + height, left : left + width]
+        if (box > 127).mean() > keep.occluded:
+            return "occluded"
+    return None
+
+
+def _moment(clip: Clip, number: int, views: Sequence[View], shift: Sequence[tuple]) -> Moment:
+    px = head = None
+    if clip.joints_px is not None and clip.head_px is not None:
+        left_top, scale = np.array([s[:2] for s in shift]), np.array([s[2] for s in shift])
+        px = (clip.joints_px[number] - left_top[:, None]) * scale[:, None, None]
+        head = clip.head_px[number] * scale
+    return Moment(
+        f"{clip.name}/{number:06d}",
+        tuple(views),
+        clip.joints_world[number],
+        action=clip.action,
+        joints_px=px,
+        head_px=head,
+    )
+
+
+def _write(path: Path, picture: np.ndarray, options: list[int]) -> None:
+    """Write one RGB picture or mask.
+
+    Raises:
+        OSError: With the path, if the disk is full.
+    """
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
+    path.write_bytes(cv2.imencode(path.suffix, bgr, options)[1].tobytes())
