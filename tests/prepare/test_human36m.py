@@ -167,6 +167,25 @@ def test_actions_that_are_not_asked_for_are_not_looked_for(official, walking):
     assert nothing.skipped == {}
 
 
+def test_moments_are_dropped_by_their_masks_where_the_split_says_so(official, walking, tmp_path):
+    root = copy(official, tmp_path)
+    path = root / "S9" / "MySegmentsMat" / "ground_truth_bs" / "Walking 1.55011271.mat"
+    vertices, _ = release.people("S9")
+    masks = [release.silhouette(v, 1) for v in vertices]
+    masks[4] = np.where(np.arange(masks[4].shape[1]) > 500, 255, 0) * np.ones_like(masks[4][:, :1])
+    masks[8] = np.zeros_like(masks[8])
+    release.write_masks(path, masks)
+    splits = {"train": Split(("S9",), 4), "test": Split(("S9",), 4, drop=False)}
+    half = replace(walking, splits=splits)
+    out = tmp_path / "out"
+    header = write_store(find_clips(root, half).clips, out, half, 64, 1, {})
+    data = PreparedData(out)
+    assert [m.name[-6:] for m in data.moments("train")] == ["000000"]
+    assert [m.name[-6:] for m in data.moments("test")] == ["000000", "000004"]
+    assert header["dropped"] == {"cut off at the border": 1, "empty mask": 2}
+    assert len(list(out.rglob("*.jpg"))) == 8  # two moments of four views, no file of the third
+
+
 # ---- bad input -----------------------------------------------------------------------------------
 
 

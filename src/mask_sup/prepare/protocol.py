@@ -23,11 +23,14 @@ class Split:
         subjects: Whose.
         stride: Every n-th frame.
         frames: At most so many of them in each sequence, drawn at random; None: all.
+        drop: Whether moments are dropped by `Protocol.keep`; where figures have to be of the same
+            frames as other people's, only those with an empty mask are.
     """
 
     subjects: tuple[str, ...]
     stride: int = 1
     frames: int | None = None
+    drop: bool = True
 
 
 @dataclass(frozen=True)

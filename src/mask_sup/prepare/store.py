@@ -28,6 +28,7 @@ __all__ = ["PADDING", "write_store"]
 
 PADDING = 1.5  # side of the stored square over the larger side of the mask's box
 JPEG_QUALITY = 92
+EMPTY = "empty mask"
 SETTINGS, PARTS = "prepared.json", "parts"
 
 
@@ -69,7 +70,7 @@ def write_store(
     todo = [clip for clip in clips if not _part(out, clip).is_file()]
     if len(todo) < len(clips):
         print(f"{len(clips) - len(todo)} of {len(clips)} sequences were finished before")
-    finished = _run([(clip, out, protocol.keep, size) for clip in todo], workers)
+    finished = _run([(clip, out, protocol, size) for clip in todo], workers)
     for _ in track(finished, "sequences", total=len(todo)):
         pass
     parts = [_read_part(_part(out, clip)) for clip in clips]
@@ -129,54 +130,51 @@ def _run(jobs: list[tuple], workers: int) -> Iterator[None]:
             raise
 
 
-def _write_clip(clip: Clip, out: Path, keep: Keep, size: int) -> None:
+def _write_clip(clip: Clip, out: Path, protocol: Protocol, size: int) -> None:
     """Write the pictures, masks and table of one sequence."""
     numbers = sorted({number for chosen in clip.frames.values() for number in chosen})
     views: dict[int, list[View]] = {number: [] for number in numbers}
     shift: dict[int, list[tuple]] = {number: [] for number in numbers}
-    dropped: dict[int, str] = {}
+    faults: dict[int, str] = {}
     for view, camera in enumerate(clip.cameras):
         folders = [out / kind / clip.name / camera for kind in ("images", "masks")]
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
         for number, picture, mask, occluder in _frames(clip, view, numbers):
-            if number in dropped:
+            if reason := _reason(mask, occluder, protocol.keep):
+                faults.setdefault(number, reason)
+            if not (mask > 127).any():
+                faults[number] = EMPTY
                 continue
-            if reason := _reason(mask, occluder, keep):
-                dropped[number] = reason
-                for earlier in views.pop(number):
-                    earlier.image.unlink()
-                    earlier.mask.unlink()
-                continue
+            image, small = folders[0] / f"{number:06d}.jpg", folders[1] / f"{number:06d}.png"
             box = mask_box(mask, PADDING)
-            image_path, mask_path = (
-                folders[0] / f"{number:06d}.jpg",
-                folders[1] / f"{number:06d}.png",
-            )
-            _write(
-                image_path,
-                crop_square(picture, box, size),
-                [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY],
-            )
-            small = np.where(crop_square(mask, box, size) > 127, 255, 0).astype(np.uint8)
-            _write(mask_path, small, [cv2.IMWRITE_PNG_BILEVEL, 1])
+            _write(image, crop_square(picture, box, size), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+            cut = np.where(crop_square(mask, box, size) > 127, 255, 0).astype(np.uint8)
+            _write(small, cut, [cv2.IMWRITE_PNG_BILEVEL, 1])
             left, top, side = box
             scale = size / side
-            cut = np.array([[scale, 0, -left * scale], [0, scale, -top * scale], [0, 0, 1]])
-            parts = (cut @ clip.K[view], clip.R[view], clip.t[view], np.zeros(5))
-            views[number].append(View(image_path, mask_path, *parts))
+            to_crop = np.array([[scale, 0, -left * scale], [0, scale, -top * scale], [0, 0, 1]])
+            camera_parts = (to_crop @ clip.K[view], clip.R[view], clip.t[view], np.zeros(5))
+            views[number].append(View(image, small, *camera_parts))
             shift[number].append((left, top, scale))
-    tables = []
+    tables, used, dropped = [], set(), Counter()
     for split, chosen in clip.frames.items():
-        moments = [_moment(clip, n, views[n], shift[n]) for n in chosen if n in views]
-        if moments:
+        bad = {n: why for n, why in faults.items() if protocol.splits[split].drop or why == EMPTY}
+        kept = [n for n in chosen if n not in bad]
+        dropped.update(bad[n] for n in chosen if n in bad)
+        used.update(kept)
+        if kept:
+            moments = [_moment(clip, n, views[n], shift[n]) for n in kept]
             tables.append(tabulate(out, split, moments, clip.cameras))
+    for view in (view for number in numbers if number not in used for view in views[number]):
+        view.image.unlink()
+        view.mask.unlink()
     table = join(tables) if tables else {}
     path = _part(out, clip)
     path.parent.mkdir(exist_ok=True)
     unfinished = path.with_suffix(".part")
     with unfinished.open("wb") as file:
-        np.savez(file, dropped=np.array(json.dumps(Counter(dropped.values()))), **table)
+        np.savez(file, dropped=np.array(json.dumps(dropped)), **table)
     unfinished.replace(path)
 
 
@@ -208,7 +206,7 @@ def _reason(mask: np.ndarray, occluder: np.ndarray | None, keep: Keep) -> str | 
     inside = mask > 127
     share = inside.mean()
     if share == 0:
-        return "empty mask"
+        return EMPTY
     if share < keep.smallest:
         return "small mask"
     if share > keep.largest:
