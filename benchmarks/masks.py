@@ -1,8 +1,7 @@
 """Overlap of label-free masks with given ones, and their cost, on a recording.
 
     python benchmarks/masks.py data/recording --every 5
-    python benchmarks/masks.py data/recording --every 25 \\
-        --extractors "rembg extractor.weights=isnet.onnx extractor.kind=dis_custom"
+    python benchmarks/masks.py data/recording --every 40 --extractors "rembg extractor.weights=..."
 
 An extractor may be followed by overrides, which learned ones need to find their weights.
 The given masks are for comparison alone; no extractor sees them. Times are of one core: what is
@@ -76,7 +75,8 @@ def main() -> None:
             overlaps, first, times = compare(one, masks, name, given.every)
             cells.append(f"{np.mean(overlaps):.3f} ({min(overlaps):.2f})")
             firsts, costs = firsts + first, costs + times
-        table.add_row(name.split()[0], *cells, f"{np.mean(firsts):.1f} s", f"{np.mean(costs):.2f} s")
+        seconds = f"{np.mean(firsts):.1f} s", f"{np.mean(costs):.2f} s"
+        table.add_row(name.split()[0], *cells, *seconds)
     Console(width=100).print(table)
 
 

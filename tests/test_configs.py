@@ -215,7 +215,7 @@ def test_the_base_of_the_data_options_needs_a_source(train_config):
         build(cfg.data, skeleton=build(cfg.skeleton), geodesic=None)
 
 
-NAMES = ["train", "evaluate", "predict", "export", "report", "sync", "masks", "check_masks"]
+NAMES = ["check_masks", "evaluate", "export", "inspect", "masks", "predict", "report", "sync", "train"]
 
 
 @pytest.mark.parametrize("name", NAMES)

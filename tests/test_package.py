@@ -92,7 +92,7 @@ def test_the_wheel_runs_from_an_empty_folder(installed, unpacked, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-COMMANDS = ["train", "evaluate", "predict", "export", "report", "sync", "masks"]
+COMMANDS = ["train", "evaluate", "predict", "export", "report", "sync", "masks", "inspect"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

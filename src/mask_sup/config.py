@@ -185,6 +185,9 @@ class InspectConfig:
 
     skeleton: Any = MISSING
     data: Any = MISSING
+    renderer: Any = MISSING
+    detector: Any = MISSING
+    seed: int = MISSING
     output: str = MISSING
     sample: int = MISSING
     pictures: int = MISSING

@@ -372,7 +372,7 @@ def test_a_folder_of_other_settings_is_left_alone(official, walking, store):
 def test_a_folder_of_something_else_is_left_alone(official, walking, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     found = find_clips(official, walking)
-    with pytest.raises(ValueError, match="not empty and no data set of ours"):
+    with pytest.raises(ValueError, match="not empty and was not begun by us"):
         write_store(found.clips, tmp_path, walking, 384, 1, {})
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 

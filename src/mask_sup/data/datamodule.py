@@ -1,11 +1,13 @@
 """Loaders over any source of moments, multi-view or single-view."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import cv2
 import torch
 from jaxtyping import Float
-from lightning import LightningDataModule, Trainer
+from lightning import LightningDataModule
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
@@ -15,7 +17,7 @@ from mask_sup.data.moments import Moment, MomentDataset, expand
 from mask_sup.geodesic import GeodesicWeight
 from mask_sup.skeleton import Skeleton
 
-__all__ = ["PoseDataModule", "Source", "StepSampler"]
+__all__ = ["PoseDataModule", "Source", "StepSampler", "one_thread", "own_rank"]
 
 
 @runtime_checkable
@@ -98,6 +100,7 @@ class PoseDataModule(LightningDataModule):
         batch_size: Moments per step; each brings all its views.
         workers: Loader processes.
         memory: Whether crops are kept in memory (small data sets) or read again each time.
+        cache: Folder where what depends on masks alone is kept between epochs and runs; None: none.
         background: `keep` shows pictures as they are; `random` puts the person, cut out by the
             mask, before random colours in training, which teaches a detector without masked input.
         seed: Seed of the order and the backgrounds.
@@ -120,6 +123,7 @@ class PoseDataModule(LightningDataModule):
         memory: bool,
         background: str,
         seed: int,
+        cache: str | None = None,
     ):
         super().__init__()
         if background not in ("keep", "random") or (background == "random" and mask_input):
@@ -138,6 +142,7 @@ class PoseDataModule(LightningDataModule):
             "mask_input": mask_input,
             "geodesic": geodesic,
             "memory": memory,
+            "cache": Path(cache).expanduser() if cache else None,
         }
         self.datasets: dict[str, MomentDataset] = {}
         self.steps, self.first = 1, 0
@@ -168,12 +173,13 @@ class PoseDataModule(LightningDataModule):
         """Batches by step, for the steps that `plan` has set."""
         return DataLoader(
             self.dataset("train"),
-            batch_sampler=self.sampler(self.trainer),
+            batch_sampler=self.sampler(*own_rank(self.trainer)),
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
+            worker_init_fn=one_thread,
         )
 
-    def sampler(self, trainer: Trainer | None) -> StepSampler:
+    def sampler(self, rank: int, ranks: int) -> StepSampler:
         """Which moments each step takes, of those that `plan` has set."""
         return StepSampler(
             len(self.dataset("train")) if self.only is None else len(self.only),
@@ -181,8 +187,8 @@ class PoseDataModule(LightningDataModule):
             self.seed,
             self.steps,
             self.first,
-            trainer.global_rank if trainer else 0,
-            trainer.world_size if trainer else 1,
+            rank,
+            ranks,
             self.only,
         )
 
@@ -193,7 +199,10 @@ class PoseDataModule(LightningDataModule):
     def eval_dataloader(self, split: str) -> DataLoader:
         """Any split in order."""
         return DataLoader(
-            self.dataset(split), batch_size=4 * self.batch_size, num_workers=self.workers
+            self.dataset(split),
+            batch_size=4 * self.batch_size,
+            num_workers=self.workers,
+            worker_init_fn=one_thread,
         )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
@@ -207,6 +216,16 @@ class PoseDataModule(LightningDataModule):
             image = on_random_background(views.image, views.mask, generator)
             batch = batch._replace(views=views._replace(image=image))
         return batch
+
+
+def own_rank(trainer: Any) -> tuple[int, int]:
+    """The number of this process and of all of them."""
+    return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+
+
+def one_thread(worker: int) -> None:
+    """OpenCV's threads of many workers would wait for each other."""
+    cv2.setNumThreads(1)
 
 
 def on_random_background(

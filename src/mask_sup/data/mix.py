@@ -8,7 +8,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mask_sup.batch import Batch
-from mask_sup.data.datamodule import PoseDataModule, StepSampler
+from mask_sup.data.datamodule import PoseDataModule, StepSampler, one_thread, own_rank
 from mask_sup.data.moments import MomentDataset
 
 __all__ = ["MixedDataModule", "MixedSampler"]
@@ -123,7 +123,7 @@ class MixedDataModule(LightningDataModule):
         main, alone = self.main, self.main.only is not None
         parts = [main] if alone else self.parts
         sampler = MixedSampler(
-            [part.sampler(self.trainer) for part in parts],
+            [part.sampler(*own_rank(self.trainer)) for part in parts],
             [1.0] if alone else self.weights,
             self.seed,
             main.steps,
@@ -134,6 +134,7 @@ class MixedDataModule(LightningDataModule):
             batch_sampler=sampler,
             num_workers=main.workers,
             persistent_workers=main.workers > 0,
+            worker_init_fn=one_thread,
         )
 
     def val_dataloader(self) -> DataLoader:

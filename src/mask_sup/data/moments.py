@@ -1,5 +1,6 @@
 """From files to batch items: the one place that reads and crops pictures and folds the crop in."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from torch.utils.data import Dataset
 from mask_sup.batch import Batch, Camera, Labels, Views
 from mask_sup.camera import fold_crop
 from mask_sup.data.files import Member
+from mask_sup.data.mask_cache import MaskCache, Masks
 from mask_sup.geodesic import GeodesicWeight
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "undistort",
 ]
 
+NEXT_TO_NOTHING = 1.25  # factor by which a stored picture usually shrinks
 GREY = 102
 """Background of masked pictures, 0.4 of 255: what the detector sees as 0."""
 
@@ -117,12 +120,11 @@ def mask_box(mask: np.ndarray, padding: float) -> tuple[float, float, float]:
     >>> mask_box(mask, 1.2)
     (10.0, 8.0, 24.0)
     """
-    rows, cols = np.nonzero(mask > 127)
-    top, bottom, left, right = rows.min(), rows.max() + 1, cols.min(), cols.max() + 1
-    side = max(2.0, np.ceil(max(bottom - top, right - left) * padding))
+    left, top, width, height = cv2.boundingRect((mask > 127).astype(np.uint8))
+    side = max(2.0, np.ceil(max(width, height) * padding))
     return (
-        float(np.floor((left + right - side) / 2)),
-        float(np.floor((top + bottom - side) / 2)),
+        float(np.floor((2 * left + width - side) / 2)),
+        float(np.floor((2 * top + height - side) / 2)),
         float(side),
     )
 
@@ -130,22 +132,23 @@ def mask_box(mask: np.ndarray, padding: float) -> tuple[float, float, float]:
 def crop_square(picture: np.ndarray, box: tuple[float, float, float], size: int) -> np.ndarray:
     """The picture inside `box`, black beyond its border, resized to size x size.
 
-    Averages over areas when shrinking, so that thin limbs are not lost.
+    Averages over areas when shrinking, so that thin limbs are not lost; colours that shrink by next
+    to nothing are interpolated, which is quicker and looks the same.
     """
     left, top, side = (int(value) for value in box)
     h, w = picture.shape[:2]
     inside = picture[max(0, top) : min(h, top + side), max(0, left) : min(w, left + side)]
-    padded = cv2.copyMakeBorder(
-        inside,
+    beyond = (
         min(side, max(0, -top)),
         min(side, max(0, top + side - h)),
         min(side, max(0, -left)),
         min(side, max(0, left + side - w)),
-        cv2.BORDER_CONSTANT,
-        value=0,
     )
+    if any(beyond):
+        inside = cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_CONSTANT, value=0)
+    shrinks = side >= (NEXT_TO_NOTHING if picture.ndim == 3 else 1.0) * size
     return cv2.resize(
-        padded, (size, size), interpolation=cv2.INTER_AREA if side >= size else cv2.INTER_LINEAR
+        inside, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     )
 
 
@@ -175,23 +178,51 @@ def crop_view(
         FileNotFoundError: If a file is missing.
         ValueError: If a picture is unreadable, the mask is empty, or their sizes differ.
     """
+    mask = whole_mask(view)
+    box = mask_box(mask, padding)
+    image = crop_image(view, box, image_size, mask_input, mask)
+    return Crop(image, crop_square(mask, box, mask_size), box)
+
+
+def whole_mask(view: View) -> np.ndarray:
+    """The mask of a view, (h, w) uint8, as an ideal lens would have seen it."""
+    if view.mask is None:
+        return np.full(read_image(view.image).shape[:2], 255, np.uint8)
+    mask = undistort(read_mask(view.mask), view, cv2.INTER_LINEAR)
+    if not (mask > 127).any():
+        raise ValueError(f"empty mask {view.mask}: drop the moment or fix the mask")
+    return mask
+
+
+def crop_image(
+    view: View,
+    box: tuple[float, float, float],
+    size: int,
+    mask_input: bool,
+    mask: np.ndarray | None = None,
+) -> np.ndarray:
+    """The picture of a view inside `box`, (size, size, 3) uint8; cut out by its mask if asked for.
+
+    Args:
+        view: What to read.
+        box: Left, top and side in continuous pixels.
+        size: Side, pixels.
+        mask_input: Whether all but the person is grey.
+        mask: The whole mask if it is at hand.
+    """
     image = read_image(view.image)
-    mask = read_mask(view.mask) if view.mask else np.full(image.shape[:2], 255, np.uint8)
-    if image.shape[:2] != mask.shape:
+    if mask is None and mask_input:
+        mask = whole_mask(view)
+    if mask is not None and image.shape[:2] != mask.shape:
         raise ValueError(
             f"mask {view.mask} is {mask.shape[1]}x{mask.shape[0]} but its image {view.image} is "
             f"{image.shape[1]}x{image.shape[0]}: make the masks again from these images"
         )
-    image = undistort(image, view, cv2.INTER_LINEAR)
-    mask = undistort(mask, view, cv2.INTER_LINEAR)
-    if not (mask > 127).any():
-        raise ValueError(f"empty mask {view.mask}: drop the moment or fix the mask")
-    box = mask_box(mask, padding)
-    small, small_mask = crop_square(image, box, image_size), crop_square(mask, box, mask_size)
-    if mask_input:
-        share = crop_square(mask, box, image_size)[..., None] / 255
-        small = np.rint(small * share + GREY * (1 - share)).astype(np.uint8)
-    return Crop(small, small_mask, box)
+    small = crop_square(undistort(image, view, cv2.INTER_LINEAR), box, size)
+    if not mask_input:
+        return small
+    share = crop_square(mask, box, size)[..., None] / 255
+    return np.rint(small * share + GREY * (1 - share)).astype(np.uint8)
 
 
 def check_view(view: View) -> None:
@@ -235,6 +266,7 @@ class MomentDataset(Dataset[Batch]):
         mask_input: Whether the image is multiplied by the mask.
         geodesic: Weights from a mask; None weighs every pixel the same (ablation wo_G).
         memory: Whether crops and weights stay in memory once they are read.
+        cache: Folder where what depends on masks alone is kept; None: it is made at each read.
 
     Raises:
         ValueError: If there are no moments, they differ in their number of views, a label has
@@ -252,6 +284,7 @@ class MomentDataset(Dataset[Batch]):
         mask_input: bool,
         geodesic: GeodesicWeight | None,
         memory: bool,
+        cache: Path | None = None,
     ):
         if not moments:
             raise ValueError("no moments in this split: check data.root and the split's settings")
@@ -272,6 +305,7 @@ class MomentDataset(Dataset[Batch]):
         self.image_size, self.mask_size, self.padding = image_size, mask_size, padding
         self.mask_input, self.geodesic = mask_input, geodesic
         self.kept: dict[int, Batch] | None = {} if memory else None
+        self.cache = self._cache(cache) if cache and geodesic else None
 
     @property
     def views(self) -> int:
@@ -307,53 +341,72 @@ class MomentDataset(Dataset[Batch]):
             self.kept[index] = self._read(index)
         return self.kept[index]
 
-    def _read(self, index: int) -> Batch:
-        moment = self.moments[index]
-        crops = [
-            crop_view(view, self.image_size, self.mask_size, self.padding, self.mask_input)
-            for view in moment.views
-        ]
-        masks = np.stack([crop.mask for crop in crops])
+    def _cache(self, folder: Path) -> MaskCache:
+        """The cache of these masks at this size, under these settings."""
+        told = [self.padding, sorted(vars(self.geodesic).items())]
+        told += [(m.name, [str(v.mask) for v in m.views]) for m in self.moments]
+        key = hashlib.sha256(repr(told).encode()).hexdigest()[:12]
+        path = folder / f"{self.mask_size}-{key}.masks"
+        return MaskCache(path, len(self.moments), self.views, self.mask_size)
+
+    def _masks(self, index: int, whole: Sequence[np.ndarray]) -> Masks:
+        """What is made of the masks of a moment."""
+        boxes = [mask_box(mask, self.padding) for mask in whole]
+        size, views = self.mask_size, self.moments[index].views
+        masks = np.stack([crop_square(m, b, size) for m, b in zip(whole, boxes, strict=True)])
         weight = np.ones(masks.shape, np.float16)
         if self.geodesic is not None:
-            for i, (mask, view) in enumerate(zip(masks, moment.views, strict=True)):
+            for i, (mask, view) in enumerate(zip(masks, views, strict=True)):
                 if not (mask > 127).any():
                     raise ValueError(
-                        f"mask {view.mask} vanishes at {self.mask_size} pixels: fix the mask, or "
-                        "raise renderer.size"
+                        f"mask {view.mask} vanishes at {size} pixels: fix the mask, or raise "
+                        "renderer.size"
                     )
                 weight[i] = self.geodesic(mask > 127)
+        return Masks(np.array(boxes), masks, weight)
+
+    def _read(self, index: int) -> Batch:
+        moment = self.moments[index]
+        masks, whole = self.cache.get(index) if self.cache else None, [None] * self.views
+        if masks is None:
+            whole = [whole_mask(view) for view in moment.views]
+            masks = self._masks(index, whole)
+            if self.cache:
+                self.cache.put(index, masks)
+        boxes = [tuple(box) for box in masks.box]
+        images = [
+            crop_image(view, box, self.image_size, self.mask_input, mask)
+            for view, box, mask in zip(moment.views, boxes, whole, strict=True)
+        ]
         camera = Camera(
             *(
                 torch.tensor(np.stack(part), dtype=torch.float32)
                 for part in zip(
                     *(
-                        (fold_crop(view.K, crop.box), view.R, view.t)
-                        for view, crop in zip(moment.views, crops, strict=True)
+                        (fold_crop(view.K, box), view.R, view.t)
+                        for view, box in zip(moment.views, boxes, strict=True)
                     ),
                     strict=True,
                 )
             )
         )
-        image = torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2)
+        image = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
         views = Views(
             image.contiguous(),
-            torch.from_numpy(masks),
-            torch.from_numpy(weight),
+            torch.from_numpy(np.array(masks.mask)),
+            torch.from_numpy(np.array(masks.weight)),
             camera,
             torch.tensor(index),
             torch.tensor(self.person[index]),
             torch.tensor(self.sequence[index]),
         )
-        return Batch(views, _labels(moment, crops))
+        return Batch(views, _labels(moment, masks.box))
 
 
-def _labels(moment: Moment, crops: Sequence[Crop]) -> Labels:
-    """What metrics see of a moment."""
-    joints = len(moment.joints_world)
-    xy, head = np.full((len(crops), joints, 2), np.nan), np.full(len(crops), np.nan)
+def _labels(moment: Moment, box: np.ndarray) -> Labels:
+    """What metrics see of a moment whose crops are these boxes, (v, 3)."""
+    xy, head = np.full((len(box), len(moment.joints_world), 2), np.nan), np.full(len(box), np.nan)
     if moment.joints_px is not None:
-        box = np.array([crop.box for crop in crops])
         xy = 2 * (moment.joints_px - box[:, None, :2]) / box[:, None, 2:] - 1
         head = 2 * moment.head_px / box[:, 2]
     return Labels(

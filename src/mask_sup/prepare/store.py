@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from rich.progress import track
 
+from mask_sup.data.files import claim
 from mask_sup.data.manifest import MANIFEST, join, tabulate, write_manifest
 from mask_sup.data.moments import Moment, View, crop_square, lens_maps, mask_box
 from mask_sup.prepare.protocol import Keep, Protocol
@@ -66,7 +67,7 @@ def write_store(
         **told,
     }
     settings = json.loads(json.dumps(settings))  # tuples as lists
-    _claim(out, settings)
+    claim(out, SETTINGS, settings, MANIFEST)
     todo = [clip for clip in clips if not _part(out, clip).is_file()]
     if len(todo) < len(clips):
         print(f"{len(clips) - len(todo)} of {len(clips)} sequences were finished before")
@@ -89,20 +90,6 @@ def write_store(
     write_manifest(out, arrays, header)
     shutil.rmtree(out / PARTS)
     return header
-
-
-def _claim(out: Path, settings: Mapping[str, Any]) -> None:
-    """Make the folder, or see that it is of the same settings and not finished."""
-    path = out / SETTINGS
-    if path.is_file() and (there := json.loads(path.read_text())) != settings:
-        other = sorted(key for key in {*there, *settings} if there.get(key) != settings.get(key))
-        raise ValueError(f"{out} was begun with other {other}: choose another folder or remove it")
-    if not path.is_file() and out.is_dir() and any(out.iterdir()):
-        raise ValueError(f"{out} is not empty and no data set of ours: choose another folder")
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings, indent=1))
-    if (out / MANIFEST).is_file():
-        raise ValueError(f"{out / MANIFEST} is there already: the data set is prepared")
 
 
 def _part(out: Path, clip: Clip) -> Path:

@@ -1,0 +1,142 @@
+"""Views per second that a loader gives, against decoding the same JPEG files and nothing else.
+
+    python benchmarks/loading.py
+    python benchmarks/loading.py --root data/h36m --shards data/h36m_shards --moments 500
+
+Without --root a small store is drawn from the embedded bodies, as files and in archives. All rows
+are measured turn by turn in one process, each on one thread or in so many worker processes, which
+are started before. Decoding is measured anew before each; ratios are of the two, per worker, and
+all figures are medians. Files are in memory after the first turn, which does not count: disks are
+not measured.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.utils.data import DataLoader
+
+from mask_sup.data.manifest import PreparedData, tabulate, write_manifest
+from mask_sup.data.moments import Moment, MomentDataset
+from mask_sup.data.shards import write_shards
+from mask_sup.data.synthetic import SyntheticData
+from mask_sup.geodesic import GeodesicWeight
+
+IMAGE_SIZE, PADDING, STORED = 256, 1.2, 384
+SIZES = (64, 128)  # of masks and weights
+BATCH = 4  # moments
+JPEG = ("JPEG alone", 0)
+
+
+def fabricate(folder: Path, moments: int) -> tuple[Path, Path]:
+    """A store of files and one of archives, as scripts/prepare_*.py and scripts/shard.py write."""
+    root, shards = folder / "files", folder / "shards"
+    made = {"size": STORED, "seed": 0, "background": "scene"}
+    data = SyntheticData(root=root, moments={"train": moments}, **made)
+    data.prepare()
+    found = data.moments("train")
+    for moment in found:
+        for view in moment.views:
+            mask = cv2.imread(str(view.mask), cv2.IMREAD_GRAYSCALE)
+            cv2.imwrite(str(view.mask), mask, [cv2.IMWRITE_PNG_BILEVEL, 1])
+    cameras = [str(k) for k in range(len(found[0].views))]
+    write_manifest(root, tabulate(root, "train", found, cameras), {"dataset": "synthetic"})
+    write_shards(root, shards, megabytes=256)
+    return root, shards
+
+
+def decode(moments: Sequence[Moment]) -> None:
+    """Decode every picture."""
+    for moment in moments:
+        for view in moment.views:
+            cv2.imdecode(np.frombuffer(view.image.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+
+
+def through(items: MomentDataset | DataLoader) -> None:
+    """Make every item."""
+    if isinstance(items, DataLoader):
+        for _ in items:
+            pass
+    else:
+        for i in range(len(items)):
+            items[i]
+
+
+def timed(job: Callable[[], None]) -> float:
+    """Seconds that a job takes."""
+    start = time.perf_counter()
+    job()
+    return time.perf_counter() - start
+
+
+def jobs(moments: Sequence[Moment]) -> dict[tuple[str, int], Callable[[], None]]:
+    """What is measured: (what, worker processes) -> one turn over all moments."""
+    joints = len(moments[0].joints_world)
+    found: dict[tuple[str, int], Callable[[], None]] = {JPEG: lambda: decode(moments)}
+    kinds = {"masks and crops": (SIZES[0], None)}
+    for size in SIZES:
+        kinds[f"with weights at {size}"] = (size, GeodesicWeight(2.0, 0.5))
+    for what, (size, geodesic) in kinds.items():
+        settings = (joints, IMAGE_SIZE, size, PADDING, False, geodesic, False)
+        dataset = MomentDataset(moments, *settings)
+        found[what, 0] = lambda items=dataset: through(items)
+        for workers in (1, 2):
+            options = {"num_workers": workers, "persistent_workers": True}
+            loader = DataLoader(dataset, batch_size=BATCH, **options)
+            found[what, workers] = lambda items=loader: through(items)
+    return found
+
+
+def main() -> None:
+    """Print one row per source, kind of item and number of workers."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", type=Path, help="a prepared store")
+    parser.add_argument("--shards", type=Path, help="the same in archives (scripts/shard.py)")
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--moments", type=int, default=60)
+    parser.add_argument("--repeats", type=int, default=5)
+    given = parser.parse_args()
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        roots = {"files": given.root, "archives": given.shards}
+        if given.root is None:
+            files, shards = fabricate(Path(folder), given.moments)
+            roots = {"files": files, "archives": shards}
+        todo, views = {}, 0
+        for source, root in roots.items():
+            if root is not None:
+                moments = PreparedData(root).moments(given.split)[: given.moments]
+                views = sum(len(moment.views) for moment in moments)
+                todo |= {(source, *key): job for key, job in jobs(moments).items()}
+        times: dict[tuple[str, str, int], list[float]] = {key: [] for key in todo}
+        shares: dict[tuple[str, str, int], list[float]] = {key: [] for key in todo}
+        for turn in range(given.repeats + 1):
+            for key, job in todo.items():
+                alone, seconds = timed(todo[key[0], *JPEG]), timed(job)
+                if turn:
+                    times[key].append(seconds)
+                    shares[key].append(alone / seconds / max(key[2], 1))
+    table = Table(title=f"{views} views, {IMAGE_SIZE} pixels, {given.repeats} turns")
+    for column in ("from", "what", "workers", "views/s", "per worker", "of JPEG alone"):
+        table.add_column(column, justify="left" if column in ("from", "what") else "right")
+    for (source, what, workers), found in times.items():
+        rate = views / statistics.median(found)
+        share = statistics.median(shares[source, what, workers])
+        each = f"{rate / max(workers, 1):.0f}"
+        table.add_row(source, what, str(workers or "none"), f"{rate:.0f}", each, f"{share:.0%}")
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    main()
