@@ -215,7 +215,7 @@ def test_the_base_of_the_data_options_needs_a_source(train_config):
         build(cfg.data, skeleton=build(cfg.skeleton), geodesic=None)
 
 
-NAMES = ["check_masks", "evaluate", "export", "inspect", "masks", "predict", "report", "sync", "train"]
+NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", NAMES)
