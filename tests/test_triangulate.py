@@ -1,10 +1,14 @@
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import least_squares
 
 from mask_sup.batch import Camera
 from mask_sup.camera import crop_from_world
-from mask_sup.triangulate import Independent, Triangulate, triangulate
+from mask_sup.triangulate import Independent, Triangulate, triangulate, triangulate_robustly
+
+
+METHODS = (triangulate, triangulate_robustly)
 
 
 def ring(views, dtype=torch.float32, leading=()):
@@ -46,6 +50,41 @@ def test_projections_triangulate_to_the_point(views, dtype, tolerance):
     camera, world = ring(views, dtype, (5,)), points(5, 18, dtype=dtype)
     xy = crop_from_world(world.unsqueeze(1), camera)
     assert (triangulate(xy, camera) - world).abs().max() < tolerance  # mm
+
+
+def test_a_view_that_is_wrong_hardly_moves_a_robust_point():
+    camera, world = ring(4, leading=(5,)), points(5, 18)
+    xy = crop_from_world(world.unsqueeze(1), camera)
+    xy = xy + 0.005 * torch.randn(xy.shape, generator=torch.Generator().manual_seed(1))
+    xy[:, 2, ::3] += 0.4  # a fifth of the crop's side
+    plain, robust = ((f(xy, camera) - world).norm(dim=-1) for f in METHODS)
+    assert plain[:, ::3].min() > 40
+    assert robust[:, ::3].max() < 20
+    assert (robust.mean(), robust[:, 1::3].mean()) < (plain.mean(), 1.2 * plain[:, 1::3].mean())
+
+
+@pytest.mark.parametrize("views", [2, 3, 6])
+def test_views_that_agree_triangulate_robustly_to_the_point(views):
+    camera, world = ring(views, leading=(5,)), points(5, 18)
+    xy = crop_from_world(world.unsqueeze(1), camera)
+    assert (triangulate_robustly(xy, camera) - world).abs().max() < 0.05
+
+
+def test_robust_points_minimise_cauchys_loss():
+    """Against scipy, which minimises it over reprojections themselves."""
+    camera, world = ring(5, torch.float64), points(4, dtype=torch.float64)
+    xy = crop_from_world(world.expand(5, 4, 3), camera)
+    xy = xy + 0.03 * torch.randn(xy.shape, generator=torch.Generator().manual_seed(3)).double()
+    found = triangulate_robustly(xy, camera)
+
+    def off(point, j):
+        seen = crop_from_world(torch.tensor(point).expand(5, 1, 3), camera)[:, 0]
+        return (seen - xy[:, j]).norm(dim=-1).numpy()
+
+    for j in range(4):
+        best = least_squares(off, world[j].numpy(), loss="cauchy", f_scale=0.05, args=(j,))
+        losses = [np.log1p((off(p, j) / 0.05) ** 2).sum() for p in (found[j].numpy(), best.x)]
+        assert losses[0] < 1.03 * losses[1]  # rows are rays' distances, not quite pixels
 
 
 def test_disagreeing_views_agree_with_the_svd():

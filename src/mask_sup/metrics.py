@@ -20,7 +20,7 @@ from mask_sup.align import scale_aligned, similarity_aligned
 from mask_sup.batch import Batch
 from mask_sup.camera import cam_from_crop, cam_from_world, crop_from_cam, is_calibrated
 from mask_sup.skeleton import Skeleton
-from mask_sup.triangulate import triangulate
+from mask_sup.triangulate import triangulate_robustly
 
 __all__ = [
     "AUC",
@@ -594,7 +594,7 @@ def score(
     """Adds a batch of detections to the metrics; a batch without labels adds nothing.
 
     Monocular 3D takes its root depth from the labels, as the literature does; triangulated 3D
-    takes nothing from them.
+    takes nothing from them, and views that disagree with the others count less.
 
     Args:
         metrics: What is updated.
@@ -613,7 +613,7 @@ def score(
     label_cam = cam_from_world(label.unsqueeze(1), camera)
     depth = label_cam[..., metrics.skeleton.root, 2]
     joints_cam = cam_from_crop(joints_crop, depth, depth_range, camera)
-    world = triangulate(xy, camera) if xy.shape[1] > 1 else None
+    world = triangulate_robustly(xy, camera) if xy.shape[1] > 1 else None
     poses = Poses(joints_cam, label_cam, xy, crop_from_cam(label_cam, camera), world, label)
     metrics.update(*poses)
     return True, poses

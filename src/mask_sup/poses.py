@@ -192,7 +192,7 @@ def _poses(
 
     from mask_sup.batch import Camera
     from mask_sup.camera import crop_from_world, fold_crop, is_calibrated, px_from_crop
-    from mask_sup.triangulate import triangulate
+    from mask_sup.triangulate import triangulate_robustly
 
     n, v = joints_crop.shape[:2]
     views = [view for moment in moments for view in moment.views]
@@ -218,7 +218,7 @@ def _poses(
         stacks = (torch.tensor(np.stack(part)).float() for part in parts)
         camera = Camera(*(stack.unflatten(0, (n, v)) for stack in stacks))
         if is_calibrated(camera):
-            world = triangulate(joints_crop[..., :2], camera)
+            world = triangulate_robustly(joints_crop[..., :2], camera)
             again = to_px(crop_from_world(world.unsqueeze(1), camera).numpy())
             poses["joints_world_mm"] = world.numpy()
             poses["reprojected_px"] = again

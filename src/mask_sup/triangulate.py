@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from mask_sup.batch import Camera
 from mask_sup.camera import camera_centre, crop_from_world, is_calibrated
 
-__all__ = ["Fused", "Independent", "Triangulate", "triangulate"]
+__all__ = ["Fused", "Independent", "Triangulate", "triangulate", "triangulate_robustly"]
 
 MM_PER_M = 1000.0
+OUTLIER = 0.05  # crop units from its reprojection at which a view counts half
+REWEIGHTED = 5  # times
 RIDGE = 1e-6  # on unit-norm rows: 0.01 mm at 5 m; keeps parallel rays finite
 
 
@@ -65,6 +67,29 @@ def triangulate(
         ridge = RIDGE * torch.eye(3, dtype=xy.dtype, device=xy.device)
         point = torch.linalg.solve(normal + ridge, (rows.mT @ target.unsqueeze(-1)).squeeze(-1))
         return point * MM_PER_M + origin
+
+
+def triangulate_robustly(xy: Float[Tensor, "*n v j 2"], camera: Camera) -> Float[Tensor, "*n j 3"]:
+    """World points (mm) that most views agree on: for predictions, not for training.
+
+    Least squares, reweighted: a view whose joint lies r from its reprojection counts
+    1 / (1 + (r / s)^2) the next time (Cauchy's loss; Holland and Welsch, 1977). With two views,
+    which always agree as far as they can, it is `triangulate`.
+
+    Args:
+        xy: Joints in crop coordinates; at least two views.
+        camera: Cameras of the views, (*n v).
+
+    Raises:
+        ValueError: With fewer than two views.
+    """
+    point = triangulate(xy, camera)
+    if xy.shape[-3] == 2:
+        return point
+    for _ in range(REWEIGHTED):
+        off = (crop_from_world(point.unsqueeze(-3), camera) - xy).norm(dim=-1)
+        point = triangulate(xy, camera, 1 / (1 + (off / OUTLIER) ** 2))
+    return point
 
 
 class Triangulate(nn.Module):
