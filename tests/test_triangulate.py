@@ -7,7 +7,6 @@ from mask_sup.batch import Camera
 from mask_sup.camera import crop_from_world
 from mask_sup.triangulate import Independent, Triangulate, triangulate, triangulate_robustly
 
-
 METHODS = (triangulate, triangulate_robustly)
 
 

@@ -37,7 +37,8 @@ def command(find_clips: Find, dataset: str, protocol: str, about: str) -> None:
         chosen = load_protocol(given.protocol)
         if chosen.dataset != dataset:
             raise ValueError(f"protocol {chosen.name} is for {chosen.dataset}, not {dataset}")
-        found = find_clips(given.root.expanduser(), chosen, given.masks)
+        masks = given.masks.expanduser() if given.masks else None
+        found = find_clips(given.root.expanduser(), chosen, masks)
         print(f"{given.root}: {found.layout}, {len(found.clips)} sequences; masks: {found.masks}")
         for name, why in found.skipped.items():
             print(f"left out {name}: {why}")

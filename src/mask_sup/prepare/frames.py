@@ -6,6 +6,7 @@ A source has `count()`, how many frames it holds (None: it cannot tell without r
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -27,6 +28,9 @@ class Frames(Protocol):
 
     def read(self, numbers: Sequence[int]) -> Iterator[np.ndarray]:
         """The frames of these ascending numbers, from 0 on."""
+
+    def file(self, number: int = 0) -> Path:
+        """Where a frame is read from."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,10 @@ class VideoFrames:
                 "found: it is cut off, copy it again from the release"
             )
 
+    def file(self, number: int = 0) -> Path:
+        """The video."""
+        return self.path
+
     def _mask(self, frame: np.ndarray) -> np.ndarray:
         mask = np.ascontiguousarray(frame[..., self.channel])
         if self.blur:
@@ -103,15 +111,23 @@ class Pictures:
 
     def read(self, numbers: Sequence[int]) -> Iterator[np.ndarray]:
         """Opens one file after the other."""
-        of = dict(zip(self.numbers or range(len(self.paths)), self.paths, strict=True))
         for number in numbers:
-            if number not in of:
-                raise FileNotFoundError(f"no file for frame {number} beside {self.paths[0]}")
-            picture = read_image(of[number])
+            picture = read_image(self.file(number))
             if self.mask:
                 grey = picture.max(-1)
                 picture = np.where(grey > (127 if grey.max() > 1 else 0), 255, 0).astype(np.uint8)
             yield picture
+
+    def file(self, number: int = 0) -> Path:
+        """The file of a frame."""
+        place = number if self.numbers is None else self._places.get(number, len(self.paths))
+        if place >= len(self.paths):
+            raise FileNotFoundError(f"no file for frame {number} beside {self.paths[0]}")
+        return self.paths[place]
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {number: place for place, number in enumerate(self.numbers or ())}
 
 
 @dataclass(frozen=True)
@@ -138,6 +154,10 @@ class MatMasks:
                         "unpack it again from the release"
                     ) from error
                 yield np.ascontiguousarray(np.where(mask > 0, 255, 0).astype(np.uint8))
+
+    def file(self, number: int = 0) -> Path:
+        """The file of all masks."""
+        return self.path
 
     def _cells(self, file):
         if "Masks" not in file:

@@ -119,10 +119,13 @@ def load_protocol(which: str | Path) -> Protocol:
         known = sorted(p.stem for p in folder.glob("*.yaml"))
         raise FileNotFoundError(f"no protocol {which!r}: expected one of {known}, or a .yaml file")
     told = plain(OmegaConf.load(path))
+    told.setdefault("splits", {})
+    named = [told.get("cameras"), *(split.get("subjects") for split in told["splits"].values())]
+    if bare := [name for names in named for name in names or () if not isinstance(name, str)]:
+        raise ValueError(f'{path}: subjects and cameras are names: quote {bare}, such as "00034"')
     told["keep"] = _of(Keep, told.get("keep"), f"{path}: keep")
     told["splits"] = {
-        name: _of(Split, split, f"{path}: splits.{name}")
-        for name, split in (told.get("splits") or {}).items()
+        name: _of(Split, split, f"{path}: splits.{name}") for name, split in told["splits"].items()
     }
     protocol = _of(Protocol, {"name": path.stem, **told}, str(path))
     for name, split in protocol.splits.items():

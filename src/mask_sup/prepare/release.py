@@ -58,7 +58,7 @@ def common_count(name: str, labels: int, sources: Sequence[Frames], notes: list[
     known = [labels, *(count for count in counts if count is not None)]
     most, least = max(known), min(known)
     if most - least > UNEVEN:
-        table = "\n  ".join(f"{n} in {s}" for s, n in zip(sources, counts, strict=True))
+        table = "\n  ".join(f"{n} in {s.file()}" for s, n in zip(sources, counts, strict=True))
         raise ValueError(
             f"{name} has {labels} labelled frames, but\n  {table}\na file is cut off: copy it "
             "again from the release"

@@ -178,7 +178,8 @@ def _frames(
             if other.shape[:2] != found[0].shape[:2]:
                 (h, w), (hi, wi) = other.shape[:2], found[0].shape[:2]
                 raise ValueError(
-                    f"{clip.name} camera {clip.cameras[view]} frame {number}: {source} is {w}x{h}, "
+                    f"{clip.name} camera {clip.cameras[view]} frame {number}: "
+                    f"{source.file(number)} is {w}x{h}, "
                     f"its picture {wi}x{hi}: masks of another release, or cut off"
                 )
         if np.any(lens):
