@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ from omegaconf import OmegaConf
 
 from mask_sup.checkpoint import load
 from mask_sup.config import plain
-from mask_sup.data.manifest import PreparedData, join, tabulate, write_manifest
-from mask_sup.data.moments import MomentDataset, expand, read_image
+from mask_sup.data.images import uncalibrated_view
+from mask_sup.data.manifest import PreparedData, join, read_manifest, tabulate, write_manifest
+from mask_sup.data.moments import MomentDataset, expand, mask_box, read_image, read_mask
 from mask_sup.evaluate import evaluate, run_folder, settings
 
 ABOUT = {
@@ -176,6 +178,59 @@ def test_a_second_evaluation_prints_a_table_of_the_same_figures(
         assert word in printed
     assert f"{again['tri/mpjpe_mm']:.1f}" in printed
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["metrics.json", "overlays.png"]
+
+
+@pytest.fixture
+def single_views(tmp_path, write_moments, cameras_around):
+    """Uncalibrated pictures whose joints are labelled at random in the picture."""
+    root, camera = tmp_path / "wild", cameras_around(1)
+    moments = [
+        m._replace(
+            views=(uncalibrated_view(m.views[0].image, m.views[0].mask),),
+            joints_world=np.full((18, 3), np.nan),
+            joints_px=np.random.default_rng(i).uniform(10, 40, (1, 18, 2)),
+            head_px=np.array([6.0]),
+        )
+        for i, m in enumerate(write_moments(root / "val", camera))
+    ]
+    write_manifest(root, tabulate(root, "val", moments, ["0"]), {})
+    return root
+
+
+def test_views_labelled_in_the_picture_alone_have_pckh(
+    single_views, configure, checkpoint, tmp_path
+):
+    values = evaluate(configure(f"+data.source.root={single_views}", output=tmp_path / "out"))
+    detector, hits = load(checkpoint), []
+    moments = PreparedData(single_views).moments("val")
+    data = MomentDataset(moments, 18, 16, 16, 1.2, True, None, False)
+    for i, moment in enumerate(moments):
+        item = expand(data[i])
+        with torch.no_grad():
+            xy = detector(item.views.image[None])[0, 0, :, :2].numpy()
+        mask = read_mask(moment.views[0].mask)
+        left, top, side = mask_box(mask, 1.2)
+        px = np.array([left, top]) + (xy + 1) * side / 2
+        hits.append(np.linalg.norm(px - moment.joints_px[0], axis=1)[1:] < 0.5 * 6.0)
+    assert values["mono/pckh50_pct"] == pytest.approx(100 * np.mean(hits))
+    assert np.isnan(values["mono/mpjpe_mm"])
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert written["mono/mpjpe_mm"] is None
+
+
+def test_figures_by_action_count_each_action_the_same(prepared, configure, tmp_path):
+    root = tmp_path / "acted"
+    shutil.copytree(prepared, root)
+    arrays, header = read_manifest(root)
+    rows = np.nonzero(arrays["split"] == "val")[0]
+    arrays["action"] = arrays["action"].astype("U8")
+    arrays["action"][rows] = ["sit", "walk", "walk", "walk", "walk"]
+    write_manifest(root, arrays, header)
+    values = evaluate(configure(f"+data.source.root={root}", output=tmp_path / "out"))
+    sit, walk = (values["actions"][name]["mono/mpjpe_mm"] for name in ("sit", "walk"))
+    assert values["mono/mpjpe_mm"] == pytest.approx((sit + 4 * walk) / 5)
+    assert values["mean_over_actions/mono/mpjpe_mm"] == pytest.approx((sit + walk) / 2)
+    assert sit != walk
 
 
 def test_another_split_has_other_figures(finished, configure, tmp_path):

@@ -498,3 +498,21 @@ def test_wrong_shapes_raise_in_single_metrics(skeleton):
     for wrong in [eighteen[0], seventeen[None]]:
         with pytest.raises(ValueError, match=r"expected scenes of shape \(..., views, 18 joints"):
             flip_rate.update(wrong, wrong)
+
+
+def test_pckh_is_relative_to_the_head():
+    target = torch.zeros(3, 4, 2)
+    prediction = torch.tensor([[0.1, 0.0], [0.0, 0.3], [0.0, 0.0], [0.5, 0.0]]).expand(3, 4, 2)
+    target[1, 2] = torch.nan  # not labelled
+    head = torch.tensor([0.4, 0.8, torch.nan])  # the third has no size and does not count
+    metric = metrics.PCKh()
+    metric.update(prediction, target, head)
+    assert metric.compute() == pytest.approx(100 * (2 + 2) / (4 + 3))
+    fewer = metrics.PCKh(threshold=1.0, joints=[1, 3])
+    fewer.update(prediction, target, head)
+    assert fewer.compute() == pytest.approx(100 * (1 + 2) / 4)
+
+
+def test_joints_of_a_protocol_are_known_to_the_skeleton(human18):
+    with pytest.raises(ValueError, match=r"\['hand'\]: human18 lacks them"):
+        metrics.PoseMetrics(human18, ["head", "hand"])
