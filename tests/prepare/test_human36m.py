@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -357,6 +358,33 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(official, walking, store, tmp_p
     assert files == {
         p.relative_to(store.root): p.read_bytes() for p in store.root.rglob("*") if p.is_file()
     }
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_same_bytes(official, walking, store, tmp_path):
+    found, out = find_clips(official, walking), tmp_path / "h36m"
+    write_store(found.clips, out, walking, 384, 2, {"masks": found.masks})
+    files = {p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    assert files == {
+        p.relative_to(store.root): p.read_bytes()
+        for p in store.root.rglob("*")
+        if p.is_file() and p.parent.name != "cache"
+    }
+
+
+def test_a_full_disk_is_told_and_what_is_finished_stays(official, walking, tmp_path, monkeypatch):
+    found, out = find_clips(official, walking), tmp_path / "h36m"
+    write = Path.write_bytes
+
+    def full(path, data):
+        if "S9" in str(path):
+            raise OSError(28, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"cannot write .*S9.*No space left.*make room"):
+        write_store(found.clips, out, walking, 64, 1, {})
+    assert [p.name for p in (out / "parts").iterdir()] == ["S1__Walking.1.npz"]
 
 
 def test_a_folder_of_other_settings_is_left_alone(official, walking, store):

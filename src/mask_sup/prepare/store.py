@@ -233,4 +233,10 @@ def _write(path: Path, picture: np.ndarray, options: list[int]) -> None:
         OSError: With the path, if the disk is full.
     """
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
-    path.write_bytes(cv2.imencode(path.suffix, bgr, options)[1].tobytes())
+    try:
+        path.write_bytes(cv2.imencode(path.suffix, bgr, options)[1].tobytes())
+    except OSError as error:
+        raise OSError(
+            f"cannot write {path} ({error}): make room and run the same command again; sequences "
+            "that are finished are kept"
+        ) from error
