@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
+from mask_sup.data.datamodule import one_thread
 from mask_sup.data.manifest import PreparedData, tabulate, write_manifest
 from mask_sup.data.moments import Moment, MomentDataset
 from mask_sup.data.shards import write_shards
@@ -77,19 +78,22 @@ def timed(job: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def jobs(moments: Sequence[Moment]) -> dict[tuple[str, int], Callable[[], None]]:
+def jobs(moments: Sequence[Moment], cache: Path) -> dict[tuple[str, int], Callable[[], None]]:
     """What is measured: (what, worker processes) -> one turn over all moments."""
     joints = len(moments[0].joints_world)
     found: dict[tuple[str, int], Callable[[], None]] = {JPEG: lambda: decode(moments)}
-    kinds = {"masks and crops": (SIZES[0], None)}
+    kinds = {"masks and crops, no weights": (SIZES[0], None, None)}
     for size in SIZES:
-        kinds[f"with weights at {size}"] = (size, GeodesicWeight(2.0, 0.5))
-    for what, (size, geodesic) in kinds.items():
-        settings = (joints, IMAGE_SIZE, size, PADDING, False, geodesic, False)
+        weight = GeodesicWeight(2.0, 0.5)
+        kinds[f"first epoch, weights at {size}"] = (size, weight, None)
+        kinds[f"later epochs, weights at {size}"] = (size, weight, cache)
+    for what, (size, geodesic, kept) in kinds.items():
+        settings = (joints, IMAGE_SIZE, size, PADDING, False, geodesic, False, kept)
         dataset = MomentDataset(moments, *settings)
         found[what, 0] = lambda items=dataset: through(items)
         for workers in (1, 2):
             options = {"num_workers": workers, "persistent_workers": True}
+            options["worker_init_fn"] = one_thread
             loader = DataLoader(dataset, batch_size=BATCH, **options)
             found[what, workers] = lambda items=loader: through(items)
     return found
@@ -118,7 +122,8 @@ def main() -> None:
             if root is not None:
                 moments = PreparedData(root).moments(given.split)[: given.moments]
                 views = sum(len(moment.views) for moment in moments)
-                todo |= {(source, *key): job for key, job in jobs(moments).items()}
+                found = jobs(moments, Path(folder) / "cache" / source)
+                todo |= {(source, *key): job for key, job in found.items()}
         times: dict[tuple[str, str, int], list[float]] = {key: [] for key in todo}
         shares: dict[tuple[str, str, int], list[float]] = {key: [] for key in todo}
         for turn in range(given.repeats + 1):

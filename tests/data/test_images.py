@@ -73,7 +73,7 @@ def test_moments_load_as_items_of_one_view(root):
         memory=True,
     )
     assert not data.calibrated
-    assert data[3].views.image.shape == (1, 3, 16, 16)
+    assert data[3].views.image.shape == (1, 16, 16, 3)
 
 
 def test_a_missing_mask_is_found_when_the_data_set_is_made(root):

@@ -78,7 +78,7 @@ def test_the_moments_load_as_items(recording):
     )
     assert data.calibrated
     assert data[0].views.sequence == data[2].views.sequence  # in one go
-    assert data[2].views.image.shape == (2, 3, 16, 16)
+    assert data[2].views.image.shape == (2, 16, 16, 3)
 
 
 def test_frames_that_are_there_need_no_video(recording):

@@ -334,7 +334,7 @@ class MomentDataset(Dataset[Batch]):
             )
 
     def __getitem__(self, index: int) -> Batch:
-        """One moment, images and masks as uint8; `expand` makes the floats of a `Batch`."""
+        """One moment, images (v h w 3) and masks as uint8; `expand` makes the `Batch` of it."""
         if self.kept is None:
             return self._read(index)
         if index not in self.kept:
@@ -390,9 +390,8 @@ class MomentDataset(Dataset[Batch]):
                 )
             )
         )
-        image = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
         views = Views(
-            image.contiguous(),
+            torch.from_numpy(np.stack(images)),
             torch.from_numpy(np.array(masks.mask)),
             torch.from_numpy(np.array(masks.weight)),
             camera,
@@ -432,11 +431,11 @@ def _runs(sequences: Sequence[str]) -> list[int]:
 
 
 def expand(batch: Batch) -> Batch:
-    """Stored uint8 pictures and float16 weights as the float32 of a `Batch`."""
+    """Stored uint8 pictures, colours last, and float16 weights as the float32 of a `Batch`."""
     views = batch.views
     return batch._replace(
         views=views._replace(
-            image=views.image.float() / 255,
+            image=views.image.movedim(-1, -3).contiguous().float() / 255,
             mask=views.mask.float() / 255,
             weight=views.weight.float(),
         )
