@@ -1,6 +1,6 @@
 """Is a wrong camera named from masks alone? Random rigs, each usual fault put in, and clean ones.
 
-    python benchmarks/calibration.py --rigs 200          # about 3 seconds a check, 9 checks a rig
+    python benchmarks/calibration.py --rigs 200          # about 4 seconds a check, 10 checks a rig
     python benchmarks/calibration.py --recording data/recording --masks <folder>
 
 Bodies of the embedded data move in rigs of three to six cameras; their masks have ragged edges
@@ -12,8 +12,11 @@ from the calibration shipped with the public recording to its reference cameras 
 
 import argparse
 import json
+import multiprocessing
+import os
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -217,6 +220,19 @@ def verdict(finding: Finding, fault: str, cameras: set[str]) -> str:
     return "camera right" if set(finding.cameras) == cameras else "wrong"
 
 
+def verdicts(seed: int, faults: list[str]) -> dict[str, str]:
+    """What the check is worth on one rig, for each fault."""
+    rng, found = np.random.default_rng(seed), {}
+    rig = filmed(*random_rig(rng), rng)
+    for fault in FAULTS:
+        view, other = (int(v) for v in rng.choice(len(rig.names), 2, replace=False))
+        wrong, views = fault(rig, view, other, rng)
+        if fault.__name__ in faults:
+            cameras = {rig.names[v] for v in views}
+            found[fault.__name__] = verdict(check(wrong), fault.__name__, cameras)
+    return found
+
+
 def disagreement(calibration: Calibration, reference: Calibration) -> np.ndarray:
     """Pixels per camera by which points that the reference sees cannot be seen by all cameras.
 
@@ -252,6 +268,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rigs", type=int, default=200)
     parser.add_argument("--faults", nargs="+", default=[fault.__name__ for fault in FAULTS])
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--recording", type=Path, help="the public one, as fetched")
     parser.add_argument("--masks", type=Path, help="of the recording; else its own")
     given = parser.parse_args()
@@ -259,15 +276,11 @@ def main() -> None:
         recording(given.recording, given.masks or given.recording / "masks")
         return
     counts = {name: Counter() for name in given.faults}
-    for seed in track(range(given.rigs), "rigs"):
-        rng = np.random.default_rng(seed)
-        rig = filmed(*random_rig(rng), rng)
-        for fault in FAULTS:
-            view, other = (int(v) for v in rng.choice(len(rig.names), 2, replace=False))
-            wrong, views = fault(rig, view, other, rng)
-            if fault.__name__ in counts:
-                cameras = {rig.names[v] for v in views}
-                counts[fault.__name__][verdict(check(wrong), fault.__name__, cameras)] += 1
+    with ProcessPoolExecutor(given.workers, multiprocessing.get_context("spawn")) as pool:
+        todo = pool.map(verdicts, range(given.rigs), [given.faults] * given.rigs)
+        for found in track(todo, "rigs", total=given.rigs):
+            for name, word in found.items():
+                counts[name][word] += 1
     result = {"commit": revision(), "rigs": given.rigs, "faults": counts}
     (RESULTS / "calibration.json").write_text(json.dumps(result, indent=1) + "\n")
     kinds = ("right", "camera right", "missed", "wrong")
