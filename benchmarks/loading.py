@@ -24,7 +24,6 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
-from mask_sup.data.datamodule import one_thread
 from mask_sup.data.manifest import PreparedData, tabulate, write_manifest
 from mask_sup.data.moments import Moment, MomentDataset
 from mask_sup.data.shards import write_shards
@@ -93,7 +92,6 @@ def jobs(moments: Sequence[Moment], cache: Path) -> dict[tuple[str, int], Callab
         found[what, 0] = lambda items=dataset: through(items)
         for workers in (1, 2):
             options = {"num_workers": workers, "persistent_workers": True}
-            options["worker_init_fn"] = one_thread
             loader = DataLoader(dataset, batch_size=BATCH, **options)
             found[what, workers] = lambda items=loader: through(items)
     return found

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import cv2
 import torch
 from jaxtyping import Float
 from lightning import LightningDataModule
@@ -17,7 +16,7 @@ from mask_sup.data.moments import Moment, MomentDataset, expand
 from mask_sup.geodesic import GeodesicWeight
 from mask_sup.skeleton import Skeleton
 
-__all__ = ["PoseDataModule", "Source", "StepSampler", "one_thread", "own_rank"]
+__all__ = ["PoseDataModule", "Source", "StepSampler", "own_rank"]
 
 
 @runtime_checkable
@@ -176,7 +175,6 @@ class PoseDataModule(LightningDataModule):
             batch_sampler=self.sampler(*own_rank(self.trainer)),
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
-            worker_init_fn=one_thread,
         )
 
     def sampler(self, rank: int, ranks: int) -> StepSampler:
@@ -202,7 +200,6 @@ class PoseDataModule(LightningDataModule):
             self.dataset(split),
             batch_size=4 * self.batch_size,
             num_workers=self.workers,
-            worker_init_fn=one_thread,
         )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
@@ -221,11 +218,6 @@ class PoseDataModule(LightningDataModule):
 def own_rank(trainer: Any) -> tuple[int, int]:
     """The number of this process and of all of them."""
     return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-
-
-def one_thread(worker: int) -> None:
-    """OpenCV's threads of many workers would wait for each other."""
-    cv2.setNumThreads(1)
 
 
 def on_random_background(

@@ -8,7 +8,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mask_sup.batch import Batch
-from mask_sup.data.datamodule import PoseDataModule, StepSampler, one_thread, own_rank
+from mask_sup.data.datamodule import PoseDataModule, StepSampler, own_rank
 from mask_sup.data.moments import MomentDataset
 
 __all__ = ["MixedDataModule", "MixedSampler"]
@@ -134,7 +134,6 @@ class MixedDataModule(LightningDataModule):
             batch_sampler=sampler,
             num_workers=main.workers,
             persistent_workers=main.workers > 0,
-            worker_init_fn=one_thread,
         )
 
     def val_dataloader(self) -> DataLoader:
