@@ -25,12 +25,14 @@ from rich.table import Table
 from torch.utils.data import DataLoader
 
 from mask_sup.data.manifest import PreparedData, tabulate, write_manifest
-from mask_sup.data.moments import Moment, MomentDataset
+from mask_sup.data.moments import Moment, MomentDataset, crop_square, mask_box, read_mask
 from mask_sup.data.shards import write_shards
 from mask_sup.data.synthetic import SyntheticData
 from mask_sup.geodesic import GeodesicWeight
+from mask_sup.prepare import store
 
-IMAGE_SIZE, PADDING, STORED = 256, 1.2, 384
+IMAGE_SIZE, PADDING = 256, 1.2
+DRAWN, STORED = 640, 384  # side of pictures before and after they are prepared
 SIZES = (64, 128)  # of masks and weights
 BATCH = 4  # moments
 JPEG = ("JPEG alone", 0)
@@ -39,14 +41,16 @@ JPEG = ("JPEG alone", 0)
 def fabricate(folder: Path, moments: int) -> tuple[Path, Path]:
     """A store of files and one of archives, as scripts/prepare_*.py and scripts/shard.py write."""
     root, shards = folder / "files", folder / "shards"
-    made = {"size": STORED, "seed": 0, "background": "scene"}
+    made = {"size": DRAWN, "seed": 0, "background": "scene"}
     data = SyntheticData(root=root, moments={"train": moments}, **made)
     data.prepare()
     found = data.moments("train")
-    for moment in found:
-        for view in moment.views:
-            mask = cv2.imread(str(view.mask), cv2.IMREAD_GRAYSCALE)
-            cv2.imwrite(str(view.mask), mask, [cv2.IMWRITE_PNG_BILEVEL, 1])
+    for view in (view for moment in found for view in moment.views):
+        image, mask = cv2.imread(str(view.image)), read_mask(view.mask)
+        box = mask_box(mask, store.PADDING)
+        jpeg, png = [cv2.IMWRITE_JPEG_QUALITY, store.JPEG_QUALITY], [cv2.IMWRITE_PNG_BILEVEL, 1]
+        cv2.imwrite(str(view.image), crop_square(image, box, STORED), jpeg)
+        cv2.imwrite(str(view.mask), 255 * (crop_square(mask, box, STORED) > 127), png)
     cameras = [str(k) for k in range(len(found[0].views))]
     write_manifest(root, tabulate(root, "train", found, cameras), {"dataset": "synthetic"})
     write_shards(root, shards, megabytes=256)
