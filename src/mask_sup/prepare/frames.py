@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 
 from mask_sup.data.moments import read_image
+from mask_sup.data.recording import frame_number
 from mask_sup.video import read_frames
 
-__all__ = ["Frames", "MatMasks", "Pictures", "VideoFrames", "opened"]
+__all__ = ["Frames", "MatMasks", "Pictures", "VideoFrames", "numbered", "opened"]
 
 
 @runtime_checkable
@@ -165,6 +166,12 @@ class MatMasks:
                 f"{self.path} holds {sorted(file)}, not Masks: expected ground_truth_bs"
             )
         return file["Masks"]
+
+
+def numbered(folder: Path, pattern: str, first: int, mask: bool = False) -> Pictures:
+    """Pictures, or none, whose names count from `first` on."""
+    paths = tuple(sorted(folder.glob(pattern)))
+    return Pictures(paths, mask, tuple(frame_number(path) - first for path in paths))
 
 
 def opened(path: Path):

@@ -16,6 +16,7 @@ X-as-Supervision:
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,16 @@ from mask_sup.calibration.cameras import CalibrationError
 from mask_sup.calibration.entries import Entry, parse_xml, pinhole, read_text
 from mask_sup.calibration.human36m import SIZES
 from mask_sup.calibration.human36m import read as read_cameras
-from mask_sup.data.recording import frame_number
-from mask_sup.prepare.frames import Frames, MatMasks, Pictures, VideoFrames, opened
+from mask_sup.prepare.frames import Frames, MatMasks, Pictures, VideoFrames, numbered, opened
 from mask_sup.prepare.protocol import Protocol
-from mask_sup.prepare.release import Clip, Release, common_count, names_in, refuse_missing
+from mask_sup.prepare.release import (
+    Clip,
+    Release,
+    common_count,
+    names_in,
+    refuse_holes,
+    refuse_missing,
+)
 
 __all__ = ["JOINTS", "KNOWN_BAD", "find_clips", "human18"]
 
@@ -41,7 +48,7 @@ ACTIONS = {
     13: "Waiting", 14: "Walking", 15: "WalkingDog", 16: "WalkingTogether",
 }  # fmt: skip
 ALL = 1  # the action that joins all others
-KNOWN_BAD = {("S11", "Directions", "54138969"): "the video of camera 54138969 is damaged"}
+KNOWN_BAD = {("S11", "Directions"): "the video of camera 54138969 is damaged"}
 SAM = "SAM, prompted with labelled joints: not free of annotations"
 GIVEN = "ground_truth_bs (background subtraction, no labels)"
 
@@ -103,7 +110,7 @@ def _official(folder: Path, root: Path, protocol: Protocol, masks: Path | None) 
             continue
         joints = human18(_positions(poses))
         count = common_count(name, len(joints), (*pictures, *found), notes)
-        cameras = read_cameras(metadata, int(subject[1:]))[0]
+        cameras = _cameras(metadata, subject)
         clips.append(_clip(name, action, protocol, count, cameras, pictures, tuple(found), joints))
     refuse_missing(missing, root)
     return Release(clips, "official", _kind(clips), skipped, notes)
@@ -117,6 +124,12 @@ def _metadata(*folders: Path) -> Path:
         f"no metadata.xml in {folders[0]}: it holds the cameras and comes with the release's code "
         "(Release-v1.2/H36M/metadata.xml, also in h36m-fetch); copy it there"
     )
+
+
+@cache
+def _cameras(metadata: Path, subject: str) -> list[Entry]:
+    """The cameras as they stood for a subject; the file is read once for all its sequences."""
+    return read_cameras(metadata, int(subject[1:]))[0]
 
 
 def _mapping(metadata: Path, protocol: Protocol) -> Iterator[tuple[str, str, int, str]]:
@@ -191,8 +204,8 @@ def _fetched(root: Path, protocol: Protocol, masks: Path | None) -> Release:
         if gone:
             missing += gone
             continue
-        pictures = tuple(_numbered(folder / "imageSequence" / c) for c in CAMERAS)
-        cameras = read_cameras(metadata, int(subject[1:]))[0]
+        pictures = tuple(_pictures(folder / "imageSequence" / c) for c in CAMERAS)
+        cameras = _cameras(metadata, subject)
         joints = _annotated(folder / "annot.h5", cameras[0], pictures[0].count())
         clip = _clip(name, action, protocol, len(joints), cameras, pictures, found, human18(joints))
         held = set.intersection(*(set(p.numbers or ()) for p in pictures))
@@ -208,12 +221,12 @@ def _fetched(root: Path, protocol: Protocol, masks: Path | None) -> Release:
     return Release(clips, "h36m-fetch", _kind(clips), skipped, notes)
 
 
-def _numbered(folder: Path) -> Pictures:
+def _pictures(folder: Path) -> Pictures:
     """Pictures whose names count from 1."""
-    paths = tuple(sorted(folder.glob("*.jpg")))
-    if not paths:
+    found = numbered(folder, "*.jpg", 1)
+    if not found.paths:
         raise FileNotFoundError(f"no pictures in {folder}: expected img_000001.jpg and so on")
-    return Pictures(paths, numbers=tuple(frame_number(path) - 1 for path in paths))
+    return found
 
 
 def _annotated(path: Path, camera: Entry, count: int) -> np.ndarray:
@@ -257,22 +270,13 @@ def _authors(root: Path, protocol: Protocol, masks: Path | None) -> Release:
             continue
         read = [_meta(path, camera) for path, camera in zip(metas, CAMERAS, strict=True)]
         joints = human18(read[0][1])
-        pictures = tuple(_numbered(root / "images" / n) for n in names)
-        found = tuple(
-            Pictures(paths, True, tuple(frame_number(path) - 1 for path in paths))
-            for paths in (tuple(sorted(s.glob("*.png"))) for s in segments)
-        )
+        pictures = tuple(_pictures(root / "images" / n) for n in names)
+        found = tuple(numbered(s, "*.png", 1, mask=True) for s in segments)
         clip = _clip(
             name, action, protocol, len(joints), [r[0] for r in read], pictures, found, joints
         )
-        for kind, sources in (("pictures", pictures), ("masks", found)):
-            for camera, source in zip(CAMERAS, sources, strict=True):
-                wanted = {n for chosen in clip.frames.values() for n in chosen}
-                if lost := sorted(wanted - set(source.numbers or ())):
-                    raise FileNotFoundError(
-                        f"{name} camera {camera} lacks {kind} of {len(lost)} frames, the first is "
-                        f"{lost[0] + 1}: half unpacked?"
-                    )
+        for source in (*pictures, *found):
+            refuse_holes(name, source, clip.frames)
         clips.append(clip)
     refuse_missing(missing, root)
     return Release(clips, "X-as-Supervision", "given" if masks else SAM, skipped, [])
@@ -313,8 +317,7 @@ def _is_number(text: str) -> bool:
 
 def _excluded(name: str, subject: str, prefix: str, protocol: Protocol) -> str | None:
     """Why a sequence is left out."""
-    bad = [why for (s, p, _), why in KNOWN_BAD.items() if (s, p) == (subject, prefix)]
-    return bad[0] if bad else protocol.exclude.get(name)
+    return KNOWN_BAD.get((subject, prefix)) or protocol.exclude.get(name)
 
 
 def _clip(

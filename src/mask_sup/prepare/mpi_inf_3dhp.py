@@ -28,9 +28,16 @@ import numpy as np
 from mask_sup.calibration.entries import Entry, pinhole
 from mask_sup.calibration.mpi_inf_3dhp import read as read_cameras
 from mask_sup.data.recording import frame_number
-from mask_sup.prepare.frames import Pictures, VideoFrames, opened
+from mask_sup.prepare.frames import Pictures, VideoFrames, numbered, opened
 from mask_sup.prepare.protocol import Protocol
-from mask_sup.prepare.release import Clip, Release, common_count, names_in, refuse_missing
+from mask_sup.prepare.release import (
+    Clip,
+    Release,
+    common_count,
+    names_in,
+    refuse_holes,
+    refuse_missing,
+)
 
 __all__ = ["JOINTS", "TEST_JOINTS", "find_clips", "human18", "human18_test"]
 
@@ -171,7 +178,7 @@ def _files(home: Path, own: Path | None, cameras: Sequence[str]) -> Files:
         needed += [video.path for video in masks]
     else:
         folders = [own / f"video_{camera}" for camera in cameras]
-        masks = tuple(_numbered(folder, "*.png", 0, True) for folder in folders)
+        masks = tuple(numbered(folder, "*.png", 0, True) for folder in folders)
         needed += [folder for folder, mask in zip(folders, masks, strict=True) if not mask.paths]
     return Files(pictures, masks, chairs, [path for path in needed if not path.is_file()])
 
@@ -194,7 +201,7 @@ def _sequence(home: Path, name: str, protocol: Protocol, files: Files, notes: li
     frames = _at_rate(protocol, rate).frames(*name.split("/"), count)
     for mask in files.masks:
         if isinstance(mask, Pictures):
-            _refuse_holes(name, mask, frames)
+            refuse_holes(name, mask, frames)
     return Clip(
         name,
         "",
@@ -283,7 +290,7 @@ def _test(root: Path, protocol: Protocol, masks: Path | None) -> Release:
             f"{subject}: K by least squares from {valid.sum()} labelled frames, {off:.2f} pixels "
             f"off in the middle; {(~valid).sum()} frames are not valid and left out"
         )
-        pictures = _numbered(home / "imageSequence", "*.jpg", 1)
+        pictures = numbered(home / "imageSequence", "*.jpg", 1)
         if not pictures.paths:
             raise FileNotFoundError(f"no pictures in {home / 'imageSequence'}: unpack them again")
         found = _test_masks(home / "imageSequence", masks, subject)
@@ -296,8 +303,8 @@ def _test(root: Path, protocol: Protocol, masks: Path | None) -> Release:
             elif len(held):
                 chosen = protocol.frames(subject, sequence, len(held))
                 frames = {split: tuple(held[list(c)].tolist()) for split, c in chosen.items()}
-                _refuse_holes(name, pictures, frames)
-                _refuse_holes(name, found, frames)
+                refuse_holes(name, pictures, frames)
+                refuse_holes(name, found, frames)
                 clips.append(
                     Clip(
                         name,
@@ -366,28 +373,9 @@ def _test_masks(pictures: Path, masks: Path | None, subject: str) -> Pictures:
     inside = folder / pictures.name
     for place in (inside, folder) if masks else ():
         if numbers := [frame_number(path) for path in place.glob("*.png")]:
-            return _numbered(place, "*.png", 0 if min(numbers) == 0 else 1, True)
+            return numbered(place, "*.png", 0 if min(numbers) == 0 else 1, True)
     raise FileNotFoundError(
         f"no masks of {subject}: the test set has none. Expected {inside}/000000.png and so on, "
         f"made by\n  python -m mask_sup.masks input={pictures} output={folder}\nor "
         f"{folder}/000001.png, numbered like the pictures; then give --masks {folder.parent}"
     )
-
-
-# ---- both ----------------------------------------------------------------------------------------
-
-
-def _numbered(folder: Path, pattern: str, first: int, mask: bool = False) -> Pictures:
-    """Pictures whose names count from `first` on."""
-    paths = tuple(sorted(folder.glob(pattern)))
-    return Pictures(paths, mask, tuple(frame_number(path) - first for path in paths))
-
-
-def _refuse_holes(name: str, source: Pictures, frames: dict[str, tuple[int, ...]]) -> None:
-    """Raise FileNotFoundError if frames that are asked for have no file."""
-    wanted = {number for chosen in frames.values() for number in chosen}
-    if lost := sorted(wanted - set(source.numbers or ())):
-        raise FileNotFoundError(
-            f"{name} lacks {len(lost)} of {len(wanted)} frames in {source.paths[0].parent}; the "
-            f"first is number {lost[0]}, counted from 0: complete the folder"
-        )

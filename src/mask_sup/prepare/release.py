@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mask_sup.prepare.frames import Frames
+from mask_sup.prepare.frames import Frames, Pictures
 
-__all__ = ["Clip", "Release", "common_count", "names_in", "refuse_missing"]
+__all__ = ["Clip", "Release", "common_count", "names_in", "refuse_holes", "refuse_missing"]
 
 UNEVEN = 10  # frames by which pictures, masks and labels of one sequence may differ in number
 
@@ -78,6 +78,17 @@ def refuse_missing(missing: Sequence[Path], root: Path) -> None:
         raise FileNotFoundError(
             f"{len(missing)} files are missing in {root}; the first are\n  {some}\n"
             "unpack all archives of what the protocol asks for, or choose one that asks for less"
+        )
+
+
+def refuse_holes(name: str, source: Pictures, frames: Mapping[str, Sequence[int]]) -> None:
+    """Raise FileNotFoundError if frames that are asked for have no file."""
+    wanted = {number for chosen in frames.values() for number in chosen}
+    if lost := sorted(wanted - set(source.numbers or ())):
+        folder = source.paths[0].parent if source.paths else "a folder without any"
+        raise FileNotFoundError(
+            f"{name} lacks {len(lost)} of {len(wanted)} frames in {folder}; the first is number "
+            f"{lost[0]}, counted from 0: complete the folder"
         )
 
 
