@@ -8,6 +8,7 @@ that saw no label computes to NaN. A NaN *prediction* of a labelled joint is nev
 the figure NaN. States are sums in float64, so that any split over processes gives the same figure.
 """
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -551,7 +552,9 @@ class PoseMetrics(nn.Module):
             | {f"tri/{key}": metric for key, metric in self.tri.items()}
             | {"ambiguity_pct": self.ambiguity, "scene_flip_pct": self.scene_flip}
         )
-        return {key: float(metric.compute()) for key, metric in metrics.items()}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*was called before the ``update``")
+            return {key: float(metric.compute()) for key, metric in metrics.items()}
 
     def reset(self) -> None:
         """Forgets all that was added."""

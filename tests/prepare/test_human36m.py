@@ -11,18 +11,12 @@ import h5py
 import numpy as np
 import pytest
 import release_h36m as release
-from torch.utils.data import default_collate
 
-from mask_sup.checkpoint import load
 from mask_sup.data.manifest import PreparedData, read_manifest
-from mask_sup.data.moments import MomentDataset, expand, read_image, read_mask
-from mask_sup.evaluate import evaluate
-from mask_sup.metrics import PoseMetrics, score
+from mask_sup.data.moments import read_image, read_mask
 from mask_sup.prepare.human36m import find_clips, human18
 from mask_sup.prepare.protocol import Split, load_protocol
 from mask_sup.prepare.store import write_store
-from mask_sup.regression import crop_targets
-from mask_sup.train import train
 
 
 @pytest.fixture(scope="module")
@@ -403,37 +397,3 @@ def test_a_folder_of_something_else_is_left_alone(official, walking, tmp_path):
     with pytest.raises(ValueError, match="not empty and was not begun by us"):
         write_store(found.clips, tmp_path, walking, 384, 1, {})
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
-
-
-# ---- to the end ----------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_from_the_release_to_figures(store, tmp_path, compose_config, walking):
-    """Raw release -> store -> train -> evaluate; what a perfect and a shifted pose would score."""
-    keys = ("data=prepared", "+experiment=smoke", "~data.source.moments", "~data.source.size")
-    cfg = compose_config(
-        "train", *keys, f"data.source.root={store.root}", "data.batch_size=2", "data.workers=0"
-    )
-    train(cfg, tmp_path / "run")
-    assert json.loads((tmp_path / "run" / "data.json").read_text())["protocol_hash"] == walking.hash
-    checkpoint = tmp_path / "run" / "arms" / "checkpoints" / "last.ckpt"
-    values = evaluate(compose_config("evaluate", f"checkpoint={checkpoint}", "split=test"))
-    assert values["protocol"] == f"short {walking.hash}"
-    assert values["moments"] == 3
-    assert set(values["actions"]) == {"Walking"}
-    mean = values["mean_over_actions/mono/mpjpe_mm"]
-    assert mean == pytest.approx(values["mono/mpjpe_mm"])
-
-    skeleton = load(checkpoint).skeleton
-    data = MomentDataset(store.data.moments("test"), 18, 32, 32, 1.2, True, None, False)
-    batch = expand(default_collate([data[i] for i in range(3)]))
-    for shift in (0.0, 10.0):
-        poses = batch.labels.joints_world.clone()
-        poses[:, skeleton.index["left_wrist"], 2] += shift
-        seen = crop_targets(poses, batch.views.camera, skeleton.root, 2000.0)
-        metrics = PoseMetrics(skeleton)
-        score(metrics, seen, batch, 2000.0)
-        values = metrics.compute()
-        assert values["mono/mpjpe_mm"] == pytest.approx(shift / 18, abs=0.02)
-        assert values["tri/mpjpe_mm"] == pytest.approx(shift / 18, abs=0.02)
