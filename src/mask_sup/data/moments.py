@@ -76,8 +76,7 @@ def read_image(path: Path | Member) -> np.ndarray:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no picture.
     """
-    picture = _decode(path, cv2.IMREAD_COLOR)
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    return _decode(path, cv2.IMREAD_COLOR_RGB)
 
 
 def read_mask(path: Path | Member, may_be_empty: bool = False) -> np.ndarray:
@@ -102,9 +101,10 @@ def read_mask(path: Path | Member, may_be_empty: bool = False) -> np.ndarray:
 
 
 def _decode(path: Path | Member, flags: int) -> np.ndarray:
-    if not path.is_file():
-        raise FileNotFoundError(f"missing file {path}")
-    data = np.frombuffer(path.read_bytes(), np.uint8)
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"missing file {path}") from error
     picture = cv2.imdecode(data, flags) if len(data) else None
     if picture is None:
         raise ValueError(f"unreadable picture {path} ({len(data)} bytes): replace it")
@@ -129,11 +129,16 @@ def mask_box(mask: np.ndarray, padding: float) -> tuple[float, float, float]:
     )
 
 
-def crop_square(picture: np.ndarray, box: tuple[float, float, float], size: int) -> np.ndarray:
+def crop_square(
+    picture: np.ndarray,
+    box: tuple[float, float, float],
+    size: int,
+    into: np.ndarray | None = None,
+) -> np.ndarray:
     """The picture inside `box`, black beyond its border, resized to size x size.
 
     Averages over areas when shrinking, so that thin limbs are not lost; colours that shrink by next
-    to nothing are interpolated, which is quicker and looks the same.
+    to nothing are interpolated, which is quicker and looks the same. `into` is where to put it.
     """
     left, top, side = (int(value) for value in box)
     h, w = picture.shape[:2]
@@ -147,9 +152,8 @@ def crop_square(picture: np.ndarray, box: tuple[float, float, float], size: int)
     if any(beyond):
         inside = cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_CONSTANT, value=0)
     shrinks = side >= (NEXT_TO_NOTHING if picture.ndim == 3 else 1.0) * size
-    return cv2.resize(
-        inside, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
+    smoothly = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(inside, (size, size), dst=into, interpolation=smoothly)
 
 
 def undistort(picture: np.ndarray, view: View, interpolation: int) -> np.ndarray:
@@ -200,6 +204,7 @@ def crop_image(
     size: int,
     mask_input: bool,
     mask: np.ndarray | None = None,
+    into: np.ndarray | None = None,
 ) -> np.ndarray:
     """The picture of a view inside `box`, (size, size, 3) uint8; cut out by its mask if asked for.
 
@@ -209,6 +214,7 @@ def crop_image(
         size: Side, pixels.
         mask_input: Whether all but the person is grey.
         mask: The whole mask if it is at hand.
+        into: Where to put it.
     """
     image = read_image(view.image)
     if mask is None and mask_input:
@@ -218,11 +224,11 @@ def crop_image(
             f"mask {view.mask} is {mask.shape[1]}x{mask.shape[0]} but its image {view.image} is "
             f"{image.shape[1]}x{image.shape[0]}: make the masks again from these images"
         )
-    small = crop_square(undistort(image, view, cv2.INTER_LINEAR), box, size)
-    if not mask_input:
-        return small
-    share = crop_square(mask, box, size)[..., None] / 255
-    return np.rint(small * share + GREY * (1 - share)).astype(np.uint8)
+    small = crop_square(undistort(image, view, cv2.INTER_LINEAR), box, size, into)
+    if mask_input:
+        share = crop_square(mask, box, size)[..., None] / 255
+        small[:] = np.rint(small * share + GREY * (1 - share))
+    return small
 
 
 def check_view(view: View) -> None:
@@ -374,10 +380,9 @@ class MomentDataset(Dataset[Batch]):
             if self.cache:
                 self.cache.put(index, masks)
         boxes = [tuple(box) for box in masks.box]
-        images = [
-            crop_image(view, box, self.image_size, self.mask_input, mask)
-            for view, box, mask in zip(moment.views, boxes, whole, strict=True)
-        ]
+        images = np.empty((self.views, self.image_size, self.image_size, 3), np.uint8)
+        for view, box, mask, into in zip(moment.views, boxes, whole, images, strict=True):
+            crop_image(view, box, self.image_size, self.mask_input, mask, into)
         camera = Camera(
             *(
                 torch.tensor(np.stack(part), dtype=torch.float32)
@@ -391,7 +396,7 @@ class MomentDataset(Dataset[Batch]):
             )
         )
         views = Views(
-            torch.from_numpy(np.stack(images)),
+            torch.from_numpy(images),
             torch.from_numpy(np.array(masks.mask)),
             torch.from_numpy(np.array(masks.weight)),
             camera,
