@@ -10,7 +10,7 @@ from mask_sup.fitting import Fit
 from mask_sup.losses import anchor_loss
 from mask_sup.models.detector import Detector
 from mask_sup.pseudo import PseudoPoses
-from mask_sup.regression import SupervisedStage, crop_targets, mirrored
+from mask_sup.regression import SupervisedStage, crop_targets, mirrored, zoomed
 from mask_sup.relabel import RelabelStage, both_ways, same_side, some_runs, statures
 from mask_sup.stages import Parts
 from mask_sup.train import build_parts
@@ -19,7 +19,11 @@ from mask_sup.triangulate import Independent, Triangulate
 ARMS = [INDEX[f"{side}_{joint}"] for side in ("right", "left")
         for joint in ("shoulder", "elbow", "wrist")]  # fmt: skip
 SETTINGS = {"scenes": None, "keep": 1.0, "keep_front": 1.0, "fresh": False}
-OPTIMIZER = {"optimizer": lambda p: torch.optim.SGD(p, 0.1), "mirror": False}
+OPTIMIZER = {
+    "optimizer": lambda p: torch.optim.SGD(p, 0.1),
+    "mirror": False,
+    "zoom": 0.0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -264,12 +268,40 @@ def test_crop_targets_are_what_a_perfect_detector_says():
 def test_a_mirror_turns_picture_and_names():
     image = torch.rand(2, 3, 4, 4)
     joints = torch.rand(2, 18, 3)
-    seen, turned = mirrored(image, joints, torch.tensor([True, False]), HUMAN.flip)
+    seen, there = mirrored(image, joints, torch.tensor([True, False]), HUMAN.flip)
     assert torch.equal(seen[0, :, :, 0], image[0, :, :, 3])
     right, left = INDEX["right_knee"], INDEX["left_knee"]
-    assert turned[0, right].tolist() == (joints[0, left] * torch.tensor([-1, 1, 1])).tolist()
+    assert there[0, right].tolist() == (joints[0, left] * torch.tensor([-1, 1, 1])).tolist()
     assert torch.equal(seen[1], image[1])
-    assert torch.equal(turned[1], joints[1])
+    assert torch.equal(there[1], joints[1])
+
+
+@pytest.mark.parametrize("by", [1.15, 0.9])
+def test_joints_stay_on_their_pixels_when_crops_grow(by):
+    """A blob's own centre of mass tells where the picture of a joint went."""
+    at, size = torch.tensor([0.4, -0.3]), 128
+    places = (torch.arange(size) + 0.5) * 2 / size - 1
+    y, x = torch.meshgrid(places, places, indexing="ij")
+    blob = torch.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / 0.005).expand(1, 3, size, size)
+    seen, there = zoomed(blob, torch.tensor([[[*at, -0.2]]]), torch.tensor([by]))
+    mass = seen[0, 0] / seen[0, 0].sum()
+    centre = [(mass * x).sum().item(), (mass * y).sum().item(), -0.2]
+    assert centre == pytest.approx(there.flatten().tolist(), abs=2e-3)
+    assert seen[0, 0].sum() / blob[0, 0].sum() == pytest.approx(by**2, rel=1e-2)
+
+
+def test_regression_varies_what_it_shows_and_the_same_when_resumed(parts):
+    stage = SupervisedStage(parts, Triangulate(), **{**OPTIMIZER, "zoom": 0.2})
+    image, joints = torch.rand(64, 3, 16, 16), torch.rand(1, 18, 3).expand(64, -1, -1)
+    seen, there = stage._varied(image, joints)
+    by = there[..., :2].norm(dim=-1) / joints[..., :2].norm(dim=-1)
+    assert 1 / 1.201 < by.min() < 0.87
+    assert 1.15 < by.max() < 1.201
+    assert torch.equal(there[..., 2], joints[..., 2])
+    assert torch.equal(stage._varied(image, joints)[0], seen)
+    still = SupervisedStage(parts, Triangulate(), **OPTIMIZER)._varied(image, joints)
+    assert torch.equal(still[0], image)
+    assert torch.equal(still[1], joints)
 
 
 def test_supervision_reads_labels_and_needs_them(parts, two_scenes):

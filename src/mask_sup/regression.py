@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mask_sup.batch import Batch, Camera
 from mask_sup.camera import cam_from_world, crop_from_cam
 from mask_sup.models.detector import Detector
 from mask_sup.stages import DetectorStage, Parts
 
-__all__ = ["RegressionStage", "SupervisedStage", "crop_targets", "mirrored"]
+__all__ = ["RegressionStage", "SupervisedStage", "crop_targets", "mirrored", "zoomed"]
 
 WARMUP_STEPS = 50
 LAST_RATE = 0.02  # share of the learning rate at the last step
@@ -42,13 +43,24 @@ def mirrored(
     )
 
 
+def zoomed(
+    image: Float[Tensor, "n c h w"], joints: Float[Tensor, "n j 3"], by: Float[Tensor, " n"]
+) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, "n j 3"]]:
+    """Crops and their joints magnified about the middle; z stays, and what comes in is black."""
+    where = torch.diag_embed(by.reciprocal()[:, None].expand(-1, 2))  # each pixel comes from
+    grid = F.affine_grid(F.pad(where, (0, 1)), list(image.shape), align_corners=False)
+    xy = joints[..., :2] * by[:, None, None]
+    return F.grid_sample(image, grid, align_corners=False), torch.cat([xy, joints[..., 2:]], -1)
+
+
 class RegressionStage(DetectorStage):
-    """Regress poses with an L1 loss, mirrored crops, and a learning rate that falls as a cosine.
+    """Regress poses with an L1 loss, varied crops, and a learning rate that falls as a cosine.
 
     Args:
         detector: What is trained.
         optimizer: Parameters -> optimiser.
         mirror: Whether half of the crops are seen in a mirror.
+        zoom: Crops are magnified by at most this share, or made as much smaller.
     """
 
     def __init__(
@@ -56,9 +68,10 @@ class RegressionStage(DetectorStage):
         detector: Detector,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
         mirror: bool,
+        zoom: float,
     ):
         super().__init__(detector, optimizer)
-        self.mirror = mirror
+        self.mirror, self.zoom = mirror, zoom
 
     def targets(self, batch: Batch) -> tuple[Float[Tensor, "n j 3"], Bool[Tensor, "n"]]:
         """World poses to learn, mm, and which of the batch have one."""
@@ -73,13 +86,20 @@ class RegressionStage(DetectorStage):
         joints = crop_targets(
             joints_world[known], camera, skeleton.root, self.detector.depth_range
         ).flatten(0, 1)
-        if self.mirror:
-            generator = torch.Generator().manual_seed(self.global_step)  # the same when resumed
-            which = (torch.rand(len(image), generator=generator) < 0.5).to(image.device)
-            image, joints = mirrored(image, joints, which, skeleton.flip)
+        image, joints = self._varied(image, joints)
         loss = (self.detector(image) - joints).abs().mean()
         self.log("train/total", loss.detach(), prog_bar=True)
         return loss
+
+    def _varied(self, image: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
+        """The crops, mirrored and magnified at random, with their joints."""
+        generator = torch.Generator().manual_seed(self.global_step)  # the same when resumed
+        flip, grow = torch.rand(2, len(image), generator=generator).to(image.device)
+        if self.mirror:
+            image, joints = mirrored(image, joints, flip < 0.5, self.detector.skeleton.flip)
+        if self.zoom:
+            image, joints = zoomed(image, joints, (1 + self.zoom) ** (2 * grow - 1))
+        return image, joints
 
     def configure_optimizers(self) -> Any:
         """A fresh optimiser and its schedule over the steps of the stage."""
@@ -106,8 +126,7 @@ class SupervisedStage(RegressionStage):
     Args:
         parts: Shared networks; only the detector is used.
         fuse: Not used: each view is supervised.
-        optimizer: Parameters -> optimiser.
-        mirror: Whether half of the crops are seen in a mirror.
+        stage: See `RegressionStage`.
     """
 
     def __init__(self, parts: Parts, fuse: nn.Module, **stage: Any):
