@@ -103,9 +103,12 @@ def centre_of_rays(scene: Silhouettes) -> tuple[np.ndarray, float]:
 
 
 def _closest(p: np.ndarray, u: np.ndarray, q: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """The point halfway between two lines where they are closest."""
-    along = np.linalg.lstsq(np.stack([u, -v], 1), q - p, rcond=None)[0]
-    return (p + along[0] * u + q + along[1] * v) / 2
+    """The point halfway between two lines, of unit directions, where they are closest."""
+    between, cosine = q - p, u @ v
+    u_then, v_then = u @ between, v @ between
+    spread = max(1.0 - cosine**2, 1e-9)  # of parallel lines any point will do
+    on_u, on_v = u_then - cosine * v_then, cosine * u_then - v_then
+    return (p + on_u / spread * u + q + on_v / spread * v) / 2
 
 
 def gaps(
@@ -136,17 +139,21 @@ def gaps(
         found = known.copy()
     for i, moment in enumerate(scene.moments):
         for view, seen in enumerate(moment):
-            points = _points(scene, view, seen.rays_px, *ball)
+            on_rays = _points(scene, view, seen.rays_px, *ball)
             for judge, judging in enumerate(moment):
                 if judge != view and moved in (None, view, judge):
-                    found[view, i, ..., judge] = _gap(scene, judge, judging, points)
+                    found[view, i, ..., judge] = _gap(scene, judge, judging, *on_rays)
     return found
 
 
 def _points(
     scene: Silhouettes, view: int, pixels: np.ndarray, centre: np.ndarray, radius: float
-) -> np.ndarray:
-    """(n, s, 3) points on the rays of one mask inside a ball; where a ray misses it, next to it."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points on the rays of one mask inside a ball; where a ray misses it, next to it.
+
+    Returns:
+        Where the rays start (3,), their directions (n, 3), and how far along the points are (n, s).
+    """
     rays = np.concatenate([pixels, np.ones((len(pixels), 1))], 1) @ np.linalg.inv(scene.K[view]).T
     ways = rays @ scene.R[view]
     ways /= np.linalg.norm(ways, axis=1, keepdims=True)
@@ -155,25 +162,39 @@ def _points(
     miss = np.linalg.norm(origin + along[:, None] * ways - centre, axis=1)
     half = np.sqrt(np.clip(radius**2 - miss**2, 0.0, None))
     steps = along[:, None] + half[:, None] * np.linspace(-1.0, 1.0, scene.steps)
-    return origin + np.maximum(steps, 0.0)[..., None] * ways[:, None]
+    return origin, ways, np.maximum(steps, 0.0)
 
 
-def _gap(scene: Silhouettes, judge: int, seen: Outline, points: np.ndarray) -> np.ndarray:
-    """(n, s) how far points are outside of a mask, percent of the person's size in it."""
-    field = seen.outside
-    in_camera = points @ (scene.K[judge] @ scene.R[judge]).T + scene.K[judge] @ scene.t[judge]
-    depth = in_camera[..., 2]
+def _gap(
+    scene: Silhouettes,
+    judge: int,
+    seen: Outline,
+    origin: np.ndarray,
+    ways: np.ndarray,
+    steps: np.ndarray,
+) -> np.ndarray:
+    """(n, s) how far points on rays are outside of a mask, percent of the person's size in it."""
+    start = scene.K[judge] @ (scene.R[judge] @ origin + scene.t[judge])
+    way = ways @ (scene.K[judge] @ scene.R[judge]).T
+    depth = start[2] + steps * way[:, 2:]
     ahead = depth > 1e-9
-    pixels = in_camera[..., :2] / np.where(ahead, depth, 1.0)[..., None]
+    per_depth = 1.0 / np.where(ahead, depth, 1.0)
     # A point beside the picture counts as one at its border: the person may be cut off there.
-    x, y = np.moveaxis(np.clip(pixels, -1e6, 1e6).astype(np.float32) - 0.5, -1, 0)
-    found = cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    x, y = (
+        np.clip((start[i] + steps * way[:, i, None]) * per_depth, -1e6, 1e6) - 0.5 for i in (0, 1)
+    )
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    found = cv2.remap(seen.outside, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.where(ahead, 100.0 / seen.size_px * found, FAR)
 
 
 def ray_gaps(found: Float[np.ndarray, "v m n s v"], views: list[int]) -> Float[np.ndarray, "k m n"]:
     """The gap of each ray of these views, judged by these views alone."""
-    return found[np.ix_(views, *(range(n) for n in found.shape[1:4]), views)].max(-1).min(-1)
+    rays = found[views]
+    outside = rays[..., views[0]].copy()
+    for judge in views[1:]:
+        np.maximum(outside, rays[..., judge], out=outside)
+    return outside.min(-1)
 
 
 def mean_gap(found: Float[np.ndarray, "v m n s v"], views: list[int] | None = None) -> float:
