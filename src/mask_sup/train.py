@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,7 @@ def run_stage(
 ) -> dict[str, Any]:
     """Fit one stage, or take it over where it is finished already."""
     from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.utilities import rank_zero_only
 
     from mask_sup.callbacks import LogOverlays, SaveConfig
     from mask_sup.checkpoint import start_from
@@ -143,19 +145,22 @@ def run_stage(
     last, done = here / "checkpoints" / "last.ckpt", here / "finished.json"
     poses = here / "poses.npz"
     names = [moment.name for moment in data.dataset("train").moments]
-    if poses.is_file():
-        parts.poses.load(poses, names)
     if done.is_file():
+        if poses.is_file():
+            parts.poses.load(poses, names)
         start_from(last, parts.detector, parts.shape_prior, parts.anatomy)
         print(f"stage {name}: finished before, taken over from {last}")
         return json.loads(done.read_text())
     print(f"stage {name}: up to {max_steps} steps")
     module = build_stage(cfg, name, parts, fuse)
     if isinstance(module, RelabelStage):
-        if not poses.is_file():
+        if not poses.is_file() and rank_zero_only.rank == 0:
             module.relabel(data.dataset("train"))
             parts.poses.save(poses, names)
             _tell_purity(here, parts, data.dataset("train"))
+        while not poses.is_file():  # other processes wait for the first
+            time.sleep(1)
+        parts.poses.load(poses, names)
         module.start()
     resume = str(last) if last.is_file() else None
     data.plan(max_steps, _steps_done(last) if resume else 0, module.moments)

@@ -6,23 +6,27 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import lightning
 import pytest
 import release_3dhp
 import release_h36m
 import release_mpii
 import release_tiktok
+import torch
 import yaml
 from figures import HUMAN, INDEX
 from torch.utils.data import default_collate
 
 from mask_sup.checkpoint import load
+from mask_sup.config import load_config
 from mask_sup.data.manifest import PreparedData
 from mask_sup.data.moments import MomentDataset, expand
+from mask_sup.data.shards import write_shards
 from mask_sup.evaluate import evaluate
 from mask_sup.metrics import PoseMetrics, score
 from mask_sup.prepare.protocol import load_protocol
 from mask_sup.regression import crop_targets
-from mask_sup.train import train
+from mask_sup.train import build_parts, train
 
 pytestmark = pytest.mark.slow
 
@@ -154,6 +158,36 @@ def test_human36m(h36m, compose_config, tmp_path):
     assert set(values["actions"]) == {"Walking"}
     mean = values["mean_over_actions/mono/mpjpe_mm"]
     assert mean == pytest.approx(values["mono/mpjpe_mm"])
+
+
+def test_two_processes_learn_from_archives_what_one_learns_from_files(h36m, tmp_path):
+    """Half a batch each, gradients shared: the same weights but for rounding."""
+    write_shards(h36m, tmp_path / "shards", megabytes=1)
+    weights = []
+    for root, ranks in ((h36m, 1), (tmp_path / "shards", 2)):
+        run = tmp_path / str(ranks)
+        quick = [word for word in QUICK if "cascade" not in word]
+        words = (
+            *one("h36m", root), *quick, f"data.batch_size={2 // ranks}", "cascade=supervised",
+            "cascade.supervised.max_steps=4", "cascade.supervised.module.mirror=false",
+            "cascade.supervised.module.zoom=0", "trainer=ddp", "trainer.accelerator=cpu",
+            "trainer.precision=32-true", f"trainer.devices={ranks}", f"hydra.run.dir={run}",
+        )  # fmt: skip
+        command = [sys.executable, "-m", "mask_sup.train", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        detector = load(run / "supervised" / "checkpoints" / "last.ckpt")
+        weights.append(torch.cat([p.flatten() for p in detector.parameters()]))
+    start = torch.cat([p.flatten() for p in untrained(run).parameters()])
+    learned = (weights[0] - start).norm()
+    assert (weights[1] - weights[0]).norm() < 0.01 * learned
+
+
+def untrained(run):
+    """The detector of a run before its first step."""
+    cfg = load_config(run / "config.yaml")
+    lightning.seed_everything(cfg.seed, verbose=False)
+    return build_parts(cfg)[0].detector
 
 
 @pytest.mark.parametrize("shift", [0.0, 10.0])
