@@ -4,9 +4,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO ?= outputs/demo
 TORCH ?= 2.13.0
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 export WANDB_MODE ?= offline
 
-.PHONY: help install demo test test-all lint format smoke bench wheel notebooks clean
+.PHONY: help install demo test test-slow lint format smoke bench wheel notebooks clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 12
@@ -27,10 +28,10 @@ demo: install  ## train the quickstart on the embedded data, evaluate it, draw o
 	$(BIN)/python -m mask_sup.evaluate checkpoint=$(DEMO)/last_round/checkpoints/last.ckpt split=mocap
 
 test: install  ## the tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
-test-all: install  ## all tests
-	$(BIN)/python -m pytest
+test-slow: install  ## the slow tests alone
+	$(PYTEST) -m slow
 
 lint: install  ## style
 	$(BIN)/ruff check .
