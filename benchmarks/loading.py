@@ -34,8 +34,9 @@ from mask_sup.prepare import store
 IMAGE_SIZE, PADDING = 256, 1.2
 DRAWN, STORED = 640, 384  # side of pictures before and after they are prepared
 SIZES = (64, 128)  # of masks and weights
-BATCH = 4  # moments
+BATCH = 8  # moments, as conf/data/prepared.yaml
 JPEG = ("JPEG alone", 0)
+MEMORY = "items made before"  # what handing them over costs
 
 
 def fabricate(folder: Path, moments: int) -> tuple[Path, Path]:
@@ -85,14 +86,14 @@ def jobs(moments: Sequence[Moment], cache: Path) -> dict[tuple[str, int], Callab
     """What is measured: (what, worker processes) -> one turn over all moments."""
     joints = len(moments[0].joints_world)
     found: dict[tuple[str, int], Callable[[], None]] = {JPEG: lambda: decode(moments)}
-    kinds = {"masks and crops, no weights": (SIZES[0], None, None)}
+    kinds = {MEMORY: (SIZES[1], None, None), "masks and crops, no weights": (SIZES[0], None, None)}
     for size in SIZES:
         weight = GeodesicWeight(2.0, 0.5)
         kinds[f"first epoch, weights at {size}"] = (size, weight, None)
         kinds[f"later epochs, weights at {size}"] = (size, weight, cache)
     for what, (size, geodesic, kept) in kinds.items():
-        settings = (joints, IMAGE_SIZE, size, PADDING, False, geodesic, False, kept)
-        dataset = MomentDataset(moments, *settings)
+        settings = (joints, IMAGE_SIZE, size, PADDING, False, geodesic)
+        dataset = MomentDataset(moments, *settings, memory=what == MEMORY, cache=kept)
         found[what, 0] = lambda items=dataset: through(items)
         for workers in (1, 2):
             options = {"num_workers": workers, "persistent_workers": True}

@@ -383,18 +383,11 @@ class MomentDataset(Dataset[Batch]):
         images = np.empty((self.views, self.image_size, self.image_size, 3), np.uint8)
         for view, box, mask, into in zip(moment.views, boxes, whole, images, strict=True):
             crop_image(view, box, self.image_size, self.mask_input, mask, into)
-        camera = Camera(
-            *(
-                torch.tensor(np.stack(part), dtype=torch.float32)
-                for part in zip(
-                    *(
-                        (fold_crop(view.K, box), view.R, view.t)
-                        for view, box in zip(moment.views, boxes, strict=True)
-                    ),
-                    strict=True,
-                )
-            )
+        cameras = (
+            (fold_crop(view.K, box), view.R, view.t)
+            for view, box in zip(moment.views, boxes, strict=True)
         )
+        camera = Camera(*(_floats(np.array(part)) for part in zip(*cameras, strict=True)))
         views = Views(
             torch.from_numpy(images),
             torch.from_numpy(np.array(masks.mask)),
@@ -414,12 +407,12 @@ def _labels(moment: Moment, box: np.ndarray) -> Labels:
         xy = 2 * (moment.joints_px - box[:, None, :2]) / box[:, None, 2:] - 1
         head = 2 * moment.head_px / box[:, 2]
     return Labels(
-        torch.tensor(moment.joints_world, dtype=torch.float32),
-        moment.name,
-        moment.action,
-        torch.tensor(xy, dtype=torch.float32),
-        torch.tensor(head, dtype=torch.float32),
+        _floats(moment.joints_world), moment.name, moment.action, _floats(xy), _floats(head)
     )
+
+
+def _floats(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(values.astype(np.float32))
 
 
 def _runs(sequences: Sequence[str]) -> list[int]:
