@@ -252,7 +252,8 @@ def _moment(folder: Path, manifest: dict[str, np.ndarray], index: int) -> Moment
     name, person = str(manifest["names"][index]), f"person{manifest['people'][index]}"
     in_one_go = folder.name != "mocap"  # its moments lie far apart
     sequence = f"{index // SEQUENCE}" if in_one_go else ""
-    return Moment(name, views, manifest["joints_world"][index], person, sequence)
+    action = name.split("/")[2]
+    return Moment(name, views, manifest["joints_world"][index], person, sequence, action)
 
 
 # ---------------------------------------------------------------------------------------------
