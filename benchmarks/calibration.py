@@ -6,7 +6,8 @@
 Bodies of the embedded data move in rigs of three to six cameras; their masks have ragged edges
 like a segmentation's. Prints, per fault, the share named rightly (fault and camera), the share
 where the camera alone is right, the share missed, and the share of false alarms on clean rigs;
-written to benchmarks/results/calibration.json. With --recording: how near the refined cameras come,
+written to benchmarks/results/calibration.json. Verdicts are noted as they come: the same command
+goes on where it was stopped. With --recording: how near the refined cameras come,
 from the calibration shipped with the public recording to its reference cameras (cameras.json).
 """
 
@@ -43,6 +44,8 @@ from mask_sup.data.motion import ACTIONS, Motion, procedural_motion
 WIDTH, HEIGHT = 640, 480
 SECONDS, FPS = 8.0, 25.0
 RAGGED = 1.0  # pixels, spread of the masks' edges
+RIGS_PER_CHILD = 10
+NOTES = Path("outputs/calibration/verdicts.jsonl")
 
 
 def random_rig(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -269,19 +272,33 @@ def main() -> None:
     parser.add_argument("--rigs", type=int, default=200)
     parser.add_argument("--faults", nargs="+", default=[fault.__name__ for fault in FAULTS])
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--notes", type=Path, default=NOTES, help="verdicts so far")
     parser.add_argument("--recording", type=Path, help="the public one, as fetched")
     parser.add_argument("--masks", type=Path, help="of the recording; else its own")
     given = parser.parse_args()
     if given.recording:
         recording(given.recording, given.masks or given.recording / "masks")
         return
-    counts = {name: Counter() for name in given.faults}
-    with ProcessPoolExecutor(given.workers, multiprocessing.get_context("spawn")) as pool:
-        todo = pool.map(verdicts, range(given.rigs), [given.faults] * given.rigs)
-        for found in track(todo, "rigs", total=given.rigs):
-            for name, word in found.items():
-                counts[name][word] += 1
-    result = {"commit": revision(), "rigs": given.rigs, "faults": counts}
+    commit = revision()
+    given.notes.parent.mkdir(parents=True, exist_ok=True)
+    done = {}
+    if given.notes.is_file():
+        lines = map(json.loads, given.notes.read_text().splitlines())
+        done = {line["rig"]: line["found"] for line in lines if line["commit"] == commit}
+    todo = [rig for rig in range(given.rigs) if not set(given.faults) <= set(done.get(rig, ()))]
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        # A process that lives long keeps more and more memory in pieces.
+        ProcessPoolExecutor(given.workers, spawn, max_tasks_per_child=RIGS_PER_CHILD) as pool,
+        given.notes.open("a") as notes,
+    ):
+        found = pool.map(verdicts, todo, [given.faults] * len(todo))
+        for rig, words in track(zip(todo, found, strict=True), "rigs", total=len(todo)):
+            done[rig] = words
+            notes.write(json.dumps({"commit": commit, "rig": rig, "found": words}) + "\n")
+            notes.flush()
+    counts = {name: Counter(done[rig][name] for rig in range(given.rigs)) for name in given.faults}
+    result = {"commit": commit, "rigs": given.rigs, "faults": counts}
     (RESULTS / "calibration.json").write_text(json.dumps(result, indent=1) + "\n")
     kinds = ("right", "camera right", "missed", "wrong")
     table = Table("fault", *(f"{kind} %" for kind in kinds), title=f"{given.rigs} rigs")
