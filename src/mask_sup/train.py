@@ -20,6 +20,8 @@ from mask_sup.config import Config, build, conf_dir, load_config, plain
 
 __all__ = ["build_data", "build_parts", "train"]
 
+POSES = "poses.npz"  # pseudo-labels, in the folder of their round
+
 
 def build_parts(cfg: DictConfig) -> tuple[Any, Any, Any]:
     """The shared networks, the fusion of views, and the geodesic weights.
@@ -133,41 +135,73 @@ def run_stage(
     cfg: DictConfig, folder: Path, name: str, parts: Any, fuse: Any, data: Any
 ) -> dict[str, Any]:
     """Fit one stage, or take it over where it is finished already."""
-    from lightning.pytorch.callbacks import ModelCheckpoint
-    from lightning.pytorch.utilities import rank_zero_only
-
-    from mask_sup.callbacks import LogOverlays, SaveConfig
     from mask_sup.checkpoint import start_from
-    from mask_sup.health import HealthMonitor
     from mask_sup.relabel import RelabelStage
 
     here, max_steps = folder / name, cfg.cascade[name].max_steps
     last, done = here / "checkpoints" / "last.ckpt", here / "finished.json"
-    poses = here / "poses.npz"
-    names = [moment.name for moment in data.dataset("train").moments]
     if done.is_file():
-        if poses.is_file():
-            parts.poses.load(poses, names)
+        if (poses := here / POSES).is_file():
+            parts.poses.load(poses, _names(data.dataset("train")))
         start_from(last, parts.detector, parts.shape_prior, parts.anatomy)
         print(f"stage {name}: finished before, taken over from {last}")
         return json.loads(done.read_text())
     print(f"stage {name}: up to {max_steps} steps")
     module = build_stage(cfg, name, parts, fuse)
     if isinstance(module, RelabelStage):
-        if not poses.is_file() and rank_zero_only.rank == 0:
-            module.relabel(data.dataset("train"))
-            parts.poses.save(poses, names)
-            _tell_purity(here, parts, data.dataset("train"))
-        while not poses.is_file():  # other processes wait for the first
-            time.sleep(1)
-        parts.poses.load(poses, names)
+        _relabel(module, here, parts, data.dataset("train"))
         module.start()
     resume = str(last) if last.is_file() else None
     data.plan(max_steps, _steps_done(last) if resume else 0, module.moments)
     loggers = build(cfg.logger)(folder=here, run=folder.name, stage=name)
     for logger in loggers:
         logger.log_hyperparams(plain(cfg))
-    trainer = build(cfg.trainer)(
+    trainer = _trainer(cfg, here, max_steps, loggers)
+    status = "error"
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        trainer.save_checkpoint(last)
+        trainer.validate(module, datamodule=data, verbose=False)  # of the very last weights
+        status = "success"
+    finally:
+        _close(loggers, status)
+    metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+    if trainer.is_global_zero:
+        done.write_text(json.dumps({"steps": trainer.global_step, **metrics}, indent=2))
+    return metrics
+
+
+def _relabel(module: Any, here: Path, parts: Any, dataset: Any) -> None:
+    """Make a round's pseudo-labels, or read them where they are made already.
+
+    Of several processes the first one makes them; the others wait for its file.
+    """
+    from lightning.pytorch.utilities import rank_zero_only
+
+    poses, names = here / POSES, _names(dataset)
+    if not poses.is_file() and rank_zero_only.rank == 0:
+        module.relabel(dataset)
+        parts.poses.save(poses, names)
+        _tell_purity(here, parts, dataset)
+    while not poses.is_file():
+        time.sleep(1)
+    parts.poses.load(poses, names)
+
+
+def _names(dataset: Any) -> list[str]:
+    return [moment.name for moment in dataset.moments]
+
+
+def _trainer(cfg: DictConfig, here: Path, max_steps: int, loggers: list[Any]) -> Any:
+    """The trainer of one stage, with all that watches it."""
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    from mask_sup.callbacks import LogOverlays, SaveConfig
+    from mask_sup.health import HealthMonitor
+
+    return build(cfg.trainer)(
         max_steps=max_steps,
         val_check_interval=min(cfg.trainer.val_check_interval, max_steps),
         logger=loggers,
@@ -185,20 +219,6 @@ def run_stage(
             ),
         ],
     )
-    status = "error"
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        trainer.save_checkpoint(last)
-        trainer.validate(module, datamodule=data, verbose=False)  # of the very last weights
-        status = "success"
-    finally:
-        _close(loggers, status)
-    metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-    if trainer.is_global_zero:
-        done.write_text(json.dumps({"steps": trainer.global_step, **metrics}, indent=2))
-    return metrics
 
 
 def _tell_purity(here: Path, parts: Any, dataset: Any) -> None:
