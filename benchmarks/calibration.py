@@ -17,9 +17,8 @@ import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import cv2
@@ -289,10 +288,10 @@ def main() -> None:
     spawn = multiprocessing.get_context("spawn")
     with (
         # A process that lives long keeps more and more memory in pieces.
-        ProcessPoolExecutor(given.workers, spawn, max_tasks_per_child=RIGS_PER_CHILD) as pool,
+        spawn.Pool(given.workers, maxtasksperchild=RIGS_PER_CHILD) as pool,
         given.notes.open("a") as notes,
     ):
-        found = pool.map(verdicts, todo, [given.faults] * len(todo))
+        found = pool.imap(partial(verdicts, faults=given.faults), todo)
         for rig, words in track(zip(todo, found, strict=True), "rigs", total=len(todo)):
             done[rig] = words
             notes.write(json.dumps({"commit": commit, "rig": rig, "found": words}) + "\n")
