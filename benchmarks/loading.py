@@ -32,7 +32,7 @@ from mask_sup.geodesic import GeodesicWeight
 from mask_sup.prepare import store
 
 IMAGE_SIZE, PADDING = 256, 1.2
-DRAWN, STORED = 640, 384  # side of pictures before and after they are prepared
+DRAWN, STORED = 640, 320  # side of pictures before and after they are prepared
 SIZES = (64, 128)  # of masks and weights
 BATCH = 8  # moments, as conf/data/prepared.yaml
 JPEG = ("JPEG alone", 0)

@@ -77,7 +77,12 @@ def test_a_file_that_is_cut_off_is_made_again(cached, tmp_path):
 
 @pytest.mark.parametrize(
     "other",
-    [{"padding": 1.3}, {"mask_size": 8}, {"geodesic": GeodesicWeight(1.0, 0.5)}],
+    [
+        {"padding": 1.3},
+        {"image_size": 24},  # boxes may depend on it
+        {"mask_size": 8},
+        {"geodesic": GeodesicWeight(1.0, 0.5)},
+    ],
 )
 def test_other_settings_have_files_of_their_own(cached, tmp_path, other):
     first = cached()[0]

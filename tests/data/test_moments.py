@@ -94,6 +94,24 @@ def test_faint_pixels_do_not_widen_the_box():
     assert mask_box(faint, 1.2) == mask_box(mask, 1.2)
 
 
+@pytest.mark.parametrize(
+    ("height", "side"),
+    [(210, 252), (212, 256), (213, 256), (214, 256), (215, 256), (217, 261)],  # x 1.2: 252 to 261
+)
+def test_a_crop_of_nearly_the_wanted_size_is_cut_out_unchanged(tmp_path, height, side):
+    picture = np.random.default_rng(0).integers(0, 256, (320, 320, 3), dtype=np.uint8)
+    mask = rectangle((320, 320), 50, 50 + height, 120, 200)
+    view = write(tmp_path, picture, mask)
+    crop = crop_view(view, 256, 64, 1.2, False)
+    left, top, found = (int(value) for value in crop.box)
+    assert found == side
+    assert abs(left + side / 2 - 160) <= 0.5
+    assert abs(top + side / 2 - (50 + height / 2)) <= 0.5
+    if side == 256:
+        cut = picture[top : top + 256, left : left + 256, ::-1]
+        np.testing.assert_array_equal(crop.image, cut)
+
+
 def with_dot(shape, px, radius=4.0):
     """A black picture with a round light spot about a continuous pixel."""
     rows, cols = np.indices(shape) + 0.5

@@ -13,10 +13,10 @@ import pytest
 import release_h36m as release
 
 from mask_sup.data.manifest import PreparedData, read_manifest
-from mask_sup.data.moments import read_image, read_mask
+from mask_sup.data.moments import crop_view, read_image, read_mask
 from mask_sup.prepare.human36m import find_clips, human18
 from mask_sup.prepare.protocol import Split, load_protocol
-from mask_sup.prepare.store import write_store
+from mask_sup.prepare.store import PADDING, write_store
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,16 @@ def test_masks_are_those_of_an_ideal_lens(store):
         expected = cv2.warpAffine(ideal, there, mask.shape[::-1], flags=cv2.INTER_AREA) > 127
         both, either = (mask > 0) & expected, (mask > 0) | expected
         assert both.sum() > 0.97 * either.sum()
+
+
+def test_pictures_are_stored_at_the_size_that_their_crops_are_read_at(store):
+    size = round(384 * 1.2 / PADDING)  # as 256 is to 320, the script's default
+    for view in store.data.moments("train")[0].views:
+        crop = crop_view(view, size, 64, 1.2, False)
+        left, top, side = (int(value) for value in crop.box)
+        assert side == size
+        stored = read_image(view.image)
+        np.testing.assert_array_equal(crop.image, stored[top : top + side, left : left + side])
 
 
 def test_the_header_tells_how_it_was_made(store, walking):

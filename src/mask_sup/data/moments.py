@@ -32,7 +32,8 @@ __all__ = [
     "undistort",
 ]
 
-NEXT_TO_NOTHING = 1.25  # factor by which a stored picture usually shrinks
+NEXT_TO_NOTHING = 1.25  # factor of shrinking from which on colours are averaged
+SNAP = 0.01  # of its side by which a crop may grow or shrink to need no resizing
 GREY = 102
 """Background of masked pictures, 0.4 of 255: what the detector sees as 0."""
 
@@ -111,10 +112,12 @@ def _decode(path: Path | Member, flags: int) -> np.ndarray:
     return picture
 
 
-def mask_box(mask: np.ndarray, padding: float) -> tuple[float, float, float]:
+def mask_box(mask: np.ndarray, padding: float, size: int = 0) -> tuple[float, float, float]:
     """The square crop around a mask: left, top, side in whole pixels.
 
-    The box comes from the mask alone, never from a label. It may reach beyond the picture.
+    The box comes from the mask alone, never from a label. It may reach beyond the picture. A side
+    within a hundredth of `size`, the pixels that it is wanted in, becomes `size`: the pictures of a
+    prepared store are large enough for their crops to need no resizing.
 
     >>> mask = np.zeros((50, 50), np.uint8); mask[10:30, 20:25] = 255
     >>> mask_box(mask, 1.2)
@@ -122,6 +125,8 @@ def mask_box(mask: np.ndarray, padding: float) -> tuple[float, float, float]:
     """
     left, top, width, height = cv2.boundingRect((mask > 127).astype(np.uint8))
     side = max(2.0, np.ceil(max(width, height) * padding))
+    if abs(side - size) <= SNAP * size:
+        side = float(size)
     return (
         float(np.floor((2 * left + width - side) / 2)),
         float(np.floor((2 * top + height - side) / 2)),
@@ -183,7 +188,7 @@ def crop_view(
         ValueError: If a picture is unreadable, the mask is empty, or their sizes differ.
     """
     mask = whole_mask(view)
-    box = mask_box(mask, padding)
+    box = mask_box(mask, padding, image_size)
     image = crop_image(view, box, image_size, mask_input, mask)
     return Crop(image, crop_square(mask, box, mask_size), box)
 
@@ -349,7 +354,7 @@ class MomentDataset(Dataset[Batch]):
 
     def _cache(self, folder: Path) -> MaskCache:
         """The cache of these masks at this size, under these settings."""
-        told = [self.padding, sorted(vars(self.geodesic).items())]
+        told = [self.padding, self.image_size, sorted(vars(self.geodesic).items())]
         told += [(m.name, [str(v.mask) for v in m.views]) for m in self.moments]
         key = hashlib.sha256(repr(told).encode()).hexdigest()[:12]
         path = folder / f"{self.mask_size}-{key}.masks"
@@ -357,7 +362,7 @@ class MomentDataset(Dataset[Batch]):
 
     def _masks(self, index: int, whole: Sequence[np.ndarray]) -> Masks:
         """What is made of the masks of a moment."""
-        boxes = [mask_box(mask, self.padding) for mask in whole]
+        boxes = [mask_box(mask, self.padding, self.image_size) for mask in whole]
         size, views = self.mask_size, self.moments[index].views
         masks = np.stack([crop_square(m, b, size) for m, b in zip(whole, boxes, strict=True)])
         weight = np.ones(masks.shape, np.float16)

@@ -30,7 +30,7 @@ def command(find_clips: Find, dataset: str, protocol: str, about: str) -> None:
     parser.add_argument("out", type=Path, help="folder of the store")
     parser.add_argument("--protocol", default=protocol, help="name in conf/protocol, or a file")
     parser.add_argument("--masks", type=Path, help="folder of masks that are not in the release")
-    parser.add_argument("--size", type=int, default=384, help="side of stored pictures, pixels")
+    parser.add_argument("--size", type=int, default=320, help="side of stored pictures, pixels")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     given = parser.parse_args()
     try:
