@@ -10,13 +10,14 @@ PyPI; the refined cameras come with this package. Masks are yours to bring: a fo
 
 import argparse
 import hashlib
-import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from importlib import resources
 from pathlib import Path
+
+from mask_sup.writing import write_file
 
 PACKAGE = "pose2sim==0.10.49"
 SHA256 = "403e0dc4065898ba6a595e72a8970950310979253d60e24c2e00b16b36bf21e1"
@@ -37,10 +38,10 @@ def fetch(root: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
             for name in archive.namelist():
                 if name.startswith(VIDEOS) and name.endswith(".mp4"):
-                    write(archive.read(name), root / "videos" / Path(name).name)
-            write(archive.read(CALIBRATION), root / "Calib.qca.txt")
+                    write_file(root / "videos" / Path(name).name, archive.read(name))
+            write_file(root / "Calib.qca.txt", archive.read(CALIBRATION))
     cameras = resources.files("mask_sup") / "assets" / "pose2sim_cameras.json"
-    write(cameras.read_bytes(), root / "cameras.json")
+    write_file(root / "cameras.json", cameras.read_bytes())
 
 
 def unpack_masks(source: Path, root: Path) -> None:
@@ -55,16 +56,8 @@ def unpack_masks(source: Path, root: Path) -> None:
             raise SystemExit(f"no png files in {source}: expected cam01_000.png and so on")
         for path in pictures:
             camera, _, frame = path.stem.rpartition("_")
-            write(path.read_bytes(), root / (camera or path.parent.name) / f"{frame}.png")
+            write_file(root / (camera or path.parent.name) / f"{frame}.png", path.read_bytes())
     print(f"{len(pictures)} masks in {root}")
-
-
-def write(data: bytes, path: Path) -> None:
-    """Write a file under a temporary name first, so that a stop leaves none half-written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_bytes(data)
-    shutil.move(unfinished, path)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from mask_sup.config import build, conf_dir, plain
+from mask_sup.writing import write_file
 
 __all__ = ["evaluate", "run_folder"]
 
@@ -64,8 +65,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     values, sheet = _measure(cfg, detector, data)
     about = _about(cfg, checkpoint["config"], data)
     folder = Path(cfg.output) if cfg.output else _default_folder(cfg)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "metrics.json").write_text(json.dumps(_strict({**values, **about}), indent=2))
+    write_file(folder / "metrics.json", json.dumps(_strict({**values, **about}), indent=2))
     write_png(folder / "overlays.png", sheet)
     _print_table(values, about, folder)
     return {**values, **about}

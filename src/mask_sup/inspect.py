@@ -10,6 +10,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from mask_sup.config import build, conf_dir, plain
+from mask_sup.writing import write_file
 
 if TYPE_CHECKING:
     from mask_sup.data.moments import Moment
@@ -68,8 +69,7 @@ def inspect(cfg: DictConfig) -> dict[str, Any]:
         "damaged": {"count": len(damaged), "first": list(damaged)[:NAMED]},
     }
     folder = Path(cfg.output).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "inspect.json").write_text(json.dumps(report, indent=2) + "\n")
+    write_file(folder / "inspect.json", json.dumps(report, indent=2) + "\n")
     if rows:
         write_png(folder / "sheet.png", np.concatenate(rows))
     _print_report(report, folder)

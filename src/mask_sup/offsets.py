@@ -17,10 +17,10 @@ from omegaconf import DictConfig
 
 from mask_sup.calibration import Calibration, find_calibration, read_calibration
 from mask_sup.calibration.check import Look, Rig
-from mask_sup.calibration.entries import write_texts
 from mask_sup.calibration.from_masks import rig_from_masks
 from mask_sup.calibration.silhouettes import gaps, mean_gap
 from mask_sup.data.recording import OFFSETS
+from mask_sup.writing import write_file
 
 __all__ = ["compared", "offsets_of", "outline_signals", "settled_offsets", "sync"]
 
@@ -171,7 +171,7 @@ def sync(cfg: DictConfig) -> dict[str, int]:
         print(f"{name}: {late[view]:+d} frames, correlation {best:.2f}")
     told = dict(zip(names, late, strict=True))
     output = Path(cfg.output).expanduser() if cfg.output else source / OFFSETS
-    write_texts({output: json.dumps({"late": told}, indent=2) + "\n"})
+    write_file(output, json.dumps({"late": told}, indent=2) + "\n")
     print(f"written to {output}")
     return told
 

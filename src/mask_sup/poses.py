@@ -26,6 +26,7 @@ from mask_sup.data.recording import (
     list_pictures,
 )
 from mask_sup.video import VIDEO_SUFFIXES, extract_frames, frame_rate
+from mask_sup.writing import whole
 
 __all__ = [
     "VERSION",
@@ -349,10 +350,8 @@ def _write(
     }
     header["arrays"] = {k: t for k, t in header["arrays"].items() if k in poses or k == "pictures"}
     pictures = np.array([[str(view.image) for view in moment.views] for moment in moments])
-    unfinished = path.with_suffix(".npz.part")
-    with unfinished.open("wb") as file:
+    with whole(path) as (part,), part.open("wb") as file:
         np.savez_compressed(file, header=np.array(json.dumps(header)), pictures=pictures, **poses)
-    unfinished.replace(path)
 
 
 def read_poses(path: Path) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mask_sup.fitting import Fit
 from mask_sup.metrics import flip_gain, joint_distances, root_relative
+from mask_sup.writing import whole
 
 __all__ = ["PseudoPoses"]
 
@@ -92,11 +93,9 @@ class PseudoPoses:
 
     def save(self, path: Path, names: list[str]) -> None:
         """Write them with the names of their moments."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {key: value.numpy() for key, value in vars(self).items()}
-        unfinished = path.with_name("unfinished.npz")
-        np.savez_compressed(unfinished, names=np.array(names), **arrays)
-        unfinished.replace(path)
+        with whole(path) as (part,), part.open("wb") as file:
+            np.savez_compressed(file, names=np.array(names), **arrays)
 
     def load(self, path: Path, names: list[str]) -> None:
         """Read them.

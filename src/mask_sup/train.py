@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mask_sup.config import Config, build, conf_dir, load_config, plain
+from mask_sup.writing import write_file
 
 __all__ = ["build_data", "build_parts", "train"]
 
@@ -90,7 +91,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     for name in cfg.cascade:
         metrics = run_stage(cfg, folder, str(name), parts, fuse, data)
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2))
+    write_file(folder / "metrics.json", json.dumps(metrics, indent=2))
     return metrics
 
 
@@ -169,7 +170,7 @@ def run_stage(
         _close(loggers, status)
     metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
     if trainer.is_global_zero:
-        done.write_text(json.dumps({"steps": trainer.global_step, **metrics}, indent=2))
+        write_file(done, json.dumps({"steps": trainer.global_step, **metrics}, indent=2))
     return metrics
 
 
@@ -230,7 +231,7 @@ def _tell_purity(here: Path, parts: Any, dataset: Any) -> None:
     skeleton = parts.detector.skeleton
     told = parts.poses.monitors() | parts.poses.purity(labels, skeleton.root, skeleton.flip)
     known = {key: value for key, value in told.items() if value == value}
-    (here / "relabel.json").write_text(json.dumps(known, indent=2))
+    write_file(here / "relabel.json", json.dumps(known, indent=2))
     print("pseudo-labels:", ", ".join(f"{key} {value:.3g}" for key, value in known.items()))
 
 
@@ -258,7 +259,7 @@ def record_run(cfg: DictConfig, folder: Path) -> None:
     if path.is_file() and plain(load_config(path)) != plain(cfg):
         raise ValueError(f"{folder} holds a run of another config: choose another name or folder")
     OmegaConf.save(cfg, path, resolve=True)
-    (folder / "run.json").write_text(json.dumps(_provenance(cfg), indent=2))
+    write_file(folder / "run.json", json.dumps(_provenance(cfg), indent=2))
 
 
 def record_data(data: Any, folder: Path) -> None:
@@ -283,7 +284,7 @@ def record_data(data: Any, folder: Path) -> None:
         raise ValueError(
             f"{folder} holds a run on other data: {there}, not {known}; start a fresh run"
         )
-    path.write_text(json.dumps(known, indent=2))
+    write_file(path, json.dumps(known, indent=2))
 
 
 def _provenance(cfg: DictConfig) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from mask_sup.batch import Views
 from mask_sup.camera import cam_from_world
 from mask_sup.skeleton import Skeleton
 from mask_sup.stages import CascadeStage
+from mask_sup.writing import write_file
 
 __all__ = ["draw_pose", "draw_skeleton", "fit_into", "pose_sheet", "stage_sheet", "write_png"]
 
@@ -18,14 +19,11 @@ RIGHT, LEFT, MIDDLE = (255, 110, 40), (60, 170, 255), (235, 235, 235)
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
-    """Write an RGB picture, under a temporary name first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write an RGB picture."""
     done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not done:
         raise ValueError(f"cannot encode {path}")
-    unfinished = path.with_suffix(".png.part")
-    unfinished.write_bytes(data.tobytes())
-    unfinished.replace(path)
+    write_file(path, data.tobytes())
 
 
 def _colour(skeleton: Skeleton, parent: int, child: int) -> tuple[int, int, int]:

@@ -24,8 +24,8 @@ from mask_sup.calibration.entries import (
     read_text,
     rotation,
     rotation_vector,
-    write_texts,
 )
+from mask_sup.writing import write_file
 
 __all__ = ["LAYOUT", "read", "recognises", "recognises_caliscope", "write"]
 
@@ -106,4 +106,4 @@ def write(calibration: Calibration, path: Path) -> None:
             f"translation = [{join(calibration.t[index])}]\n"
         )
     tables.append("[metadata]\nadjusted = false\nerror = 0.0\n")
-    write_texts({path: "\n".join(tables)})
+    write_file(path, "\n".join(tables))

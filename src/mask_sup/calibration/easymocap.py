@@ -19,9 +19,9 @@ from mask_sup.calibration.entries import (
     matrix,
     rotation,
     rotation_vector,
-    write_texts,
 )
 from mask_sup.calibration.opencv import read_storage
+from mask_sup.writing import whole
 
 __all__ = ["FILES", "LAYOUT", "read", "write"]
 
@@ -73,7 +73,9 @@ def write(calibration: Calibration, path: Path) -> None:
             intri += f"H_{name}: {size[1]:.0f}\nW_{name}: {size[0]:.0f}\n"
         extri += _node(f"R_{name}", rotation_vector(R)[:, None])
         extri += _node(f"Rot_{name}", R) + _node(f"T_{name}", t[:, None])
-    write_texts({path / FILES[0]: intri, path / FILES[1]: extri})
+    with whole(*(path / name for name in FILES)) as parts:
+        for part, text in zip(parts, (intri, extri), strict=True):
+            part.write_text(text, "utf-8")
 
 
 def _names(names: Iterable[str]) -> str:

@@ -1,7 +1,6 @@
 """What readers share: one camera as a file tells it, and numbers out of text."""
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -24,7 +23,6 @@ __all__ = [
     "read_text",
     "rotation",
     "rotation_vector",
-    "write_texts",
 ]
 
 MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
@@ -58,20 +56,6 @@ def read_text(path: Path) -> str:
             f"{path} has {path.stat().st_size >> 20} MB: too large for a calibration"
         )
     return path.read_text("utf-8", errors="replace")
-
-
-def write_texts(texts: Mapping[Path, str]) -> None:
-    """Write files under temporary names, then rename them all."""
-    unfinished = {path.with_name(f"{path.name}.part"): path for path in texts}
-    try:
-        for part, path in unfinished.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(texts[path], "utf-8")
-        for part, path in unfinished.items():
-            os.replace(part, path)
-    finally:
-        for part in unfinished:
-            part.unlink(missing_ok=True)
 
 
 def parse_xml(text: str) -> ElementTree.Element:

@@ -13,10 +13,10 @@ from omegaconf import DictConfig
 from mask_sup.calibration.cameras import Calibration
 from mask_sup.calibration.check import Look, Rig
 from mask_sup.calibration.check import check as find_fault
-from mask_sup.calibration.entries import write_texts
 from mask_sup.calibration.formats import find_calibration, read_calibration, write_calibration
 from mask_sup.calibration.settle import settle
 from mask_sup.calibration.silhouettes import gaps, mean_gap
+from mask_sup.writing import write_file
 
 __all__ = ["check", "refine", "rig_from_masks"]
 
@@ -40,8 +40,7 @@ def check(cfg: DictConfig) -> None:
     if finding.fault not in ("none", "masks", "unclear"):
         print(f"with that undone the gap is {finding.mended:.2f} %")
     if cfg.output:
-        text = json.dumps(asdict(finding), indent=2) + "\n"
-        write_texts({Path(cfg.output).expanduser(): text})
+        write_file(Path(cfg.output).expanduser(), json.dumps(asdict(finding), indent=2) + "\n")
 
 
 def refine(cfg: DictConfig) -> None:

@@ -24,8 +24,8 @@ from mask_sup.calibration.entries import (
     parse_xml,
     read_text,
     rotation,
-    write_texts,
 )
+from mask_sup.writing import write_file
 
 __all__ = ["LAYOUT", "is_storage", "read", "read_storage", "recognises", "write"]
 
@@ -117,7 +117,7 @@ def write(calibration: Calibration, path: Path) -> None:
         if np.isfinite(calibration.sizes[index]).all():
             cameras[name]["size"] = calibration.sizes[index].tolist()
     told = {"unit": "mm", "cameras": cameras}
-    write_texts({path: json.dumps(told, indent=1) + "\n"})
+    write_file(path, json.dumps(told, indent=1) + "\n")
 
 
 def read_storage(path: Path) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from mask_sup.writing import write_file
+
 __all__ = ["Member", "claim", "locate"]
 
 
@@ -72,5 +74,4 @@ def claim(out: Path, record: str, settings: Mapping[str, Any], last: str) -> Non
         raise ValueError(f"{out} is not empty and was not begun by us: choose another folder")
     if (out / last).is_file():
         raise ValueError(f"{out / last} is there already: this is finished")
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings, indent=1))
+    write_file(path, json.dumps(settings, indent=1))

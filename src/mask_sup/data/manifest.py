@@ -28,6 +28,7 @@ import numpy as np
 
 from mask_sup.data.files import locate
 from mask_sup.data.moments import Moment, View
+from mask_sup.writing import whole
 
 __all__ = ["MANIFEST", "PreparedData", "join", "read_manifest", "tabulate", "write_manifest"]
 
@@ -46,10 +47,8 @@ def write_manifest(root: Path, arrays: Mapping[str, np.ndarray], header: Mapping
         header: What made it, plain data.
     """
     told = json.dumps({"version": VERSION, **header}, indent=1)
-    unfinished = root / f"{MANIFEST}.part"
-    with unfinished.open("wb") as file:
+    with whole(root / MANIFEST) as (part,), part.open("wb") as file:
         np.savez_compressed(file, header=np.array(told), **{key: arrays[key] for key in KEYS})
-    unfinished.replace(root / MANIFEST)
 
 
 def tabulate(

@@ -25,6 +25,7 @@ from rich.progress import track
 
 from mask_sup.data.files import Member, claim, locate
 from mask_sup.data.manifest import MANIFEST, read_manifest, write_manifest
+from mask_sup.writing import whole
 
 __all__ = ["write_shards"]
 
@@ -177,32 +178,23 @@ def _run(
 
 
 def _write(path: Path, moments: Iterator[Sequence[Piece]]) -> Iterator[None]:
-    """Write one archive under a temporary name first; a step a moment.
+    """Write one archive; a step a moment.
 
     Raises:
         OSError: If it cannot be written; nothing of it is left then.
     """
-    unfinished = path.with_name(f"{path.name}.part")
-    try:
-        with (
-            unfinished.open("wb") as file,
-            tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive,
-        ):
-            for pieces in moments:
-                for name, content, _ in pieces:
-                    data = content.read_bytes() if isinstance(content, Path) else content
-                    info = tarfile.TarInfo(name)  # of nobody, mode 644, of the year 1970
-                    info.size = len(data)
-                    archive.addfile(info, BytesIO(data))
-                yield
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise OSError(
-            error.errno,
-            f"cannot write {path} ({error}): make room and run the same command again, what is "
-            "finished is kept",
-        ) from error
+    with (
+        whole(path) as (part,),
+        part.open("wb") as file,
+        tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for pieces in moments:
+            for name, content, _ in pieces:
+                data = content.read_bytes() if isinstance(content, Path) else content
+                info = tarfile.TarInfo(name)  # of nobody, mode 644, of the year 1970
+                info.size = len(data)
+                archive.addfile(info, BytesIO(data))
+            yield
 
 
 def _members(path: Path) -> dict[str, tuple[int, int]]:

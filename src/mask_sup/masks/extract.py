@@ -20,6 +20,7 @@ from mask_sup.config import build, plain
 from mask_sup.masks.extractor import Extractor
 from mask_sup.masks.footage import Footage, find_footage, shrink
 from mask_sup.masks.person import choose_person, motion_energy
+from mask_sup.writing import write_file
 
 __all__ = ["extract", "extract_camera", "mask_frames"]
 
@@ -77,17 +78,17 @@ def extract_camera(
     if whole.is_dir():
         whole.rename(part)  # somebody took masks away: they are made again
     part.mkdir(parents=True, exist_ok=True)
-    write_bytes(part / RECORD, json.dumps(settings, indent=1).encode())
+    write_file(part / RECORD, json.dumps(settings, indent=1))
     todo = _missing(part, footage.count)  # the record says whose they are, so it comes first
     masks = mask_frames(
         footage, extractor, settings, todo, read=lambda i: _read(part / f"{i:06d}.png")
     )
     for index, mask in track(masks, footage.camera, total=len(todo)):
-        write_bytes(part / f"{index:06d}.png", cv2.imencode(".png", mask)[1].tobytes())
+        write_file(part / f"{index:06d}.png", cv2.imencode(".png", mask)[1].tobytes())
     if extractor.plate is not None:
         plate = cv2.cvtColor(extractor.plate, cv2.COLOR_RGB2BGR)
         path = output / f"{footage.camera}.plate.png"
-        write_bytes(path, cv2.imencode(".png", plate)[1].tobytes())
+        write_file(path, cv2.imencode(".png", plate)[1].tobytes())
     part.rename(whole)
 
 
@@ -222,25 +223,6 @@ def _read(path: Path) -> np.ndarray | None:
     if not path.is_file():
         return None
     return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name first.
-
-    Raises:
-        OSError: If it cannot be written; nothing of it is left then.
-    """
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise OSError(
-            error.errno,
-            f"cannot write {path} ({error.strerror}): make room and run the same command again, "
-            "what is finished is kept",
-        ) from error
 
 
 def _digest(settings: Mapping[str, Any]) -> str:

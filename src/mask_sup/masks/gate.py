@@ -14,9 +14,9 @@ import numpy as np
 from omegaconf import DictConfig
 
 from mask_sup.data.recording import PICTURE_SUFFIXES, frame_number
-from mask_sup.masks.extract import write_bytes
 from mask_sup.masks.extractor import components
 from mask_sup.masks.footage import Footage, find_footage, shrink
+from mask_sup.writing import write_file
 
 __all__ = ["KINDS", "Limits", "Measured", "check", "flag", "list_masks", "measure"]
 
@@ -105,7 +105,7 @@ def check(cfg: DictConfig) -> Path:
         },
     }
     write_sheet(output / "check.html", masks, flags, footage, numbers, cfg.pictures)
-    write_bytes(output / "check.json", (json.dumps(report, indent=1) + "\n").encode())
+    write_file(output / "check.json", json.dumps(report, indent=1) + "\n")
     _print_table(report["cameras"])
     print(f"flags in {output / 'check.json'}, pictures in {output / 'check.html'}")
     return output / "check.json"

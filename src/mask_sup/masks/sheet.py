@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mask_sup.masks.extract import write_bytes
 from mask_sup.masks.footage import Footage, shrink
+from mask_sup.writing import write_file
 
 __all__ = ["write_sheet"]
 
@@ -50,7 +50,7 @@ def write_sheet(
         first = numbers[camera][0]
         for i, picture in _pictures(shown, footage.get(camera), first):
             parts.append(_figure(i, _thumbnail(masks[camera].get(i), picture), faults[i]))
-    write_bytes(path, "\n".join([*parts, "</html>\n"]).encode())
+    write_file(path, "\n".join([*parts, "</html>\n"]))
 
 
 def _spread(frames: Sequence[int], most: int) -> list[int]:

@@ -24,6 +24,7 @@ from mask_sup.data.manifest import MANIFEST, join, tabulate, write_manifest
 from mask_sup.data.moments import Moment, View, crop_square, lens_maps, mask_box
 from mask_sup.prepare.protocol import Keep, Protocol
 from mask_sup.prepare.release import Clip
+from mask_sup.writing import whole
 
 __all__ = ["PADDING", "write_store"]
 
@@ -157,12 +158,8 @@ def _write_clip(clip: Clip, out: Path, protocol: Protocol, size: int) -> None:
         view.image.unlink()
         view.mask.unlink()
     table = join(tables) if tables else {}
-    path = _part(out, clip)
-    path.parent.mkdir(exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    with unfinished.open("wb") as file:
+    with whole(_part(out, clip)) as (part,), part.open("wb") as file:
         np.savez(file, dropped=np.array(json.dumps(dropped)), **table)
-    unfinished.replace(path)
 
 
 def _frames(

@@ -21,6 +21,7 @@ from mask_sup.report import figures
 from mask_sup.report.plots import PLOT_X, bar, line_plot, swatch
 from mask_sup.report.predictions import Predictions
 from mask_sup.report.scene import Scene
+from mask_sup.writing import write_file
 
 __all__ = ["encode_points", "write_page"]
 
@@ -67,12 +68,7 @@ def write_page(
         sections=_error_section(poses, fps) + _tables(poses),
         about=_about(poses, scene, fps, fps_is_told),
     )
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        unfinished.write_text(page, encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_file(path, page)
 
 
 def _asset(name: str) -> str:
