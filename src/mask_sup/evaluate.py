@@ -8,7 +8,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from mask_sup.config import build, conf_dir, plain
-from mask_sup.writing import write_file
+from mask_sup.disk import write_file
 
 __all__ = ["evaluate", "run_folder"]
 

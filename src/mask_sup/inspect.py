@@ -10,7 +10,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from mask_sup.config import build, conf_dir, plain
-from mask_sup.writing import write_file
+from mask_sup.disk import write_file
 
 if TYPE_CHECKING:
     from mask_sup.data.moments import Moment

@@ -20,7 +20,7 @@ from mask_sup.calibration.check import Look, Rig
 from mask_sup.calibration.from_masks import rig_from_masks
 from mask_sup.calibration.silhouettes import gaps, mean_gap
 from mask_sup.data.recording import OFFSETS
-from mask_sup.writing import write_file
+from mask_sup.disk import write_file
 
 __all__ = ["compared", "offsets_of", "outline_signals", "settled_offsets", "sync"]
 

@@ -4,9 +4,7 @@ The input is a picture, a folder of pictures, a video, or the folder of a record
 calibration (`mask_sup.data.recording`). Nothing here reads a label.
 """
 
-import json
 import warnings
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +23,8 @@ from mask_sup.data.recording import (
     is_recording,
     list_pictures,
 )
+from mask_sup.disk import read_arrays, write_arrays
 from mask_sup.video import VIDEO_SUFFIXES, extract_frames, frame_rate
-from mask_sup.writing import whole
 
 __all__ = [
     "VERSION",
@@ -350,12 +348,11 @@ def _write(
     }
     header["arrays"] = {k: t for k, t in header["arrays"].items() if k in poses or k == "pictures"}
     pictures = np.array([[str(view.image) for view in moment.views] for moment in moments])
-    with whole(path) as (part,), part.open("wb") as file:
-        np.savez_compressed(file, header=np.array(json.dumps(header)), pictures=pictures, **poses)
+    write_arrays(path, header, {"pictures": pictures, **poses})
 
 
-def read_poses(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a poses.npz of this version, `header` among them.
+def read_poses(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The header and the arrays of a poses.npz of this version.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -363,19 +360,7 @@ def read_poses(path: Path) -> dict[str, np.ndarray]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no poses at {path}: give the poses.npz of mask_sup.predict")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        version = json.loads(str(arrays["header"]))["version"]
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} is no poses.npz of mask_sup.predict ({type(error).__name__}: {error})"
-        ) from error
-    if version != VERSION:
-        raise ValueError(
-            f"{path} is of version {version}, this program reads {VERSION}: predict again"
-        )
-    return arrays
+    return read_arrays(path, VERSION, "predict again")
 
 
 def _overlays(

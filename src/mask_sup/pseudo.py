@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mask_sup.disk import whole
 from mask_sup.fitting import Fit
 from mask_sup.metrics import flip_gain, joint_distances, root_relative
-from mask_sup.writing import whole
 
 __all__ = ["PseudoPoses"]
 

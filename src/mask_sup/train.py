@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mask_sup.config import Config, build, conf_dir, load_config, plain
-from mask_sup.writing import write_file
+from mask_sup.disk import write_file
 
 __all__ = ["build_data", "build_parts", "train"]
 

@@ -8,9 +8,9 @@ import torch
 
 from mask_sup.batch import Views
 from mask_sup.camera import cam_from_world
+from mask_sup.disk import write_file
 from mask_sup.skeleton import Skeleton
 from mask_sup.stages import CascadeStage
-from mask_sup.writing import write_file
 
 __all__ = ["draw_pose", "draw_skeleton", "fit_into", "pose_sheet", "stage_sheet", "write_png"]
 

@@ -61,7 +61,7 @@ def write_poses(path: Path, skeleton: Skeleton, moments, project, root: Path, **
     xy = np.stack([[project(joints, camera) for camera in cameras] for joints in world])
     seen = np.stack([(world - world[:, :1]) @ camera["R"].T for camera in cameras], 1)
     header = {
-        "version": 1,
+        "version": 2,
         "joints": list(skeleton.joints),
         "parents": dict(skeleton.parents),
         "arrays": {"joints_px": "frame, view, joint, (x, y)"},

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mask_sup.disk import write_arrays
 from mask_sup.poses import predict
 from mask_sup.report import write_report
 from mask_sup.report.predictions import read_predictions
@@ -37,13 +38,13 @@ def test_a_missing_file_of_poses_is_told(tmp_path, configured):
 @pytest.mark.parametrize("content", [b"", b"no archive at all"])
 def test_a_file_of_another_kind_is_refused(tmp_path, content):
     (tmp_path / "poses.npz").write_bytes(content)
-    with pytest.raises(ValueError, match=r"poses\.npz is no poses\.npz"):
+    with pytest.raises(ValueError, match=r"poses\.npz cannot be read .*predict again"):
         read_predictions(tmp_path / "poses.npz")
 
 
 def test_other_archives_are_refused_with_what_they_lack(tmp_path):
-    np.savez(tmp_path / "poses.npz", pictures=np.zeros(3))
-    with pytest.raises(ValueError, match=r"lacks \['header', 'joints_px', 'joints_root_mm'\]"):
+    write_arrays(tmp_path / "poses.npz", {"version": 2, "joints": []}, {"pictures": np.zeros(3)})
+    with pytest.raises(ValueError, match=r"lacks \['joints_px', 'joints_root_mm', 'parents'\]"):
         read_predictions(tmp_path / "poses.npz")
 
 

@@ -16,7 +16,7 @@ from mask_sup.calibration.check import check as find_fault
 from mask_sup.calibration.formats import find_calibration, read_calibration, write_calibration
 from mask_sup.calibration.settle import settle
 from mask_sup.calibration.silhouettes import gaps, mean_gap
-from mask_sup.writing import write_file
+from mask_sup.disk import write_file
 
 __all__ = ["check", "refine", "rig_from_masks"]
 
@@ -133,7 +133,7 @@ def _joints(path: Path, calibration: Calibration, rig: Rig) -> Float[np.ndarray,
     """Detected joints of poses.npz in the pixels of the rig, without lens distortion."""
     from mask_sup.poses import read_poses
 
-    arrays = read_poses(path)
+    _, arrays = read_poses(path)
     xy, sizes = arrays["joints_px"].astype(float), arrays["picture_size_px"][0]
     if xy.shape[1] != len(rig.names):
         raise ValueError(

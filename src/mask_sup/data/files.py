@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mask_sup.writing import write_file
+from mask_sup.disk import write_file
 
 __all__ = ["Member", "claim", "locate"]
 

@@ -17,9 +17,6 @@
 Pictures are free of lens distortion. Readable with numpy alone, without pickled objects.
 """
 
-import json
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +25,7 @@ import numpy as np
 
 from mask_sup.data.files import locate
 from mask_sup.data.moments import Moment, View
-from mask_sup.writing import whole
+from mask_sup.disk import read_arrays, write_arrays
 
 __all__ = ["MANIFEST", "PreparedData", "join", "read_manifest", "tabulate", "write_manifest"]
 
@@ -46,9 +43,8 @@ def write_manifest(root: Path, arrays: Mapping[str, np.ndarray], header: Mapping
         arrays: All of those above but the header.
         header: What made it, plain data.
     """
-    told = json.dumps({"version": VERSION, **header}, indent=1)
-    with whole(root / MANIFEST) as (part,), part.open("wb") as file:
-        np.savez_compressed(file, header=np.array(told), **{key: arrays[key] for key in KEYS})
+    told = {"version": VERSION, **header}
+    write_arrays(root / MANIFEST, told, {key: arrays[key] for key in KEYS})
 
 
 def tabulate(
@@ -110,17 +106,7 @@ def read_manifest(root: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             f"missing {path}: prepare the data set first (scripts/prepare_*.py; layout: "
             "mask_sup/data/manifest.py)"
         )
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-        header = json.loads(str(arrays.pop("header", "{}")))
-    except (ValueError, OSError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read ({error}): prepare the data set again") from error
-    if header.get("version") != VERSION:
-        raise ValueError(
-            f"{path} has the version {header.get('version')}, this program reads {VERSION}: "
-            "prepare the data set again"
-        )
+    header, arrays = read_arrays(path, VERSION, "prepare the data set again")
     if missing := sorted(set(KEYS) - set(arrays)):
         raise ValueError(f"{path} lacks {missing}: prepare the data set again")
     n, v = len(np.atleast_1d(arrays["names"])), np.atleast_2d(arrays["images"]).shape[1]

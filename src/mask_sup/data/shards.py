@@ -25,7 +25,7 @@ from rich.progress import track
 
 from mask_sup.data.files import Member, claim, locate
 from mask_sup.data.manifest import MANIFEST, read_manifest, write_manifest
-from mask_sup.writing import whole
+from mask_sup.disk import whole
 
 __all__ = ["write_shards"]
 

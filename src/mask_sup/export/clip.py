@@ -6,7 +6,6 @@ camera's axes (x right, y down, z away); they are turned upright (x, -y, -z) as 
 that their `up` is y. Unknown joints are NaN.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,8 +75,7 @@ def read_clip(path: str | Path, up: str = "z", fps: float | None = None) -> Clip
     from mask_sup.poses import read_poses
 
     path = Path(path).expanduser()
-    arrays = read_poses(path)
-    header = json.loads(str(arrays["header"]))
+    header, arrays = read_poses(path)
     told = {
         "joints": tuple(header["joints"]),
         "parents": dict(header["parents"]),

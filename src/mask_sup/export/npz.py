@@ -1,10 +1,8 @@
 """NPZ: the clip for numpy, with a JSON header that explains it."""
 
-import json
 from pathlib import Path
 
-import numpy as np
-
+from mask_sup.disk import write_arrays
 from mask_sup.export.clip import Clip
 
 __all__ = ["write_npz"]
@@ -35,4 +33,4 @@ def write_npz(clip: Clip, path: Path) -> None:
         "up": clip.up,
         "arrays": {name: explained[name] for name in arrays},
     }
-    np.savez_compressed(path, header=np.array(json.dumps(header)), **arrays)
+    write_arrays(path, header, arrays)

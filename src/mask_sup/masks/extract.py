@@ -17,10 +17,10 @@ import numpy as np
 from omegaconf import DictConfig
 
 from mask_sup.config import build, plain
+from mask_sup.disk import write_file
 from mask_sup.masks.extractor import Extractor
 from mask_sup.masks.footage import Footage, find_footage, shrink
 from mask_sup.masks.person import choose_person, motion_energy
-from mask_sup.writing import write_file
 
 __all__ = ["extract", "extract_camera", "mask_frames"]
 

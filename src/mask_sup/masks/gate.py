@@ -14,9 +14,9 @@ import numpy as np
 from omegaconf import DictConfig
 
 from mask_sup.data.recording import PICTURE_SUFFIXES, frame_number
+from mask_sup.disk import write_file
 from mask_sup.masks.extractor import components
 from mask_sup.masks.footage import Footage, find_footage, shrink
-from mask_sup.writing import write_file
 
 __all__ = ["KINDS", "Limits", "Measured", "check", "flag", "list_masks", "measure"]
 

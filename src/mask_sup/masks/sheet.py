@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mask_sup.disk import write_file
 from mask_sup.masks.footage import Footage, shrink
-from mask_sup.writing import write_file
 
 __all__ = ["write_sheet"]
 

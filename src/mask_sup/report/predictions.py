@@ -1,19 +1,17 @@
 """Reading `poses.npz` back: what a report draws and measures."""
 
-import json
-import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float
 
+from mask_sup.poses import read_poses
 from mask_sup.skeleton import Skeleton
 
 __all__ = ["Predictions", "read_predictions"]
 
-NEEDED = ("header", "pictures", "joints_px", "joints_root_mm")
+NEEDED = ("pictures", "joints_px", "joints_root_mm", "joints", "parents")  # joints, parents: header
 
 
 class Predictions(NamedTuple):
@@ -55,11 +53,9 @@ def read_predictions(path: Path) -> Predictions:
         FileNotFoundError: If there is no such file, or one of its pictures is gone.
         ValueError: If it is no file of `mask_sup.predict`, or its arrays do not fit each other.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no poses at {path}: give the poses.npz that python -m mask_sup.predict wrote"
-        )
-    header, arrays = _contents(path)
+    header, arrays = read_poses(path)
+    if missing := [name for name in NEEDED if name not in {*arrays, *header}]:
+        raise ValueError(f"{path} lacks {missing}: predict again")
     shape = arrays["joints_px"].shape[:3]
     _check_shapes(path, arrays, (*shape[:2], len(header["joints"])))
     pictures = arrays["pictures"]
@@ -83,20 +79,6 @@ def read_predictions(path: Path) -> Predictions:
         confidence=arrays.get("confidence"),
         fps=float(fps) if fps else None,
     )
-
-
-def _contents(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, AttributeError, BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is no poses.npz ({error}): predict again") from error
-    if missing := [name for name in NEEDED if name not in arrays]:
-        raise ValueError(f"{path} lacks {missing}: it is no poses.npz of mask_sup.predict")
-    header = json.loads(str(arrays["header"]))
-    if missing := [key for key in ("joints", "parents") if key not in header]:
-        raise ValueError(f"the header of {path} lacks {missing}: predict again")
-    return header, arrays
 
 
 def _check_shapes(

@@ -1,9 +1,11 @@
 import errno
+import json
 import re
 
+import numpy as np
 import pytest
 
-from mask_sup.writing import whole, write_file
+from mask_sup.disk import read_arrays, whole, write_arrays, write_file
 
 
 def names(folder):
@@ -57,3 +59,28 @@ def test_an_error_names_the_file_and_the_cure(tmp_path):
     (tmp_path / "taken").write_text("a file where a folder should be")
     with pytest.raises(OSError, match="cannot write .*taken/file"):
         write_file(tmp_path / "taken" / "file", "text")
+
+
+def test_arrays_and_their_header_are_read_back(tmp_path):
+    path = tmp_path / "new" / "arrays.npz"
+    arrays = {"names": np.array(["a", "ü"]), "points": np.arange(6.0).reshape(2, 3)}
+    write_arrays(path, {"version": 3, "axes": "frame, (x, y, z): mm"}, arrays)
+    header, found = read_arrays(path, 3, "make it again")
+    assert header == {"version": 3, "axes": "frame, (x, y, z): mm"}
+    assert found.keys() == arrays.keys()
+    for name, values in arrays.items():
+        np.testing.assert_array_equal(found[name], values)
+    with np.load(path, allow_pickle=False) as plain:  # without this package
+        assert json.loads(str(plain["header"]))["version"] == 3
+
+
+def test_what_cannot_be_read_is_told_with_the_cure(tmp_path):
+    path = tmp_path / "arrays.npz"
+    write_arrays(path, {"version": 3}, {"points": np.arange(1000.0)})
+    with pytest.raises(ValueError, match=r"npz has the version 3, this program reads 4: run it"):
+        read_arrays(path, 4, "run it again")
+    whole_bytes = path.read_bytes()
+    for content in (b"", b"text", whole_bytes[:-100], whole_bytes[:300] + whole_bytes[320:]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"arrays\.npz cannot be read \(.*\): run it again"):
+            read_arrays(path, 3, "run it again")
