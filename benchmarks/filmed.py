@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("poses", type=Path, help="poses.npz of mask_sup.predict")
     parser.add_argument("answer", type=Path, help="joints.npz of scripts/film_bodies.py")
     given = parser.parse_args()
-    poses = read_poses(given.poses)
+    _, poses = read_poses(given.poses)
     with np.load(given.answer) as answer:
         truth = answer["joints_world_mm"]
     found = poses["joints_world_mm"]
