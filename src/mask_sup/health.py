@@ -109,7 +109,8 @@ class HealthMonitor(Callback):
             prior = getattr(pl_module, "shape_prior", None)
             physique = None if prior is None else prior(drawn.skeleton_mask)
         found = check_up(drawn, batch.views, pl_module.body, physique)
-        pl_module.log_dict({f"health/{name}": value for name, value in found.items()})
+        told = {f"health/{name}": value for name, value in found.items()}
+        pl_module.log_dict(told, sync_dist=True)
         for name, value in found.items():
             trouble = TROUBLES[name]
             if value > trouble.limit and name not in self.named and trainer.global_step:

@@ -141,7 +141,8 @@ class DetectorStage(LightningModule):
             return
         values = self.metrics.compute()
         self.metrics.reset()
-        self.log_dict({f"val/{k}": v for k, v in values.items() if v == v})  # NaN: not labelled
+        known = {f"val/{k}": v for k, v in values.items() if v == v}  # NaN: not labelled
+        self.log_dict(known, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """A fresh optimiser over what this stage registers."""
@@ -264,15 +265,20 @@ class CascadeStage(DetectorStage):
         if (
             self.exit_plateau
             and self.global_step > max(self.width_steps, self.upright_steps)
-            and self.exit_plateau.update(terms["skeleton"].item())
+            and self.exit_plateau.update(self._everywhere(terms["skeleton"]))
         ):
             self.trainer.should_stop = True
+
+    def _everywhere(self, loss: Tensor) -> float:
+        """Mean over all processes, so that they all decide the same."""
+        return float(self.trainer.strategy.reduce(loss.detach(), reduce_op="mean"))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Also the skeleton loss of what each view detects by itself."""
         joints_crop = super().validation_step(batch, batch_idx)
         mask = self.renderer(joints_crop[..., :2], self.drawn)
-        self.log("val/skeleton", mask_loss(mask, batch.views), batch_size=len(mask))
+        loss = mask_loss(mask, batch.views)
+        self.log("val/skeleton", loss, batch_size=len(mask), sync_dist=True)
         return joints_crop
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -354,7 +360,7 @@ class PhysiqueStage(SkeletonStage):
             self.ramp_plateau
             and not self.ramp_plateau.reached
             and self.global_step < int(self.ramp_start)
-            and self.ramp_plateau.update(terms["skeleton"].item())
+            and self.ramp_plateau.update(self._everywhere(terms["skeleton"]))
         ):
             self.ramp_start.fill_(self.global_step + 1)
         if "physique" in terms:

@@ -91,7 +91,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     for name in cfg.cascade:
         metrics = run_stage(cfg, folder, str(name), parts, fuse, data)
-    write_file(folder / "metrics.json", json.dumps(metrics, indent=2))
+    _record(folder / "metrics.json", json.dumps(metrics, indent=2))
     return metrics
 
 
@@ -169,8 +169,7 @@ def run_stage(
     finally:
         _close(loggers, status)
     metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-    if trainer.is_global_zero:
-        write_file(done, json.dumps({"steps": trainer.global_step, **metrics}, indent=2))
+    _record(done, json.dumps({"steps": trainer.global_step, **metrics}, indent=2))
     return metrics
 
 
@@ -231,7 +230,7 @@ def _tell_purity(here: Path, parts: Any, dataset: Any) -> None:
     skeleton = parts.detector.skeleton
     told = parts.poses.monitors() | parts.poses.purity(labels, skeleton.root, skeleton.flip)
     known = {key: value for key, value in told.items() if value == value}
-    write_file(here / "relabel.json", json.dumps(known, indent=2))
+    _record(here / "relabel.json", json.dumps(known, indent=2))
     print("pseudo-labels:", ", ".join(f"{key} {value:.3g}" for key, value in known.items()))
 
 
@@ -249,6 +248,14 @@ def _close(loggers: list[Any], status: str) -> None:
         sys.modules["wandb"].finish(exit_code=0 if status == "success" else 1)
 
 
+def _record(path: Path, text: str) -> None:
+    """Write a file; of several processes the first one does."""
+    from lightning.pytorch.utilities import rank_zero_only
+
+    if rank_zero_only.rank == 0:
+        write_file(path, text)
+
+
 def record_run(cfg: DictConfig, folder: Path) -> None:
     """Write what made this run: resolved config, revision, versions, machine.
 
@@ -258,8 +265,8 @@ def record_run(cfg: DictConfig, folder: Path) -> None:
     path = folder / "config.yaml"
     if path.is_file() and plain(load_config(path)) != plain(cfg):
         raise ValueError(f"{folder} holds a run of another config: choose another name or folder")
-    OmegaConf.save(cfg, path, resolve=True)
-    write_file(folder / "run.json", json.dumps(_provenance(cfg), indent=2))
+    _record(path, OmegaConf.to_yaml(cfg, resolve=True))
+    _record(folder / "run.json", json.dumps(_provenance(cfg), indent=2))
 
 
 def record_data(data: Any, folder: Path) -> None:
@@ -284,7 +291,7 @@ def record_data(data: Any, folder: Path) -> None:
         raise ValueError(
             f"{folder} holds a run on other data: {there}, not {known}; start a fresh run"
         )
-    write_file(path, json.dumps(known, indent=2))
+    _record(path, json.dumps(known, indent=2))
 
 
 def _provenance(cfg: DictConfig) -> dict[str, Any]:

@@ -166,21 +166,39 @@ def test_two_processes_learn_from_archives_what_one_learns_from_files(h36m, tmp_
     weights = []
     for root, ranks in ((h36m, 1), (tmp_path / "shards", 2)):
         run = tmp_path / str(ranks)
-        quick = [word for word in QUICK if "cascade" not in word]
-        words = (
-            *one("h36m", root), *quick, f"data.batch_size={2 // ranks}", "cascade=supervised",
+        learn_together(
+            ranks, run, *one("h36m", root), f"data.batch_size={2 // ranks}", "cascade=supervised",
             "cascade.supervised.max_steps=4", "cascade.supervised.module.mirror=false",
-            "cascade.supervised.module.zoom=0", "trainer=ddp", "trainer.accelerator=cpu",
-            "trainer.precision=32-true", f"trainer.devices={ranks}", f"hydra.run.dir={run}",
+            "cascade.supervised.module.zoom=0",
         )  # fmt: skip
-        command = [sys.executable, "-m", "mask_sup.train", *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
         detector = load(run / "supervised" / "checkpoints" / "last.ckpt")
         weights.append(torch.cat([p.flatten() for p in detector.parameters()]))
     start = torch.cat([p.flatten() for p in untrained(run).parameters()])
     learned = (weights[0] - start).norm()
     assert (weights[1] - weights[0]).norm() < 0.01 * learned
+
+
+def test_two_processes_end_a_stage_at_the_same_step(h36m, tmp_path):
+    """Each sees other moments, so their losses come to rest at different steps."""
+    learn_together(
+        2, tmp_path / "run", *one("h36m", h36m), "data.batch_size=1", "cascade=smoke",
+        "~cascade.physique", "~cascade.relabel", "~cascade.arms", "cascade.skeleton.max_steps=300",
+        "cascade.skeleton.module.exit_plateau={window: 10, tolerance: 0.01}",
+    )  # fmt: skip
+    finished = json.loads((tmp_path / "run" / "skeleton" / "finished.json").read_text())
+    assert 16 <= finished["steps"] < 300  # the widths are at rest from step 10 on
+
+
+def learn_together(ranks, run, *overrides):
+    """A training in so many processes."""
+    quick = [word for word in QUICK if "cascade" not in word]
+    words = (
+        *quick, *overrides, "trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true",
+        f"trainer.devices={ranks}", f"hydra.run.dir={run}",
+    )  # fmt: skip
+    command = [sys.executable, "-m", "mask_sup.train", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
 
 
 def untrained(run):
