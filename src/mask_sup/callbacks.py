@@ -6,12 +6,13 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch.callbacks import RichProgressBar
 
 from mask_sup.batch import Views
 from mask_sup.data.moments import expand
 from mask_sup.stages import CascadeStage
 
-__all__ = ["LogOverlays", "SaveConfig"]
+__all__ = ["LogOverlays", "SaveConfig", "StageProgress"]
 
 
 class SaveConfig(Callback):
@@ -25,6 +26,17 @@ class SaveConfig(Callback):
     ) -> None:
         """Add the config."""
         checkpoint["config"] = self.config
+
+
+class StageProgress(RichProgressBar):
+    """The bar of a stage, under its name; Lightning's would count epochs, and a stage is one."""
+
+    def __init__(self, stage: str):
+        super().__init__()
+        self.stage = stage
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"{self.stage:{len(self.validation_description)}}"
 
 
 class LogOverlays(Callback):

@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -198,15 +199,17 @@ def _trainer(cfg: DictConfig, here: Path, max_steps: int, loggers: list[Any]) ->
     """The trainer of one stage, with all that watches it."""
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    from mask_sup.callbacks import LogOverlays, SaveConfig
+    from mask_sup.callbacks import LogOverlays, SaveConfig, StageProgress
     from mask_sup.health import HealthMonitor
 
+    bar = [StageProgress(here.name)] if cfg.trainer.get("enable_progress_bar", True) else []
     return build(cfg.trainer)(
         max_steps=max_steps,
         val_check_interval=min(cfg.trainer.val_check_interval, max_steps),
         logger=loggers,
         default_root_dir=here,
         callbacks=[
+            *bar,
             SaveConfig(plain(cfg)),
             LogOverlays(here / "overlays"),
             HealthMonitor(),
@@ -325,6 +328,7 @@ def _git(*words: str) -> str | None:
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="train")
 def main(cfg: DictConfig) -> None:
     """Train, or with resume=<folder> finish a stopped run with its own config."""
+    warnings.filterwarnings("ignore", ".*LeafSpec")  # between Lightning and torch
     job = HydraConfig.get()
     if cfg.resume:
         others = [o for o in job.overrides.task if not o.lstrip("+").startswith("resume=")]
