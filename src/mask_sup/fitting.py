@@ -75,8 +75,8 @@ class PoseFitter:
         yaw_steps: Gradient steps of each direction, on masks of half the size.
         candidates: Random directions per limb that a search of the `legs` and `arms` tries.
         second_chance: Share of the scenes, the worst explained ones, that after each search try the
-            head in line with the trunk and other arms. In deep leans, head and raised arm easily
-            change places.
+            head in line with the trunk and other arms, and each foot in the place of the other. In
+            deep leans, head and raised arm easily change places, in a stride the legs.
         loans: After each search of `polish`, so many times in turn, a scene may take over the pose
             of a neighbour in time: a good pose travels that far. `refine` takes the first.
         seed: Seed of these directions.
@@ -228,7 +228,7 @@ class PoseFitter:
         """One search of the limbs, the gradient, the head again, and what neighbours lend."""
         for limbs in ("legs", "arms"):
             joints = self._search(joints, scenes, limbs, generator, 0.3)
-        fit = self._head_again(self._descend(joints, scenes, 25, 10), scenes, generator)
+        fit = self._second_chance(self._descend(joints, scenes, 25, 10), scenes, generator)
         return self._in_time(fit, scenes, loans)
 
     def _settle(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
@@ -292,8 +292,8 @@ class PoseFitter:
             trunk, joint = trunk + scenes.lengths[:, self.bone[joint]], self.parent[joint]
         return trunk[:, None] / share
 
-    def _head_again(self, fit: Fit, scenes: Scenes, generator: torch.Generator) -> Fit:
-        """The worst explained scenes try the head in line with the trunk, and other arms."""
+    def _second_chance(self, fit: Fit, scenes: Scenes, generator: torch.Generator) -> Fit:
+        """The worst explained scenes try another head and other arms, then other legs."""
         worst = fit.residual.topk(math.ceil(self.second_chance * len(fit.residual))).indices
         if not len(worst):
             return fit
@@ -302,7 +302,18 @@ class PoseFitter:
         joints = self._straightened(before.joints_world, some)
         joints = self._search(joints, some, "arms", generator, 0.0)
         after = better(before, self._descend(joints, some, 25, 10))
+        joints = self._other_legs(after.joints_world, some, generator)
+        after = better(after, self._descend(joints, some, 35, 15))
         return Fit(*(old.index_copy(0, worst, new) for old, new in zip(fit, after, strict=True)))
+
+    def _other_legs(self, joints: Tensor, scenes: Scenes, generator: torch.Generator) -> Tensor:
+        """Poses whose feet have changed places, and legs that lead there."""
+        right, left = self.body.legs
+        found = joints.clone()
+        for leg, ankle in ((right, left[2]), (left, right[2])):
+            found[:, leg[2]] = joints[:, ankle]
+            found[:, leg[1]] = (joints[:, leg[0]] + joints[:, ankle]) / 2
+        return self._search(found, scenes, "legs", generator, 0.3)
 
     def _straightened(self, joints: Tensor, scenes: Scenes) -> Tensor:
         """Poses whose neck and head are in line with the trunk."""
