@@ -195,6 +195,27 @@ def test_a_raised_arm_and_the_head_of_a_leaning_person_find_their_places():
     assert off[1.0][INDEX["head"]] < 60
 
 
+def test_legs_that_have_changed_places_mid_stride_find_back():
+    """The hips have turned towards the feet, and the knees meet in the middle: no small step back."""
+    truth, camera = walking()[None], cameras(1)
+    mask = fitter().body(truth, camera, 64)
+    right, left = ([INDEX[f"{s}_{j}"] for j in ("hip", "knee", "ankle")] for s in ("right", "left"))
+    start = truth.clone()
+    start[:, right[2]], start[:, left[2]] = truth[:, left[2]], truth[:, right[2]]
+    start[:, [right[1], left[1]]] = truth[:, [right[1], left[1]]].mean(1, keepdim=True)
+    c, s = math.cos(-0.7), math.sin(-0.7)
+    turn = torch.tensor([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+    hips = [right[0], left[0]]
+    start[:, hips] = (truth[:, hips] - truth[:, :1]) @ turn.T + truth[:, :1]
+    off = {}
+    for share in (0.0, 1.0):
+        ours = fitter(second_chance=share, candidates={"legs": 4, "arms": 4})
+        off[share] = errors(ours.fit("refine", start, camera, mask).joints_world, truth)
+    ankles = [right[2], left[2]]
+    assert (off[0.0][ankles] > 150).all()
+    assert (off[1.0][ankles] < 40).all()
+
+
 def test_smooth_movements_bend_nowhere():
     truth, camera, mask = in_a_row(5)
     ours = fitter()
