@@ -196,7 +196,7 @@ def test_a_raised_arm_and_the_head_of_a_leaning_person_find_their_places():
 
 
 def test_legs_that_have_changed_places_mid_stride_find_back():
-    """The hips have turned towards the feet, and the knees meet in the middle: no small step back."""
+    """The hips have turned towards the feet, the knees meet in the middle: no small step back."""
     truth, camera = walking()[None], cameras(1)
     mask = fitter().body(truth, camera, 64)
     right, left = ([INDEX[f"{s}_{j}"] for j in ("hip", "knee", "ankle")] for s in ("right", "left"))
