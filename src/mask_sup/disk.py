@@ -79,10 +79,9 @@ def read_arrays(
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(str(arrays.pop("header", "{}")))
+        found = header.get("version")
     except (ValueError, OSError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} cannot be read ({error}): {cure}") from error
-    if header.get("version") != version:
-        raise ValueError(
-            f"{path} has the version {header.get('version')}, this program reads {version}: {cure}"
-        )
+    if found != version:
+        raise ValueError(f"{path} has the version {found}, this program reads {version}: {cure}")
     return header, arrays
