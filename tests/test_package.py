@@ -119,6 +119,7 @@ import mask_sup
 for module in pkgutil.walk_packages(mask_sup.__path__, "mask_sup."):
     importlib.import_module(module.name)
     print(module.name)
+assert sys.modules["torchvision"] is None
 """
 
 

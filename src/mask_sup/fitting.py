@@ -225,7 +225,7 @@ class PoseFitter:
     def _improved(
         self, joints: Tensor, scenes: Scenes, generator: torch.Generator, loans: int
     ) -> Fit:
-        """One search of the limbs, the gradient, the head again, and what neighbours lend."""
+        """One search of the limbs, the gradient, a second chance, and what neighbours lend."""
         for limbs in ("legs", "arms"):
             joints = self._search(joints, scenes, limbs, generator, 0.3)
         fit = self._second_chance(self._descend(joints, scenes, 25, 10), scenes, generator)

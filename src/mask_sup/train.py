@@ -264,7 +264,6 @@ def record_run(cfg: DictConfig, folder: Path) -> None:
 
     A folder that holds a run of another config is refused.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
     if path.is_file() and plain(load_config(path)) != plain(cfg):
         raise ValueError(f"{folder} holds a run of another config: choose another name or folder")

@@ -89,7 +89,6 @@ def check(cfg: DictConfig) -> Path:
         kept = {i: [kind for kind in kinds if kind not in cfg.ignore] for i, kinds in found.items()}
         flags[camera] = {i: kinds for i, kinds in kept.items() if kinds}
     output = Path(cfg.output).expanduser() if cfg.output else root
-    output.mkdir(parents=True, exist_ok=True)
     report = {
         "version": VERSION,
         "masks": str(root),
