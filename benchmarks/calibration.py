@@ -30,15 +30,15 @@ from rich.progress import track
 from rich.table import Table
 from scipy.spatial.transform import Rotation
 
-from mask_sup.batch import Camera
 from mask_sup.calibration import Calibration, read_calibration
 from mask_sup.calibration.check import Finding, Look, Rig, check
 from mask_sup.calibration.from_masks import rig_from_masks
 from mask_sup.calibration.settle import reprojection, settle
-from mask_sup.camera import crop_from_world
-from mask_sup.data.bodies import Bodies
-from mask_sup.data.moments import read_mask
-from mask_sup.data.motion import ACTIONS, Motion, procedural_motion
+from mask_sup.files.pictures import read_mask
+from mask_sup.geometry.batch import Camera
+from mask_sup.geometry.camera import crop_from_world
+from mask_sup.synthetic.bodies import Bodies
+from mask_sup.synthetic.motion import ACTIONS, Motion, procedural_motion
 
 WIDTH, HEIGHT = 640, 480
 SECONDS, FPS = 8.0, 25.0

@@ -17,8 +17,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from mask_sup.data.bodies import JOINTS
-from mask_sup.poses import read_poses
+from mask_sup.files.poses import read_poses
+from mask_sup.synthetic.bodies import JOINTS
 
 
 def main() -> None:

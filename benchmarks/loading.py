@@ -25,11 +25,12 @@ from rich.table import Table
 from torch.utils.data import DataLoader
 
 from mask_sup.data.manifest import PreparedData, tabulate, write_manifest
-from mask_sup.data.moments import Moment, MomentDataset, crop_square, mask_box, read_mask
+from mask_sup.data.moments import Moment, MomentDataset, crop_square, mask_box
 from mask_sup.data.shards import write_shards
-from mask_sup.data.synthetic import SyntheticData
-from mask_sup.geodesic import GeodesicWeight
+from mask_sup.files.pictures import read_mask
+from mask_sup.geometry.geodesic import GeodesicWeight
 from mask_sup.prepare import store
+from mask_sup.synthetic.data import SyntheticData
 
 IMAGE_SIZE, PADDING = 256, 1.2
 DRAWN, STORED = 640, 320  # side of pictures before and after they are prepared

@@ -18,9 +18,8 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 
-from mask_sup.config import build, conf_dir
-from mask_sup.data.moments import read_mask
-from mask_sup.data.recording import list_pictures
+from mask_sup.files.config import build, conf_dir
+from mask_sup.files.pictures import list_pictures, read_mask
 from mask_sup.masks.extract import mask_frames
 from mask_sup.masks.extractor import Extractor
 from mask_sup.masks.footage import Footage, find_footage

@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from mask_sup.render import draw_segments
+from mask_sup.geometry.segments import draw_segments
 
 BONES = 21
 WIDTH = 0.0548

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from mask_sup.data.bodies import CONTROLS
+from mask_sup.synthetic.bodies import CONTROLS
 
 CLIPS = ("walk", "run", "jump", "dance_b", "punch", "spinkick")  # those that stay upright
 FPS = 25.0

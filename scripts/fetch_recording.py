@@ -17,7 +17,7 @@ import zipfile
 from importlib import resources
 from pathlib import Path
 
-from mask_sup.disk import write_file
+from mask_sup.files.disk import write_file
 
 PACKAGE = "pose2sim==0.10.49"
 SHA256 = "403e0dc4065898ba6a595e72a8970950310979253d60e24c2e00b16b36bf21e1"

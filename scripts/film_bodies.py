@@ -20,8 +20,8 @@ from rich.progress import track
 from scipy.spatial.transform import Rotation
 
 from mask_sup.calibration import Calibration, write_calibration
-from mask_sup.data.motion import ACTIONS, procedural_motion
-from mask_sup.data.synthetic import (
+from mask_sup.files.video import VideoWriter
+from mask_sup.synthetic.data import (
     default_rig,
     draw_body,
     grain_of,
@@ -30,7 +30,7 @@ from mask_sup.data.synthetic import (
     random_look,
     room_behind,
 )
-from mask_sup.video import VideoWriter
+from mask_sup.synthetic.motion import ACTIONS, procedural_motion
 
 FAULTS = ("none", "swapped", "turned", "early")
 PERSON = 6  # one that training has not seen

@@ -12,9 +12,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from mask_sup.config import build, conf_dir, plain
 from mask_sup.data.moments import Moment, View
-from mask_sup.skeleton import Skeleton
+from mask_sup.figure.skeleton import Skeleton
+from mask_sup.files.config import build, conf_dir, plain
 
 torch.set_num_threads(1)  # tensors here are small: more threads only wait for each other
 

@@ -6,8 +6,8 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from mask_sup.batch import Camera
-from mask_sup.config import build
+from mask_sup.files.config import build
+from mask_sup.geometry.batch import Camera
 
 HUMAN = build(OmegaConf.load("conf/skeleton/human18.yaml"))
 INDEX = HUMAN.index

@@ -5,8 +5,8 @@ from functools import cache
 import cv2
 import numpy as np
 
-from mask_sup.data.motion import procedural_motion
-from mask_sup.data.synthetic import all_bodies, draw_body, grain_of, posed, random_look
+from mask_sup.synthetic.data import all_bodies, draw_body, grain_of, posed, random_look
+from mask_sup.synthetic.motion import procedural_motion
 
 NAMES = (
     *("pelvis", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),

@@ -14,10 +14,10 @@ import h5py
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from mask_sup.data.motion import procedural_motion
-from mask_sup.data.synthetic import all_bodies, posed
+from mask_sup.files.video import VideoWriter
 from mask_sup.prepare.human36m import JOINTS
-from mask_sup.video import VideoWriter
+from mask_sup.synthetic.data import all_bodies, posed
+from mask_sup.synthetic.motion import procedural_motion
 
 CAMERAS = ("54138969", "55011271", "58860488", "60457274")
 SIZES = ((1000, 1002), (1000, 1000), (1000, 1000), (1000, 1002))

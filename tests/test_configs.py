@@ -10,14 +10,14 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from hydra.types import RunMode
 
-from mask_sup.config import build, conf_dir
 from mask_sup.data.datamodule import PoseDataModule
 from mask_sup.data.mix import MixedDataModule
+from mask_sup.figure.render import GaussianRenderer, SkeletonRenderer
+from mask_sup.figure.skeleton import Skeleton
+from mask_sup.files.config import build, conf_dir
+from mask_sup.geometry.triangulate import Independent, Triangulate
 from mask_sup.models.shape_prior import ShapePrior
-from mask_sup.render import GaussianRenderer, SkeletonRenderer
-from mask_sup.skeleton import Skeleton
 from mask_sup.train import build_data, build_parts, build_stage
-from mask_sup.triangulate import Independent, Triangulate
 
 CONF = Path(conf_dir())
 ABLATIONS = ("wo_psi", "wo_G", "wo_Delta")
@@ -245,8 +245,8 @@ def test_h36m_full_is_the_papers_setting(train_config):
     assert cfg.data.image_size == 256
     assert cfg.renderer.size == cfg.data.mask_size == 128
     assert list(cfg.cascade) == ["skeleton", "physique", "arms"]
-    assert cfg.logger._target_ == "mask_sup.loggers.wandb_loggers"
-    assert cfg.anatomy._target_ == "mask_sup.anatomy.NoAnatomy"
+    assert cfg.logger._target_ == "mask_sup.files.loggers.wandb_loggers"
+    assert cfg.anatomy._target_ == "mask_sup.figure.anatomy.NoAnatomy"
     weights = [stage.module.weights for stage in cfg.cascade.values()]
     on = {name for weight in weights for name, value in weight.items() if value}
     assert on == {"skeleton", "physique", "rest", "consistency", "depth"}

@@ -8,12 +8,13 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from mask_sup.checkpoint import load
-from mask_sup.config import plain
 from mask_sup.data.images import uncalibrated_view
 from mask_sup.data.manifest import PreparedData, join, read_manifest, tabulate, write_manifest
-from mask_sup.data.moments import MomentDataset, expand, mask_box, read_image, read_mask
-from mask_sup.evaluate import evaluate, run_folder, settings
+from mask_sup.data.moments import MomentDataset, expand, mask_box
+from mask_sup.evaluate import evaluate, settings
+from mask_sup.files.config import plain
+from mask_sup.files.pictures import read_image, read_mask
+from mask_sup.models.checkpoint import load, run_folder
 
 ABOUT = {
     "settings",

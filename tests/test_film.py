@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mask_sup.calibration import find_calibration, read_calibration
-from mask_sup.data.moments import read_mask
-from mask_sup.video import read_frames
+from mask_sup.files.pictures import read_mask
+from mask_sup.files.video import read_frames
 
 
 def run(*words):

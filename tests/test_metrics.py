@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from torch.utils.data import DataLoader
 
 from mask_sup import metrics
-from mask_sup.skeleton import Skeleton
+from mask_sup.figure.skeleton import Skeleton
 
 CONF = Path(__file__).parents[1] / "conf"
 VIEWS = 4

@@ -8,10 +8,10 @@ import pytest
 
 from mask_sup.calibration import write_calibration
 from mask_sup.calibration.cameras import Calibration
-from mask_sup.config import conf_dir
 from mask_sup.data.recording import RecordingData
+from mask_sup.files.config import conf_dir
+from mask_sup.files.video import VideoWriter
 from mask_sup.new import inspect, main, new_project
-from mask_sup.video import VideoWriter
 
 SIZE = (48, 64)
 

@@ -92,7 +92,7 @@ def test_the_wheel_runs_from_an_empty_folder(installed, unpacked, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-COMMANDS = ["train", "evaluate", "predict", "export", "report", "sync", "masks", "inspect"]
+COMMANDS = ["train", "evaluate", "predict", "export", "report", "sync", "masks", "look"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -104,7 +104,7 @@ def test_the_wheels_commands_explain_themselves(command, installed, tmp_path):
 def test_the_wheel_finds_its_assets(installed):
     count = installed(
         "-c",
-        "from mask_sup.data.motion import mocap_clips\nprint(len(mocap_clips()))",
+        "from mask_sup.synthetic.motion import mocap_clips\nprint(len(mocap_clips()))",
     )
     assert int(count) > 0
 

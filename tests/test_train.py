@@ -9,8 +9,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from mask_sup.checkpoint import load
-from mask_sup.config import conf_dir
+from mask_sup.files.config import conf_dir
+from mask_sup.models.checkpoint import load
 from mask_sup.train import train
 
 STAGES = ("skeleton", "physique", "arms")
@@ -93,7 +93,7 @@ def test_a_finished_run_is_taken_over_without_training(finished, cache):
 
 @pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_weights(finished, cache, tmp_path, monkeypatch):
-    from mask_sup.stages import PhysiqueStage
+    from mask_sup.method.stages import PhysiqueStage
 
     whole, _ = finished
     step = PhysiqueStage.training_step

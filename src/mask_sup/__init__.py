@@ -6,13 +6,13 @@ from typing import Any
 __all__ = ["Batch", "Camera", "Detector", "Labels", "Skeleton", "Views", "load"]
 
 _HOME = {
-    "Batch": "batch",
-    "Camera": "batch",
-    "Labels": "batch",
-    "Views": "batch",
+    "Batch": "geometry.batch",
+    "Camera": "geometry.batch",
+    "Labels": "geometry.batch",
+    "Views": "geometry.batch",
     "Detector": "models.detector",
-    "Skeleton": "skeleton",
-    "load": "checkpoint",
+    "Skeleton": "figure.skeleton",
+    "load": "models.checkpoint",
 }
 
 

@@ -7,19 +7,13 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from mask_sup.config import build, conf_dir, plain
-from mask_sup.disk import write_file
+from mask_sup.files.config import build, conf_dir, plain
+from mask_sup.files.disk import write_file
 
-__all__ = ["evaluate", "run_folder"]
+__all__ = ["evaluate"]
 
 SHEET_MOMENTS = 4
 PER_ACTION = ("mono/mpjpe_mm", "mono/p_mpjpe_mm", "tri/mpjpe_mm")
-
-
-def run_folder(checkpoint: str | Path) -> Path:
-    """The run that a checkpoint belongs to: <run>/<stage>/checkpoints/<file>."""
-    path = Path(checkpoint).absolute()
-    return path.parents[2] if path.parent.name == "checkpoints" else path.parent
 
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +23,7 @@ def settings(config: dict[str, Any]) -> dict[str, Any]:
     of them exists here. Ours: `anatomy` (terms that a stage weighs), the `upright` start, the
     `relabel`ling rounds, `labels` where a yardstick was trained on them, and the `mirror_test`.
     """
-    from mask_sup.anatomy import ANATOMY_TERMS
+    from mask_sup.figure.anatomy import ANATOMY_TERMS
 
     modules = [stage["module"] for stage in config["cascade"].values()]
     weights = [module["weights"] for module in modules if "weights" in module]
@@ -56,8 +50,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         ValueError: If the split is unknown or nothing in it is labelled.
     """
-    from mask_sup.checkpoint import read_checkpoint
-    from mask_sup.visualize import write_png
+    from mask_sup.files.pictures import write_png
+    from mask_sup.models.checkpoint import read_checkpoint
 
     checkpoint = read_checkpoint(cfg.checkpoint)
     detector = _detector(cfg, checkpoint)
@@ -75,7 +69,7 @@ def _detector(cfg: DictConfig, checkpoint: dict[str, Any]) -> Any:
     """The trained detector, or one of the same kind that has learned nothing."""
     import lightning
 
-    from mask_sup.checkpoint import restore
+    from mask_sup.models.checkpoint import restore
 
     detector = restore(checkpoint)
     if cfg.untrained:
@@ -173,13 +167,15 @@ def _strict(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _default_folder(cfg: DictConfig) -> Path:
+    from mask_sup.models.checkpoint import run_folder
+
     name = f"{cfg.split}_untrained" if cfg.untrained else cfg.split
     return run_folder(cfg.checkpoint) / "evaluation" / name
 
 
 def _sheet(detector: Any, batch: Any, joints: Any, poses: Any) -> Any:
     """Rows of moments; per view the detection over the image, then label and detection in 3D."""
-    from mask_sup.visualize import draw_pose, draw_skeleton, pose_sheet
+    from mask_sup.figure.draw import draw_pose, draw_skeleton, pose_sheet
 
     skeleton, size, rows = detector.skeleton, 192, []
     step = max(1, len(joints) // SHEET_MOMENTS)

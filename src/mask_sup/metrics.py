@@ -17,11 +17,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from mask_sup.align import scale_aligned, similarity_aligned
-from mask_sup.batch import Batch
-from mask_sup.camera import cam_from_crop, cam_from_world, crop_from_cam, is_calibrated
-from mask_sup.skeleton import Skeleton
-from mask_sup.triangulate import triangulate_robustly
+from mask_sup.figure.skeleton import Skeleton
+from mask_sup.geometry.align import scale_aligned, similarity_aligned
+from mask_sup.geometry.batch import Batch
+from mask_sup.geometry.camera import cam_from_crop, cam_from_world, crop_from_cam, is_calibrated
+from mask_sup.geometry.triangulate import triangulate_robustly
 
 __all__ = [
     "AUC",

@@ -62,8 +62,8 @@ def inspect(folder: Path) -> Inspected:
         FileNotFoundError: If there is no such folder, or no video in it.
         ValueError: If a video is damaged.
     """
+    from mask_sup.files.video import frame_rate
     from mask_sup.masks.footage import GAP, find_footage
-    from mask_sup.video import frame_rate
 
     footage = [one for one in find_footage(folder, uneven=True) if one.path.is_file()]
     if not footage:

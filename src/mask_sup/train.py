@@ -17,8 +17,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from mask_sup.config import Config, build, conf_dir, load_config, plain
-from mask_sup.disk import write_file
+from mask_sup.files.config import Config, build, conf_dir, load_config, plain
+from mask_sup.files.disk import write_file
 
 __all__ = ["build_data", "build_parts", "train"]
 
@@ -31,10 +31,10 @@ def build_parts(cfg: DictConfig) -> tuple[Any, Any, Any]:
     The one place that honours `cfg.without`: psi -> no shape prior, G -> None (all ones),
     Delta -> independent views.
     """
-    from mask_sup.anatomy import Anatomy
-    from mask_sup.pseudo import PseudoPoses
-    from mask_sup.stages import Parts
-    from mask_sup.triangulate import Independent
+    from mask_sup.figure.anatomy import Anatomy
+    from mask_sup.geometry.triangulate import Independent
+    from mask_sup.method.pseudo import PseudoPoses
+    from mask_sup.method.stages import Parts
 
     skeleton = build(cfg.skeleton)
     anatomy, body = build(cfg.anatomy, skeleton=skeleton), build(cfg.body, skeleton=skeleton)
@@ -72,7 +72,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
     import lightning
 
-    from mask_sup.checkpoint import start_from
+    from mask_sup.models.checkpoint import start_from
 
     check_keys(cfg)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -137,8 +137,8 @@ def run_stage(
     cfg: DictConfig, folder: Path, name: str, parts: Any, fuse: Any, data: Any
 ) -> dict[str, Any]:
     """Fit one stage, or take it over where it is finished already."""
-    from mask_sup.checkpoint import start_from
-    from mask_sup.relabel import RelabelStage
+    from mask_sup.method.relabel import RelabelStage
+    from mask_sup.models.checkpoint import start_from
 
     here, max_steps = folder / name, cfg.cascade[name].max_steps
     last, done = here / "checkpoints" / "last.ckpt", here / "finished.json"
@@ -199,8 +199,8 @@ def _trainer(cfg: DictConfig, here: Path, max_steps: int, loggers: list[Any]) ->
     """The trainer of one stage, with all that watches it."""
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    from mask_sup.callbacks import LogOverlays, SaveConfig, StageProgress
-    from mask_sup.health import HealthMonitor
+    from mask_sup.method.callbacks import LogOverlays, SaveConfig, StageProgress
+    from mask_sup.method.health import HealthMonitor
 
     bar = [StageProgress(here.name)] if cfg.trainer.get("enable_progress_bar", True) else []
     return build(cfg.trainer)(
@@ -238,7 +238,7 @@ def _tell_purity(here: Path, parts: Any, dataset: Any) -> None:
 
 
 def _steps_done(path: Path) -> int:
-    from mask_sup.checkpoint import read_checkpoint
+    from mask_sup.models.checkpoint import read_checkpoint
 
     return int(read_checkpoint(path)["global_step"])
 

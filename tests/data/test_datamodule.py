@@ -7,7 +7,7 @@ from torch.utils.data import default_collate
 
 from mask_sup.data.datamodule import PoseDataModule, StepSampler
 from mask_sup.data.moments import GREY, expand
-from mask_sup.geodesic import GeodesicWeight
+from mask_sup.geometry.geodesic import GeodesicWeight
 
 
 class Figures:

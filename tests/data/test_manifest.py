@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 
-from mask_sup.data.files import Member
 from mask_sup.data.manifest import (
     KEYS,
     PreparedData,
@@ -13,6 +12,7 @@ from mask_sup.data.manifest import (
     write_manifest,
 )
 from mask_sup.data.moments import MomentDataset
+from mask_sup.files.archive import Member
 
 SETTINGS = (18, 16, 8, 1.2, False, None, False)
 

@@ -6,7 +6,7 @@ import torch
 
 from mask_sup.data import mask_cache, moments
 from mask_sup.data.moments import MomentDataset
-from mask_sup.geodesic import GeodesicWeight
+from mask_sup.geometry.geodesic import GeodesicWeight
 
 SETTINGS = {
     "joints": 18,

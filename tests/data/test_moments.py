@@ -3,8 +3,6 @@ import numpy as np
 import pytest
 import torch
 
-from mask_sup.batch import Camera
-from mask_sup.camera import crop_from_world, is_calibrated
 from mask_sup.data.moments import (
     GREY,
     Moment,
@@ -14,11 +12,15 @@ from mask_sup.data.moments import (
     crop_view,
     expand,
     mask_box,
-    read_image,
-    read_mask,
     undistort,
 )
-from mask_sup.geodesic import GeodesicWeight
+from mask_sup.files.pictures import (
+    read_image,
+    read_mask,
+)
+from mask_sup.geometry.batch import Camera
+from mask_sup.geometry.camera import crop_from_world, is_calibrated
+from mask_sup.geometry.geodesic import GeodesicWeight
 
 SETTINGS = {
     "joints": 18,

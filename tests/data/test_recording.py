@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from mask_sup.calibration import read_calibration, write_calibration
-from mask_sup.data.moments import MomentDataset, read_image
-from mask_sup.data.recording import RecordingData, is_recording, list_pictures
+from mask_sup.data.moments import MomentDataset
+from mask_sup.data.recording import RecordingData, is_recording
+from mask_sup.files.pictures import list_pictures, read_image
 
 ENTRY = {
     "K": [[800, 0, 320], [0, 810, 240], [0, 0, 1]],

@@ -17,7 +17,7 @@ from mask_sup.data.datamodule import StepSampler
 from mask_sup.data.manifest import PreparedData, join, read_manifest, tabulate, write_manifest
 from mask_sup.data.moments import MomentDataset
 from mask_sup.data.shards import MEGABYTE, write_shards
-from mask_sup.geodesic import GeodesicWeight
+from mask_sup.geometry.geodesic import GeodesicWeight
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "shard.py"
 SMALL = 0.03  # megabytes: two moments of these tests

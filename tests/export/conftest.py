@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from mask_sup.data.bodies import Bodies
-from mask_sup.data.motion import procedural_motion
 from mask_sup.export import read_clip
+from mask_sup.synthetic.bodies import Bodies
+from mask_sup.synthetic.motion import procedural_motion
 
 FPS = 30.0
 

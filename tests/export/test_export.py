@@ -7,7 +7,7 @@ import pytest
 from hydra.errors import ConfigCompositionException
 
 from mask_sup.export import FORMATS, export, read_clip
-from mask_sup.poses import predict
+from mask_sup.predict import predict
 
 ALL = ("bvh", "trc", "c3d", "csv", "npz", "json")
 

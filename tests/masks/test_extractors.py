@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from mask_sup.config import build, conf_dir
+from mask_sup.files.config import build, conf_dir
 from mask_sup.masks.background import Plate, grow_plate, lab_of
 from mask_sup.masks.chroma import ChromaKey
 from mask_sup.masks.extract import mask_frames

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from mask_sup.files.video import extract_frames, read_frames
 from mask_sup.masks.footage import find_footage, shrink
-from mask_sup.video import extract_frames, read_frames
 
 GREY = [np.full((48, 64, 3), 100 + i, np.uint8) for i in range(12)]
 

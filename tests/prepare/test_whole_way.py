@@ -17,15 +17,15 @@ import yaml
 from figures import HUMAN, INDEX
 from torch.utils.data import default_collate
 
-from mask_sup.checkpoint import load
-from mask_sup.config import load_config
 from mask_sup.data.manifest import PreparedData
 from mask_sup.data.moments import MomentDataset, expand
 from mask_sup.data.shards import write_shards
 from mask_sup.evaluate import evaluate
+from mask_sup.files.config import load_config
+from mask_sup.method.regression import crop_targets
 from mask_sup.metrics import PoseMetrics, score
+from mask_sup.models.checkpoint import load
 from mask_sup.prepare.protocol import load_protocol
-from mask_sup.regression import crop_targets
 from mask_sup.train import build_parts, train
 
 pytestmark = pytest.mark.slow

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
+from mask_sup.figure.skeleton import Skeleton
 from mask_sup.report.predictions import Predictions
-from mask_sup.skeleton import Skeleton
 
 NAN = np.nan
 

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from mask_sup.figure.draw import LEFT, RIGHT
 from mask_sup.report import write_report
 from mask_sup.report.overlays import mosaic_columns
-from mask_sup.visualize import LEFT, RIGHT
 
 NAN = np.nan
 

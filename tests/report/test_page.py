@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from browser import BROWSERS, Browser, find_browser
 
-from mask_sup.data.moments import read_image
+from mask_sup.files.pictures import read_image
 from mask_sup.report import write_report
 from mask_sup.report.overlays import thumbnail_step
 from mask_sup.report.page import encode_points

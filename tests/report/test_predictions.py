@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mask_sup.disk import write_arrays
-from mask_sup.poses import predict
+from mask_sup.files.disk import write_arrays
+from mask_sup.predict import predict
 from mask_sup.report import write_report
 from mask_sup.report.predictions import read_predictions
 

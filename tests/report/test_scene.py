@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from mask_sup.figure.draw import LEFT, RIGHT
 from mask_sup.report.predictions import read_predictions
 from mask_sup.report.scene import draw_scene, make_scene, project, up_direction, upright
-from mask_sup.visualize import LEFT, RIGHT
 
 NAN = np.nan
 

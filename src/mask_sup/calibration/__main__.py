@@ -9,7 +9,7 @@ from importlib import import_module
 import hydra
 from omegaconf import DictConfig
 
-from mask_sup.config import conf_dir
+from mask_sup.files.config import conf_dir
 
 # Where the function of that name is; imported when it runs, so that help is quick.
 COMMANDS = {

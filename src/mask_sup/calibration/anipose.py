@@ -25,7 +25,7 @@ from mask_sup.calibration.entries import (
     rotation,
     rotation_vector,
 )
-from mask_sup.disk import write_file
+from mask_sup.files.disk import write_file
 
 __all__ = ["LAYOUT", "read", "recognises", "recognises_caliscope", "write"]
 

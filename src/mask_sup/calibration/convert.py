@@ -6,6 +6,8 @@ from omegaconf import DictConfig
 
 from mask_sup.calibration.cameras import Calibration
 from mask_sup.calibration.formats import read_calibration, write_calibration
+from mask_sup.files.pictures import list_pictures, read_image
+from mask_sup.files.video import find_video, read_frames
 
 __all__ = ["convert"]
 
@@ -42,10 +44,6 @@ def describe(calibration: Calibration) -> str:
 
 def _sizes(folder: Path, calibration: Calibration) -> list[tuple[int, int]]:
     """Width and height of each camera's video, or first picture, in `folder`."""
-    from mask_sup.data.moments import read_image
-    from mask_sup.data.recording import find_video, list_pictures
-    from mask_sup.video import read_frames
-
     sizes = []
     for name in calibration.names:
         if (folder / name).is_dir():

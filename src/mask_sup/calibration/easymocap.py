@@ -21,7 +21,7 @@ from mask_sup.calibration.entries import (
     rotation_vector,
 )
 from mask_sup.calibration.opencv import read_storage
-from mask_sup.disk import whole
+from mask_sup.files.disk import whole
 
 __all__ = ["FILES", "LAYOUT", "read", "write"]
 

@@ -14,9 +14,12 @@ from mask_sup.calibration.cameras import Calibration
 from mask_sup.calibration.check import Look, Rig
 from mask_sup.calibration.check import check as find_fault
 from mask_sup.calibration.formats import find_calibration, read_calibration, write_calibration
+from mask_sup.calibration.offsets import OFFSETS, read_offsets
 from mask_sup.calibration.settle import settle
 from mask_sup.calibration.silhouettes import gaps, mean_gap
-from mask_sup.disk import write_file
+from mask_sup.files.disk import write_file
+from mask_sup.files.pictures import list_pictures, read_mask
+from mask_sup.files.poses import read_poses
 
 __all__ = ["check", "refine", "rig_from_masks"]
 
@@ -68,8 +71,6 @@ def refine(cfg: DictConfig) -> None:
 
 
 def _inputs(cfg: DictConfig) -> tuple[Calibration, Rig]:
-    from mask_sup.data.recording import OFFSETS, read_offsets
-
     source = Path(cfg.input).expanduser()
     folder = source if source.is_dir() else source.parent
     masks = Path(cfg.masks).expanduser() if cfg.masks else folder / "masks"
@@ -94,9 +95,6 @@ def rig_from_masks(
         ValueError: If cameras differ in their number of masks.
         CalibrationError: If the size of the masks does not fit the calibration.
     """
-    from mask_sup.data.moments import read_mask
-    from mask_sup.data.recording import list_pictures
-
     files = [list_pictures(folder / name) for name in calibration.names]
     counts = {name: len(f) for name, f in zip(calibration.names, files, strict=True)}
     if late is None and len(set(counts.values())) > 1:
@@ -131,8 +129,6 @@ def _opencv(K: np.ndarray) -> np.ndarray:
 
 def _joints(path: Path, calibration: Calibration, rig: Rig) -> Float[np.ndarray, "m v j 2"]:
     """Detected joints of poses.npz in the pixels of the rig, without lens distortion."""
-    from mask_sup.poses import read_poses
-
     _, arrays = read_poses(path)
     xy, sizes = arrays["joints_px"].astype(float), arrays["picture_size_px"][0]
     if xy.shape[1] != len(rig.names):

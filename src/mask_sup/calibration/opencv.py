@@ -25,7 +25,7 @@ from mask_sup.calibration.entries import (
     read_text,
     rotation,
 )
-from mask_sup.disk import write_file
+from mask_sup.files.disk import write_file
 
 __all__ = ["LAYOUT", "is_storage", "read", "read_storage", "recognises", "write"]
 

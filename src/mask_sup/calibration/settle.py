@@ -83,9 +83,9 @@ def reprojection(
     """From where each point is seen to where its triangulation is, pixels without distortion."""
     import torch
 
-    from mask_sup.batch import Camera
-    from mask_sup.camera import crop_from_world
-    from mask_sup.triangulate import triangulate
+    from mask_sup.geometry.batch import Camera
+    from mask_sup.geometry.camera import crop_from_world
+    from mask_sup.geometry.triangulate import triangulate
 
     camera, xy = Camera(*map(torch.from_numpy, (K, R, t))), torch.from_numpy(xy_px)
     return (crop_from_world(triangulate(xy, camera)[None], camera) - xy).numpy()

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
 
-from mask_sup.batch import Batch
 from mask_sup.data.moments import Moment, MomentDataset, expand
-from mask_sup.geodesic import GeodesicWeight
-from mask_sup.skeleton import Skeleton
+from mask_sup.figure.skeleton import Skeleton
+from mask_sup.geometry.batch import Batch
+from mask_sup.geometry.geodesic import GeodesicWeight
 
 __all__ = ["PoseDataModule", "Source", "StepSampler", "own_rank"]
 

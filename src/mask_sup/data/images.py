@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mask_sup.data.moments import Moment, View
-from mask_sup.data.recording import PICTURE_SUFFIXES
+from mask_sup.files.pictures import PICTURE_SUFFIXES
 
 __all__ = ["ImagesData", "uncalibrated_view"]
 

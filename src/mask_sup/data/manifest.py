@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from mask_sup.data.files import locate
 from mask_sup.data.moments import Moment, View
-from mask_sup.disk import read_arrays, write_arrays
+from mask_sup.files.archive import locate
+from mask_sup.files.disk import read_arrays, write_arrays
 
 __all__ = ["MANIFEST", "PreparedData", "join", "read_manifest", "tabulate", "write_manifest"]
 

@@ -7,9 +7,9 @@ from typing import Any
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mask_sup.batch import Batch
 from mask_sup.data.datamodule import PoseDataModule, StepSampler, own_rank
 from mask_sup.data.moments import MomentDataset
+from mask_sup.geometry.batch import Batch
 
 __all__ = ["MixedDataModule", "MixedSampler"]
 

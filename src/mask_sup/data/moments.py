@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from mask_sup.batch import Batch, Camera, Labels, Views
-from mask_sup.camera import fold_crop
-from mask_sup.data.files import Member
 from mask_sup.data.mask_cache import MaskCache, Masks
-from mask_sup.geodesic import GeodesicWeight
+from mask_sup.files.archive import Member
+from mask_sup.files.pictures import read_image, read_mask
+from mask_sup.geometry.batch import Batch, Camera, Labels, Views
+from mask_sup.geometry.camera import fold_crop
+from mask_sup.geometry.geodesic import GeodesicWeight
 
 __all__ = [
     "Crop",
@@ -27,8 +28,6 @@ __all__ = [
     "expand",
     "lens_maps",
     "mask_box",
-    "read_image",
-    "read_mask",
     "undistort",
 ]
 
@@ -68,48 +67,6 @@ class Crop(NamedTuple):
     image: np.ndarray  # (h, w, 3) uint8 RGB
     mask: np.ndarray  # (hm, wm) uint8, 255 = person
     box: tuple[float, float, float]  # left, top, side in continuous pixels of the whole image
-
-
-def read_image(path: Path | Member) -> np.ndarray:
-    """An RGB picture, (h, w, 3) uint8.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no picture.
-    """
-    return _decode(path, cv2.IMREAD_COLOR_RGB)
-
-
-def read_mask(path: Path | Member, may_be_empty: bool = False) -> np.ndarray:
-    """A foreground mask, (h, w) uint8, 255 = person.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no picture, is empty, or does not use the values 0 to 255.
-    """
-    mask = _decode(path, cv2.IMREAD_GRAYSCALE)
-    top = int(mask.max())
-    if top == 0 and may_be_empty:
-        return mask
-    if top == 0:
-        raise ValueError(f"empty mask {path}: drop the moment or fix the mask")
-    if top < 128:
-        raise ValueError(
-            f"mask {path} has no value above {top}: expected 0 for background and 255 for the "
-            "person; multiply masks of 0/1 by 255"
-        )
-    return mask
-
-
-def _decode(path: Path | Member, flags: int) -> np.ndarray:
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"missing file {path}") from error
-    picture = cv2.imdecode(data, flags) if len(data) else None
-    if picture is None:
-        raise ValueError(f"unreadable picture {path} ({len(data)} bytes): replace it")
-    return picture
 
 
 def mask_box(mask: np.ndarray, padding: float, size: int = 0) -> tuple[float, float, float]:

@@ -12,29 +12,19 @@ Where it says for which size of picture it is, K follows a scaling or a letterbo
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
-from glob import escape
 from pathlib import Path
 
 import numpy as np
 
 from mask_sup.calibration import Calibration, find_calibration, read_calibration
-from mask_sup.data.moments import Moment, View, read_image
-from mask_sup.video import VIDEO_SUFFIXES, extract_frames
+from mask_sup.calibration.offsets import OFFSETS, read_offsets
+from mask_sup.data.moments import Moment, View
+from mask_sup.files.pictures import frame_number, list_pictures, read_image
+from mask_sup.files.video import extract_frames, find_video
 
-__all__ = [
-    "OFFSETS",
-    "RecordingData",
-    "find_video",
-    "frame_number",
-    "is_recording",
-    "list_pictures",
-    "read_offsets",
-]
+__all__ = ["RecordingData", "is_recording"]
 
-OFFSETS = "sync.json"
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 VAL_EVERY = 5
 
 
@@ -169,36 +159,6 @@ def without_flagged(
     return kept
 
 
-def frame_number(path: Path) -> int:
-    """The last number in a file's name: 000012.png, cam01_012.png.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    digits = re.findall(r"\d+", path.stem)
-    if not digits:
-        raise ValueError(f"{path} has no frame number in its name: expected 000000.png")
-    return int(digits[-1])
-
-
-def read_offsets(path: Path, names: Sequence[str]) -> dict[str, int] | None:
-    """Frames that each camera runs late, from 0 on; None if there is no such file.
-
-    Raises:
-        ValueError: If the file is damaged or lacks a camera.
-    """
-    if not path.is_file():
-        return None
-    try:
-        late = {name: int(json.loads(path.read_text())["late"][name]) for name in names}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} does not say how late each of {list(names)} runs ({error}): expected "
-            '{"late": {camera: frames}}; remove it or run python -m mask_sup.sync again'
-        ) from error
-    return {name: value - min(late.values()) for name, value in late.items()}
-
-
 def is_recording(folder: Path) -> bool:
     """Whether a folder has cameras.json, or videos or frames with another calibration."""
     if (folder / "cameras.json").is_file():
@@ -210,36 +170,3 @@ def is_recording(folder: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def find_video(folder: Path, camera: str) -> Path:
-    """The one video of a camera, `folder/<camera>.mp4` or alike.
-
-    Raises:
-        FileNotFoundError: If there is none, or more than one.
-    """
-    found = [
-        path
-        for path in sorted(folder.glob(f"{escape(camera)}.*"))
-        if path.suffix.lower() in VIDEO_SUFFIXES
-    ]
-    if len(found) != 1:
-        raise FileNotFoundError(
-            f"camera {camera!r} of the calibration needs one video {folder / camera}.mp4 (or "
-            f"frames/{camera}/), found {[path.name for path in found]}"
-        )
-    return found[0]
-
-
-def list_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder, sorted by name.
-
-    Raises:
-        FileNotFoundError: If there is no such folder, or no picture in it.
-    """
-    found = [p for p in sorted(folder.glob("*")) if p.suffix.lower() in PICTURE_SUFFIXES]
-    if not found:
-        raise FileNotFoundError(
-            f"no pictures in {folder}: expected files like 000000.png, one per frame"
-        )
-    return found

@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.progress import track
 
-from mask_sup.data.files import Member, claim, locate
 from mask_sup.data.manifest import MANIFEST, read_manifest, write_manifest
-from mask_sup.disk import whole
+from mask_sup.files.archive import Member, locate
+from mask_sup.files.disk import claim, whole
 
 __all__ = ["write_shards"]
 

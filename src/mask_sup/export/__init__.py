@@ -12,17 +12,17 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from mask_sup.config import plain
 from mask_sup.export.bones import Figure, fit_figure
 from mask_sup.export.bvh import write_bvh
 from mask_sup.export.c3d import write_c3d
 from mask_sup.export.clean import clean
 from mask_sup.export.clip import Clip, read_clip, y_up
 from mask_sup.export.coco import write_coco
-from mask_sup.export.csv import write_csv
 from mask_sup.export.npz import write_npz
 from mask_sup.export.rrd import write_rrd
+from mask_sup.export.tables import write_csv
 from mask_sup.export.trc import write_trc
+from mask_sup.files.config import plain
 
 __all__ = [
     "FORMATS",

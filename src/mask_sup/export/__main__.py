@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from mask_sup.config import conf_dir
+from mask_sup.files.config import conf_dir
 
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="export")

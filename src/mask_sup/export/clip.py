@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from mask_sup.files.poses import read_poses
+
 __all__ = ["UP_AXES", "Clip", "known_fps", "read_clip", "y_up"]
 
 UP_AXES = {
@@ -72,8 +74,6 @@ def read_clip(path: str | Path, up: str = "z", fps: float | None = None) -> Clip
         raise ValueError(f"up={up}: expected the world's upward axis, one of {list(UP_AXES)}")
     if fps is not None and not 0 < fps < np.inf:
         raise ValueError(f"fps={fps}: expected frames a second, above 0")
-    from mask_sup.poses import read_poses
-
     path = Path(path).expanduser()
     header, arrays = read_poses(path)
     told = {

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from mask_sup.disk import write_arrays
 from mask_sup.export.clip import Clip
+from mask_sup.files.disk import write_arrays
 
 __all__ = ["write_npz"]
 

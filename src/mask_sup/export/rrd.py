@@ -26,7 +26,7 @@ def write_rrd(clip: Clip, path: Path) -> None:
             "RRD files are written by rerun-sdk: pip install rerun-sdk (or mask-sup[rerun])"
         ) from error
 
-    from mask_sup.visualize import LEFT, MIDDLE, RIGHT
+    from mask_sup.figure.draw import LEFT, MIDDLE, RIGHT
 
     clip = y_up(clip)
     sides = {"right": RIGHT, "left": LEFT}

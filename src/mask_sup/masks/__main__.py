@@ -5,7 +5,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from mask_sup.config import conf_dir
+from mask_sup.files.config import conf_dir
 
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="masks")

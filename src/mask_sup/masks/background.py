@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
-from mask_sup.data.moments import read_image
-from mask_sup.data.recording import PICTURE_SUFFIXES, list_pictures
+from mask_sup.files.pictures import PICTURE_SUFFIXES, list_pictures, read_image
 from mask_sup.masks.extractor import Choose, Extractor, clean, components, disc
 from mask_sup.masks.footage import Footage, shrink
 

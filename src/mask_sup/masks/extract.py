@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from omegaconf import DictConfig
 
-from mask_sup.config import build, plain
-from mask_sup.disk import write_file
+from mask_sup.files.config import build, plain
+from mask_sup.files.disk import write_file
 from mask_sup.masks.extractor import Extractor
 from mask_sup.masks.footage import Footage, find_footage, shrink
 from mask_sup.masks.person import choose_person, motion_energy

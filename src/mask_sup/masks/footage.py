@@ -8,9 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mask_sup.data.moments import read_image
-from mask_sup.data.recording import PICTURE_SUFFIXES, list_pictures
-from mask_sup.video import VIDEO_SUFFIXES, read_frames
+from mask_sup.files.pictures import PICTURE_SUFFIXES, list_pictures, read_image
+from mask_sup.files.video import VIDEO_SUFFIXES, read_frames
 
 __all__ = ["Footage", "find_footage", "shrink"]
 

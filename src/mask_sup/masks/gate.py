@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from omegaconf import DictConfig
 
-from mask_sup.data.recording import PICTURE_SUFFIXES, frame_number
-from mask_sup.disk import write_file
+from mask_sup.files.disk import write_file
+from mask_sup.files.pictures import PICTURE_SUFFIXES, frame_number
 from mask_sup.masks.extractor import components
 from mask_sup.masks.footage import Footage, find_footage, shrink
 

@@ -7,11 +7,10 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from mask_sup.data.moments import read_image
-from mask_sup.data.recording import list_pictures
+from mask_sup.files.pictures import list_pictures, read_image
+from mask_sup.files.video import VIDEO_SUFFIXES, read_frames, upright
 from mask_sup.masks.extractor import Choose, Extractor
 from mask_sup.masks.footage import Footage
-from mask_sup.video import VIDEO_SUFFIXES, read_frames, upright
 
 __all__ = ["Precomputed"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mask_sup.disk import write_file
+from mask_sup.files.disk import write_file
 from mask_sup.masks.footage import Footage, shrink
 
 __all__ = ["write_sheet"]

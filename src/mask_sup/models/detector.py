@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mask_sup.skeleton import Skeleton
+from mask_sup.figure.skeleton import Skeleton
 
 __all__ = ["Detector", "FactorisedHead", "VolumeHead", "expectation"]
 

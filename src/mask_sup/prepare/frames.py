@@ -13,9 +13,8 @@ from typing import Protocol, runtime_checkable
 import cv2
 import numpy as np
 
-from mask_sup.data.moments import read_image
-from mask_sup.data.recording import frame_number
-from mask_sup.video import read_frames
+from mask_sup.files.pictures import frame_number, read_image
+from mask_sup.files.video import read_frames
 
 __all__ = ["Frames", "MatMasks", "Pictures", "VideoFrames", "numbered", "opened"]
 

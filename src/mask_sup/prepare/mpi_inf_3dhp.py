@@ -27,7 +27,7 @@ import numpy as np
 
 from mask_sup.calibration.entries import Entry, pinhole
 from mask_sup.calibration.mpi_inf_3dhp import read as read_cameras
-from mask_sup.data.recording import frame_number
+from mask_sup.files.pictures import frame_number
 from mask_sup.prepare.frames import Pictures, VideoFrames, numbered, opened
 from mask_sup.prepare.protocol import Protocol
 from mask_sup.prepare.release import (

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from mask_sup.config import conf_dir, plain
+from mask_sup.files.config import conf_dir, plain
 
 __all__ = ["Keep", "Protocol", "Split", "load_protocol"]
 

@@ -19,10 +19,9 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from mask_sup.data.files import claim
 from mask_sup.data.manifest import MANIFEST, join, tabulate, write_manifest
 from mask_sup.data.moments import Moment, View, crop_square, lens_maps, mask_box
-from mask_sup.disk import whole
+from mask_sup.files.disk import claim, whole
 from mask_sup.prepare.protocol import Keep, Protocol
 from mask_sup.prepare.release import Clip
 

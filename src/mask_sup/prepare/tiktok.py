@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mask_sup.data.recording import frame_number
+from mask_sup.files.pictures import frame_number
 from mask_sup.prepare.frames import Pictures
 from mask_sup.prepare.protocol import Protocol
 from mask_sup.prepare.release import Clip, Release, names_in, refuse_missing

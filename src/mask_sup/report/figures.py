@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from mask_sup.figure.skeleton import Skeleton
 from mask_sup.report.predictions import Predictions
-from mask_sup.skeleton import Skeleton
 
 __all__ = [
     "BoneFigures",

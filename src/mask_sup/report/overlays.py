@@ -7,10 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mask_sup.data.moments import read_image
+from mask_sup.files.pictures import read_image
+from mask_sup.files.video import VideoWriter
 from mask_sup.report.predictions import Predictions
 from mask_sup.report.scene import Scene, draw_scene
-from mask_sup.video import VideoWriter
 
 __all__ = ["mosaic_columns", "thumbnail_step", "write_overlays"]
 
@@ -70,7 +70,7 @@ def write_overlays(
 
 def draw_frame(poses: Predictions, frame: int) -> list[np.ndarray]:
     """Each view's picture with the pose over it, RGB."""
-    from mask_sup.visualize import draw_skeleton
+    from mask_sup.figure.draw import draw_skeleton
 
     views = zip(poses.pictures[frame], poses.drawn_px[frame], strict=True)
     return [draw_skeleton(read_image(Path(path)), xy, poses.skeleton) for path, xy in views]
@@ -119,7 +119,7 @@ def _mosaic(
     pictures: Sequence[np.ndarray], poses: Predictions, scene: Scene, frame: int, fps: float
 ) -> np.ndarray:
     """All views and the slowly turning pose in 3D, in a grid of cells of one size."""
-    from mask_sup.visualize import fit_into
+    from mask_sup.figure.draw import fit_into
 
     h, w = pictures[0].shape[:2]
     columns, height, width = mosaic_columns(len(pictures) + 1, w / h)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from mask_sup.disk import write_file
+from mask_sup.files.disk import write_file
 from mask_sup.report import figures
 from mask_sup.report.plots import PLOT_X, bar, line_plot, swatch
 from mask_sup.report.predictions import Predictions

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from mask_sup.poses import read_poses
-from mask_sup.skeleton import Skeleton
+from mask_sup.figure.skeleton import Skeleton
+from mask_sup.files.poses import read_poses
 
 __all__ = ["Predictions", "read_predictions"]
 

@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Integer
 
-from mask_sup.data.moments import View, read_image
+from mask_sup.data.moments import View
 from mask_sup.data.recording import RecordingData
+from mask_sup.figure.skeleton import Skeleton
+from mask_sup.files.pictures import read_image
 from mask_sup.report.figures import mean_known
 from mask_sup.report.predictions import Predictions
-from mask_sup.skeleton import Skeleton
 
 __all__ = ["Scene", "draw_scene", "make_scene", "project", "up_direction", "upright"]
 
@@ -204,7 +205,7 @@ def draw_scene(
         azimuth: Where the eye is, about the vertical.
         size: Height and width of the picture.
     """
-    from mask_sup.visualize import draw_skeleton
+    from mask_sup.figure.draw import draw_skeleton
 
     canvas = np.full((*size, 3), BACKGROUND, np.uint8)
     middle = np.array([*scene.path[frame], scene.height])

@@ -1,0 +1,183 @@
+"""How many frames late each camera runs, from masks alone: cameras that were started by hand.
+
+A body that crouches, jumps, bends or lifts its arms changes height, width, area and spread of all
+its silhouettes at the same time. The changes are compared over all shifts; as no two views see all
+of them alike, the better half counts. Where the cameras are calibrated, the shift at which the
+silhouettes agree on a shape (`calibration/silhouettes.py`) decides the last frames.
+"""
+
+import json
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from omegaconf import DictConfig
+
+from mask_sup.calibration import Calibration, find_calibration, read_calibration
+from mask_sup.calibration.check import Look, Rig
+from mask_sup.calibration.from_masks import rig_from_masks
+from mask_sup.calibration.offsets import OFFSETS
+from mask_sup.calibration.silhouettes import gaps, mean_gap
+from mask_sup.files.disk import write_file
+from mask_sup.files.pictures import list_pictures, read_mask
+
+__all__ = ["compared", "offsets_of", "outline_signals", "settled_offsets", "sync"]
+
+SMOOTH, DRIFT = 2.0, 20.0  # frames: of noise that is smoothed away, of drift that is taken away
+SURE = 0.5  # correlation at the best shift that a camera needs with some other
+SWEEPS = 6
+FINE = 4  # frames about the first answer that calibrated cameras are tried at
+
+
+def outline_signals(folder: Path) -> Float[np.ndarray, "t 6"]:
+    """Logs of height, width, area and spread (down, across, both) of each mask; NaN if empty."""
+    from rich.progress import track
+
+    rows = []
+    for path in track(list_pictures(folder), f"masks of {folder.name}", transient=True):
+        mask = read_mask(path, may_be_empty=True) > 127
+        y, x = np.nonzero(mask)
+        if len(y):
+            spread = (y.std(), x.std(), np.hypot(x.std(), y.std()))
+            rows.append((np.ptp(y) + 1, np.ptp(x) + 1, len(y), *spread))
+        else:
+            rows.append((np.nan,) * 6)
+    return np.log(np.array(rows, float))
+
+
+def compared(
+    first: Float[np.ndarray, "t k"], second: Float[np.ndarray, "u k"], most: int
+) -> Float[np.ndarray, "s"]:
+    """Correlation of two sets of signals when the second runs -most to most frames late.
+
+    At a shift s, frame f of the first is compared with frame f + s of the second; the mean of the
+    better half of the signals. NaN frames do not count; NaN where fewer than 20 frames overlap.
+    """
+    a, b = _changes(first), _changes(second)
+    found = np.full(2 * most + 1, np.nan)
+    for i, late in enumerate(range(-most, most + 1)):
+        start, stop = max(0, -late), min(len(a), len(b) - late)
+        if stop - start < 20:
+            continue
+        x, y = a[start:stop], b[start + late : stop + late]
+        known = ~(np.isnan(x).any(1) | np.isnan(y).any(1))
+        if known.sum() >= 20:
+            x, y = x[known] - x[known].mean(0), y[known] - y[known].mean(0)
+            norm = np.sqrt((x**2).sum(0) * (y**2).sum(0))
+            alike = np.sort((x * y).sum(0) / np.maximum(norm, 1e-12))
+            found[i] = alike[len(alike) // 2 :].mean()
+    return found
+
+
+def _changes(signals: np.ndarray) -> np.ndarray:
+    """Signals without noise and slow drift: a walk towards one camera is a walk from another."""
+    from scipy.ndimage import gaussian_filter1d
+
+    known = ~np.isnan(signals)
+    filled = np.where(known, signals, 0.0)
+
+    def smooth(width: float) -> np.ndarray:
+        weight = gaussian_filter1d(known.astype(float), width, axis=0)
+        return gaussian_filter1d(filled, width, axis=0) / np.maximum(weight, 1e-9)
+
+    return np.where(known, smooth(SMOOTH) - smooth(DRIFT), np.nan)
+
+
+def offsets_of(signals: list[np.ndarray], most: int) -> tuple[list[int], Float[np.ndarray, "v v"]]:
+    """How many frames late each camera runs against the first, and the correlations of all pairs.
+
+    Args:
+        signals: (t, k) of each camera, whose numbers of frames may differ.
+        most: Frames that two cameras may be apart.
+
+    The shifts of all pairs that correlate are made to fit each other by weighted least squares.
+
+    Raises:
+        ValueError: If a camera correlates with no other.
+    """
+    views = len(signals)
+    peaks = np.eye(views)
+    rows, shifts, weights = [], [], []
+    for a, b in combinations(range(views), 2):
+        curve = compared(signals[a], signals[b], most)
+        if np.isnan(curve).all():
+            continue
+        best = int(np.nanargmax(curve))
+        peaks[a, b] = peaks[b, a] = curve[best]
+        row = np.zeros(views)
+        row[[a, b]] = -1.0, 1.0
+        rows.append(row)
+        shifts.append(best - most)
+        weights.append(max(curve[best], 0.05) ** 2)  # a doubtful pair counts little
+    apart = [v for v in range(views) if np.delete(peaks[v], v).max() < SURE]
+    if apart:
+        raise ValueError(
+            f"the masks of camera(s) {apart} move like no other camera's within {most} frames "
+            f"(best correlation {[float(np.delete(peaks[v], v).max().round(2)) for v in apart]}, "
+            f"expected {SURE} or more): give a larger most=, or a stretch with more movement"
+        )
+    w = np.array(weights)[:, None]
+    late = np.linalg.lstsq(w * np.array(rows)[:, 1:], w[:, 0] * shifts, rcond=None)[0]
+    return [0, *(int(round(x)) for x in late)], peaks
+
+
+def settled_offsets(rig: Rig, late: list[int]) -> list[int]:
+    """Offsets at which calibrated silhouettes agree best, within `FINE` frames of those given."""
+    late = [value - min(late) for value in late]
+    for _ in range(SWEEPS):
+        before = list(late)
+        for view in range(len(late)):
+            look = Look(shifted(rig, late), moments=8, rays=30)
+            scenes = {step: look.scene(shift={view: step}) for step in range(-FINE, FINE + 1)}
+            curve = {k: mean_gap(gaps(scene)) for k, scene in scenes.items() if scene.moments}
+            late[view] += min(curve, key=lambda step: (curve[step], abs(step)))
+            late = [value - min(late) for value in late]
+        if late == before:
+            break
+    return [value - late[0] for value in late]
+
+
+def shifted(rig: Rig, late: list[int]) -> Rig:
+    """The rig with frame f of a view replaced by frame f + late; offsets from 0 on."""
+    return replace(
+        rig,
+        frames=rig.frames - max(late),
+        mask=lambda view, frame: rig.mask(view, frame + late[view]),
+    )
+
+
+def sync(cfg: DictConfig) -> dict[str, int]:
+    """Print how late each camera runs, write it where `cfg.output` says.
+
+    Raises:
+        FileNotFoundError: If the masks are missing.
+        ValueError: If there is one camera, or one that moves like no other.
+    """
+    source = Path(cfg.input).expanduser()
+    masks = Path(cfg.masks).expanduser() if cfg.masks else source / "masks"
+    names = sorted(path.name for path in masks.glob("*") if path.is_dir())
+    if len(names) < 2:
+        raise ValueError(f"expected masks of two cameras or more in {masks}, found {names}")
+    late, peaks = offsets_of([outline_signals(masks / name) for name in names], cfg.most)
+    calibration = _calibration(source, names)
+    if calibration is not None:
+        late = settled_offsets(rig_from_masks(calibration, masks, dict.fromkeys(names, 0)), late)
+    for view, name in enumerate(names):
+        best = np.delete(peaks[view], view).max()
+        print(f"{name}: {late[view]:+d} frames, correlation {best:.2f}")
+    told = dict(zip(names, late, strict=True))
+    output = Path(cfg.output).expanduser() if cfg.output else source / OFFSETS
+    write_file(output, json.dumps({"late": told}, indent=2) + "\n")
+    print(f"written to {output}")
+    return told
+
+
+def _calibration(source: Path, names: list[str]) -> Calibration | None:
+    """The recording's calibration, if it has one of these cameras and of enough of them."""
+    try:
+        calibration = read_calibration(find_calibration(source))
+    except FileNotFoundError:
+        return None
+    return calibration.select(names) if len(names) > 2 else None

@@ -1,0 +1,1 @@
+"""Who is seen: joints, bones, capsules, what is known of their build, and how they are drawn."""

@@ -1,0 +1,78 @@
+"""What draws a skeleton: the Skeleton Mask (Eq. 4-5) and the Gaussian baseline (Eq. 3)."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mask_sup.figure.skeleton import Skeleton
+from mask_sup.geometry.segments import Merge, draw_segments
+
+__all__ = ["GaussianRenderer", "SkeletonRenderer"]
+
+
+class SkeletonRenderer(nn.Module):
+    """Draws the bones of a skeleton as one soft mask, M_Skel (Eq. 4-5).
+
+    Args:
+        skeleton: The figure; `forward` names its bone groups.
+        size: Side of the drawn mask, pixels.
+        width: Width (sigma in Eq. 4) of a bone, crop units; the authors' sigma^2 is 0.003.
+        group_width: Factor on the width per bone group; groups not named have 1.
+        merge: `max` or `sum`, see `draw_segments`.
+
+    Raises:
+        ValueError: On an unknown group or a width that is not positive.
+    """
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        size: int,
+        width: float,
+        group_width: Mapping[str, float],
+        merge: Merge,
+    ):
+        super().__init__()
+        skeleton.segments(group_width)  # refuses unknown groups
+        if not (width > 0 and all(factor > 0 for factor in group_width.values())):
+            raise ValueError(f"widths must be above 0, got {width} and {dict(group_width)}")
+        self.skeleton, self.size, self.width, self.merge = skeleton, size, width, merge
+        self.group_width = dict(group_width)
+
+    def segments(self, groups: Sequence[str]) -> tuple[list[tuple[int, int]], list[float]]:
+        """Index pairs to draw for the named groups, and the width of each before scaling."""
+        pairs, widths = [], []
+        for group in self.skeleton.groups:
+            if group in groups:
+                bones = self.skeleton.segments([group])
+                pairs += bones
+                widths += [self.width * self.group_width.get(group, 1.0)] * len(bones)
+        return pairs, widths
+
+    def forward(
+        self, xy: Float[Tensor, "*n j 2"], groups: Sequence[str], width_scale: float = 1.0
+    ) -> Float[Tensor, "*n h w"]:
+        """The mask of the named bone groups, with every width multiplied by `width_scale`."""
+        self.skeleton.segments(groups)  # refuses unknown groups
+        pairs, widths = self.segments(groups)
+        ends = xy[..., torch.tensor(pairs, device=xy.device), :]
+        width = torch.tensor(widths, device=xy.device, dtype=ends.dtype) * width_scale
+        return draw_segments(ends, width, self.size, self.merge)
+
+
+class GaussianRenderer(SkeletonRenderer):
+    """The baseline without structure: every joint a Gaussian blob (Eq. 3).
+
+    A blob is a segment whose two ends are the same joint.
+    """
+
+    def segments(self, groups: Sequence[str]) -> tuple[list[tuple[int, int]], list[float]]:
+        """A point for each joint that the named groups touch; each joint is drawn once."""
+        points: dict[int, float] = {}
+        for group in self.skeleton.groups:
+            if group in groups:
+                for joint in self.skeleton.drawn_joints([group]):
+                    points.setdefault(joint, self.width * self.group_width.get(group, 1.0))
+        return [(joint, joint) for joint in points], list(points.values())

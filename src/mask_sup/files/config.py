@@ -1,0 +1,302 @@
+"""The root schema, where `conf/` is, and how a config node becomes an object."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+__all__ = ["Config", "build", "conf_dir", "load_config", "plain", "renamed"]
+
+TRUSTED = ("mask_sup.", "torch.optim.", "lightning.pytorch.")
+MOVED = {  # checkpoints and run folders of version 0.1 name modules by where they were
+    "mask_sup.anatomy": "mask_sup.figure.anatomy",
+    "mask_sup.body": "mask_sup.figure.body",
+    "mask_sup.data.synthetic": "mask_sup.synthetic.data",
+    "mask_sup.fitting": "mask_sup.method.fitting",
+    "mask_sup.geodesic": "mask_sup.geometry.geodesic",
+    "mask_sup.loggers": "mask_sup.files.loggers",
+    "mask_sup.optim": "mask_sup.method.optim",
+    "mask_sup.regression": "mask_sup.method.regression",
+    "mask_sup.relabel": "mask_sup.method.relabel",
+    "mask_sup.render": "mask_sup.figure.render",
+    "mask_sup.skeleton": "mask_sup.figure.skeleton",
+    "mask_sup.stages": "mask_sup.method.stages",
+    "mask_sup.triangulate": "mask_sup.geometry.triangulate",
+}
+
+
+@dataclass
+class Without:
+    """Ablations are subtractions: what the paper's Table 3 leaves out."""
+
+    psi: bool = False
+    G: bool = False
+    Delta: bool = False
+
+
+@dataclass
+class Config:
+    """Keys of a training run. Component nodes are checked by the constructors they name."""
+
+    name: str = MISSING
+    seed: int = MISSING
+    save_every: int = MISSING
+    resume: str | None = None
+    init: str | None = None
+    without: Without = field(default_factory=Without)
+    skeleton: Any = MISSING
+    data: Any = MISSING
+    detector: Any = MISSING
+    renderer: Any = MISSING
+    shape_prior: Any = MISSING
+    geodesic: Any = MISSING
+    anatomy: Any = MISSING
+    body: Any = MISSING
+    fitter: Any = MISSING
+    fuse: Any = MISSING
+    cascade: Any = MISSING
+    optimizer: Any = MISSING
+    trainer: Any = MISSING
+    logger: Any = MISSING
+
+
+@dataclass
+class EvaluateConfig:
+    """Keys of an evaluation."""
+
+    checkpoint: str = MISSING
+    split: str = MISSING
+    data: dict[str, Any] = field(default_factory=dict)
+    untrained: bool = False
+    output: str | None = None
+    device: str = MISSING
+
+
+@dataclass
+class PredictConfig:
+    """Keys of a prediction."""
+
+    checkpoint: str = MISSING
+    input: str = MISSING
+    masks: str | None = None
+    output: str | None = None
+    every: int = MISSING
+    person_height: float = MISSING
+    overlays: bool = MISSING
+    device: str = MISSING
+
+
+@dataclass
+class CalibrationConvertConfig:
+    """Keys of a conversion from one calibration format to another."""
+
+    input: str = MISSING
+    output: str = MISSING
+    format: str | None = None
+    output_format: str | None = None
+    unit: str | None = None
+    cameras: list[str] | None = None
+    subject: int | None = None
+    videos: str | None = None
+
+
+@dataclass
+class CalibrationCheckConfig:
+    """Keys of a check of a calibration by masks."""
+
+    input: str = MISSING
+    masks: str | None = None
+    output: str | None = None
+    format: str | None = None
+    unit: str | None = None
+    moments: int = MISSING
+    rays: int = MISSING
+
+
+@dataclass
+class CalibrationRefineConfig(CalibrationCheckConfig):
+    """Keys of a refinement of extrinsics by masks and joints."""
+
+    output: str | None = MISSING
+    poses: str | None = None
+
+
+@dataclass
+class SyncConfig:
+    """Keys of a synchronisation by masks."""
+
+    input: str = MISSING
+    masks: str | None = None
+    output: str | None = None
+    most: int = MISSING
+
+
+@dataclass
+class ExportConfig:
+    """Keys of an export."""
+
+    poses: str = MISSING
+    formats: list[str] = MISSING
+    output: str | None = None
+    up: str = MISSING
+    fps: float | None = None
+    min_confidence: float = MISSING
+    fill: int = MISSING
+    smooth: str = MISSING
+    cutoff_hz: float = MISSING
+    window: int = MISSING
+
+
+@dataclass
+class ReportConfig:
+    """Keys of a report."""
+
+    poses: str = MISSING
+    video: bool = MISSING
+    html: bool = MISSING
+    output: str | None = None
+    fps: float | None = None
+
+
+@dataclass
+class MasksConfig:
+    """Keys of an extraction of masks."""
+
+    input: str = MISSING
+    output: str = MISSING
+    extractor: Any = MISSING
+    roi: Any = None
+    size: int | None = MISSING
+    samples: int = MISSING
+    person: bool = MISSING
+    uneven: bool = MISSING
+
+
+@dataclass
+class CheckMasksConfig:
+    """Keys of the masks' quality gate."""
+
+    masks: str = MISSING
+    input: str | None = None
+    output: str | None = None
+    ignore: list[str] = field(default_factory=list)
+    smallest: float = MISSING
+    border: float = MISSING
+    second: float = MISSING
+    area: float = MISSING
+    outside: float = MISSING
+    jump: float = MISSING
+    neighbours: int = MISSING
+    pictures: int = MISSING
+
+
+@dataclass
+class LookConfig:
+    """Keys of a look at a data set."""
+
+    skeleton: Any = MISSING
+    data: Any = MISSING
+    renderer: Any = MISSING
+    detector: Any = MISSING
+    seed: int = MISSING
+    output: str = MISSING
+    sample: int = MISSING
+    pictures: int = MISSING
+
+
+store = ConfigStore.instance()
+store.store(name="train_schema", node=Config)
+store.store(name="evaluate_schema", node=EvaluateConfig)
+store.store(name="predict_schema", node=PredictConfig)
+store.store(name="calibration_convert_schema", node=CalibrationConvertConfig)
+store.store(name="calibration_check_schema", node=CalibrationCheckConfig)
+store.store(name="calibration_refine_schema", node=CalibrationRefineConfig)
+store.store(name="sync_schema", node=SyncConfig)
+store.store(name="export_schema", node=ExportConfig)
+store.store(name="report_schema", node=ReportConfig)
+store.store(name="masks_schema", node=MasksConfig)
+store.store(name="check_masks_schema", node=CheckMasksConfig)
+store.store(name="look_schema", node=LookConfig)
+# A resumed run lives in its own folder; Hydra's record of the new command goes beside it.
+OmegaConf.register_new_resolver(
+    "run_dir", lambda resume, fresh: f"{resume}/resumed" if resume else fresh, replace=True
+)
+
+
+def conf_dir() -> str:
+    """The folder of YAML files: inside an installed package, or the checkout's top level."""
+    packaged = Path(__file__).parents[1] / "conf"
+    folder = packaged if packaged.is_dir() else Path(__file__).parents[3] / "conf"
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no configuration at {folder}: reinstall mask-sup")
+    return str(folder)
+
+
+def plain(cfg: Any) -> Any:
+    """A config node as plain resolved dicts and lists, safe to store in a checkpoint."""
+    return OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
+
+
+def build(node: Any, **objects: Any) -> Any:
+    """The object a config node describes: its `_target_`, called with its keys and `objects`.
+
+    Nested nodes are built first. Only targets of this package, torch's optimisers and Lightning are
+    allowed: a config or checkpoint from somebody else must not be able to call anything else.
+
+    Raises:
+        ValueError: If the node has no `_target_` or names one that is not allowed.
+        TypeError: If a key is not a parameter of the target, or one is missing.
+    """
+    from hydra.utils import get_method
+
+    node = plain(node)
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise ValueError(
+            f"expected a config node with a _target_, got {node!r}: choose an option of its group"
+        )
+    target = node["_target_"]
+    if not target.startswith(TRUSTED):
+        raise ValueError(f"_target_ {target!r} is not one of {TRUSTED}*: refused")
+    keys = {
+        key: _built(value) for key, value in node.items() if key not in ("_target_", "_partial_")
+    }
+    function = get_method(target)
+    home = getattr(function, "__module__", None) or ""  # "mask_sup.train.os.system" lives in posix
+    if not home.startswith(TRUSTED):
+        raise ValueError(f"_target_ {target!r} is from {home!r}, not from {TRUSTED}*: refused")
+    call = functools.partial(function, **keys, **objects)
+    if node.get("_partial_"):
+        return call
+    try:
+        return call()
+    except TypeError as error:
+        raise TypeError(f"cannot build {target} from the keys {sorted(node)}: {error}") from error
+
+
+def _built(value: Any) -> Any:
+    """A value of a node, with the nodes in it built."""
+    if not isinstance(value, Mapping):
+        return value
+    return build(value) if "_target_" in value else {k: _built(v) for k, v in value.items()}
+
+
+def renamed(node: Any) -> Any:
+    """A node of plain values whose `_target_`s are where they are today (`MOVED`)."""
+    if isinstance(node, Mapping):
+        told = {key: renamed(value) for key, value in node.items()}
+        if isinstance(target := told.get("_target_"), str):
+            module, _, name = target.rpartition(".")
+            told["_target_"] = f"{MOVED.get(module, module)}.{name}"
+        return told
+    return [renamed(value) for value in node] if isinstance(node, list) else node
+
+
+def load_config(path: Path) -> DictConfig:
+    """A run's saved config."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path.name} in {path.parent}: not the folder of a run")
+    return OmegaConf.create(renamed(plain(OmegaConf.load(path))))

@@ -1,0 +1,110 @@
+"""Files that are there as a whole or not at all, and arrays with a header that explains them."""
+
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["claim", "read_arrays", "whole", "write_file", "write_arrays"]
+
+
+@contextmanager
+def whole(*paths: Path) -> Iterator[list[Path]]:
+    """Names beside `paths` to write to, which become `paths` when all of them are written.
+
+    Where that fails or is stopped, what was there before stays as it was. Folders are made.
+
+    Raises:
+        OSError: With the paths, if they cannot be written.
+    """
+    unfinished = [path.with_name(f".{path.name}.part") for path in paths]
+    try:
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield unfinished
+        for part, path in zip(unfinished, paths, strict=True):
+            part.replace(path)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cannot write {', '.join(map(str, paths))} ({error.strerror or error}): make room, or "
+            "choose a folder that can be written to, and run the same command again",
+        ) from error
+    finally:
+        for part in unfinished:
+            with suppress(OSError):  # the error above tells more
+                part.unlink()
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file of text (UTF-8) or bytes.
+
+    Raises:
+        OSError: With the path, if it cannot be written.
+    """
+    with whole(path) as (part,):
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_arrays(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays, and as `header` the JSON text of plain data, its `version` among it.
+
+    Raises:
+        OSError: With the path, if it cannot be written.
+    """
+    told = np.array(json.dumps(header, indent=1))
+    with whole(path) as (part,), part.open("wb") as file:
+        np.savez_compressed(file, header=told, **arrays)
+
+
+def read_arrays(
+    path: Path, version: int, cure: str
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The header and the arrays that `write_arrays` wrote.
+
+    Args:
+        path: The file, which exists.
+        version: That its header must tell.
+        cure: What to do where it cannot be read.
+
+    Raises:
+        ValueError: If the file is damaged, of another kind or of another version.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(str(arrays.pop("header", "{}")))
+        found = header.get("version")
+    except (ValueError, OSError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} cannot be read ({error}): {cure}") from error
+    if found != version:
+        raise ValueError(f"{path} has the version {found}, this program reads {version}: {cure}")
+    return header, arrays
+
+
+def claim(out: Path, record: str, settings: Mapping[str, Any], last: str) -> None:
+    """Make a folder for a long job, or see that it holds the same one, not yet finished.
+
+    Args:
+        out: The folder.
+        record: Name of the file in it that tells the settings.
+        settings: Of the job, plain data.
+        last: Name of the file that is written at the very end.
+
+    Raises:
+        ValueError: If the folder holds something else, or the job is finished.
+    """
+    path = out / record
+    if path.is_file() and (there := json.loads(path.read_text())) != settings:
+        other = sorted(key for key in {*there, *settings} if there.get(key) != settings.get(key))
+        raise ValueError(f"{out} was begun with other {other}: choose another folder or remove it")
+    if not path.is_file() and out.is_dir() and any(out.iterdir()):
+        raise ValueError(f"{out} is not empty and was not begun by us: choose another folder")
+    if (out / last).is_file():
+        raise ValueError(f"{out / last} is there already: this is finished")
+    write_file(path, json.dumps(settings, indent=1))

@@ -1,0 +1,97 @@
+"""Pictures and masks as files."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mask_sup.files.archive import Member
+from mask_sup.files.disk import write_file
+
+__all__ = [
+    "PICTURE_SUFFIXES",
+    "frame_number",
+    "list_pictures",
+    "read_image",
+    "read_mask",
+    "write_png",
+]
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+
+
+def read_image(path: Path | Member) -> np.ndarray:
+    """An RGB picture, (h, w, 3) uint8.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no picture.
+    """
+    return _decode(path, cv2.IMREAD_COLOR_RGB)
+
+
+def read_mask(path: Path | Member, may_be_empty: bool = False) -> np.ndarray:
+    """A foreground mask, (h, w) uint8, 255 = person.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no picture, is empty, or does not use the values 0 to 255.
+    """
+    mask = _decode(path, cv2.IMREAD_GRAYSCALE)
+    top = int(mask.max())
+    if top == 0 and may_be_empty:
+        return mask
+    if top == 0:
+        raise ValueError(f"empty mask {path}: drop the moment or fix the mask")
+    if top < 128:
+        raise ValueError(
+            f"mask {path} has no value above {top}: expected 0 for background and 255 for the "
+            "person; multiply masks of 0/1 by 255"
+        )
+    return mask
+
+
+def _decode(path: Path | Member, flags: int) -> np.ndarray:
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"missing file {path}") from error
+    picture = cv2.imdecode(data, flags) if len(data) else None
+    if picture is None:
+        raise ValueError(f"unreadable picture {path} ({len(data)} bytes): replace it")
+    return picture
+
+
+def frame_number(path: Path) -> int:
+    """The last number in a file's name: 000012.png, cam01_012.png.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    digits = re.findall(r"\d+", path.stem)
+    if not digits:
+        raise ValueError(f"{path} has no frame number in its name: expected 000000.png")
+    return int(digits[-1])
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder, sorted by name.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or no picture in it.
+    """
+    found = [p for p in sorted(folder.glob("*")) if p.suffix.lower() in PICTURE_SUFFIXES]
+    if not found:
+        raise FileNotFoundError(
+            f"no pictures in {folder}: expected files like 000000.png, one per frame"
+        )
+    return found
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    """Write an RGB picture."""
+    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise ValueError(f"cannot encode {path}")
+    write_file(path, data.tobytes())

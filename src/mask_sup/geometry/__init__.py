@@ -1,0 +1,1 @@
+"""Pure functions of tensors: cameras, triangulation, alignment, geodesic weights, segments."""

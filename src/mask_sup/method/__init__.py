@@ -1,0 +1,1 @@
+"""The method: stages, losses, relabelling rounds, and what watches them."""

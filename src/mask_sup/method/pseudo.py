@@ -1,0 +1,116 @@
+"""Pseudo-labels: poses found without labels, for stages to learn from or to hold on to."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from mask_sup.files.disk import whole
+from mask_sup.method.fitting import Fit
+from mask_sup.metrics import flip_gain, joint_distances, root_relative
+
+__all__ = ["PseudoPoses"]
+
+
+class PseudoPoses:
+    """A pose for each moment of the training data, and which of them to trust.
+
+    Empty until a relabelling round has filled it; kept as `poses.npz` in the folder of its stage.
+    """
+
+    def __init__(self):
+        self.joints_world = torch.zeros(0, 0, 3)
+        self.kept = torch.zeros(0, dtype=torch.bool)
+        self.residual = torch.zeros(0)
+        self.front = torch.zeros(0)
+        self.radius = torch.zeros(0)
+
+    def fill(
+        self,
+        moments: int,
+        which: Int[Tensor, " n"],
+        fit: Fit,
+        front: Float[Tensor, " n"],
+        kept: Bool[Tensor, " n"],
+        radius: Float[Tensor, " b"],
+    ) -> None:
+        """Take a round's result.
+
+        Args:
+            moments: Number of moments in the data set.
+            which: Those that were looked at.
+            fit: Their poses and how badly they explain the masks.
+            front: How much worse the masks are explained with left and right exchanged.
+            kept: Which of them to learn from.
+            radius: Of the body that they were fitted with, mm; the next round starts from it.
+        """
+        joints, self.radius = fit.joints_world, radius
+        self.joints_world = joints.new_zeros(moments, *joints.shape[1:])
+        self.kept = torch.zeros(moments, dtype=torch.bool)
+        self.residual, self.front = torch.full((2, moments), torch.nan).unbind()
+        self.joints_world[which], self.kept[which] = joints, kept
+        self.residual[which], self.front[which] = fit.residual, front
+
+    def at(self, index: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n j 3"], Bool[Tensor, " n"]]:
+        """The poses of moments, mm, and whether each is trusted.
+
+        Raises:
+            RuntimeError: Before any round.
+        """
+        if not len(self.kept):
+            raise RuntimeError(
+                "no pseudo-labels yet: put a relabel stage before this one, or set its weight of "
+                "`anchor` to 0"
+            )
+        where = index.to(self.kept.device)
+        return self.joints_world[where].to(index.device), self.kept[where].to(index.device)
+
+    def monitors(self) -> dict[str, float]:
+        """What tells without labels how pure they are: share kept, residual, front."""
+        seen, kept = ~self.residual.isnan(), self.kept
+        return {
+            "kept_pct": 100 * float(kept.sum() / seen.sum()),
+            "residual_all": float(self.residual[seen].median()),
+            "residual_kept": float(self.residual[kept].median()),
+            "front_kept": float(self.front[kept].median()),
+        }
+
+    def purity(
+        self, labels: Float[Tensor, "n j 3"], root: int, flip: Sequence[int]
+    ) -> dict[str, float]:
+        """How pure the kept ones are against labels, for evaluation alone; NaN without labels."""
+        poses, truth = (root_relative(x[self.kept], root) for x in (self.joints_world, labels))
+        return {
+            "mpjpe_kept_mm": float(joint_distances(poses, truth).mean()),
+            "named_right_kept_pct": 100 * float((flip_gain(poses, truth, flip) <= 0).float().mean())
+            if truth.isfinite().all()
+            else math.nan,
+        }
+
+    def save(self, path: Path, names: list[str]) -> None:
+        """Write them with the names of their moments."""
+        arrays = {key: value.numpy() for key, value in vars(self).items()}
+        with whole(path) as (part,), part.open("wb") as file:
+            np.savez_compressed(file, names=np.array(names), **arrays)
+
+    def load(self, path: Path, names: list[str]) -> None:
+        """Read them.
+
+        Raises:
+            ValueError: If they belong to other moments, or an earlier version wrote them.
+        """
+        with np.load(path, allow_pickle=False) as file:
+            if file["names"].tolist() != names:
+                raise ValueError(
+                    f"{path} holds poses of other moments than this data set: remove that folder"
+                )
+            if missing := sorted(set(vars(self)) - set(file.files)):
+                raise ValueError(
+                    f"{path} lacks {missing}, an earlier version wrote it: remove that folder"
+                )
+            for key in vars(self):
+                setattr(self, key, torch.from_numpy(file[key]))

@@ -1,0 +1,101 @@
+"""What a checkpoint holds beside weights, and how a detector comes back from one."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mask_sup.figure.skeleton import Skeleton
+from mask_sup.files.config import build, renamed
+from mask_sup.models.detector import Detector
+
+__all__ = ["load", "read_checkpoint", "restore", "start_from"]
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """A checkpoint of this package, read without executing anything it carries.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no checkpoint of this package.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no checkpoint at {path}: expected outputs/<run>/<stage>/checkpoints/last.ckpt"
+        )
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as a checkpoint: {error}") from error
+    if not isinstance(checkpoint, dict) or not {"config", "state_dict"} <= set(checkpoint):
+        raise ValueError(f"{path} is no checkpoint of mask_sup: it has no config and state_dict")
+    checkpoint["config"] = renamed(checkpoint["config"])
+    return checkpoint
+
+
+def restore(checkpoint: dict[str, Any]) -> Detector:
+    """The detector of a checkpoint, in evaluation mode."""
+    config = checkpoint["config"]
+    detector = build(config["detector"], skeleton=build(config["skeleton"]))
+    _load_part(detector, "detector.", checkpoint["state_dict"])
+    return detector.eval()
+
+
+def load(path: str | Path) -> Detector:
+    """A trained detector from a checkpoint file: image crops to joints.
+
+    Example:
+        >>> detector = load("outputs/demo/arms/checkpoints/last.ckpt")  # doctest: +SKIP
+        >>> joints_crop = detector(crops)  # (n, 3, h, w) in [0, 1] -> (n, j, 3)  # doctest: +SKIP
+    """
+    return restore(read_checkpoint(path))
+
+
+def start_from(
+    path: str | Path,
+    detector: Detector,
+    shape_prior: nn.Module | None,
+    anatomy: nn.Module | None = None,
+) -> None:
+    """Load a checkpoint's weights into fresh networks, to go on from them.
+
+    A checkpoint from before the Physique stage has no shape prior; psi then starts fresh. Running
+    lengths of `anatomy` go along within a run; other data has other people: None leaves them.
+
+    Raises:
+        ValueError: If the checkpoint is of another skeleton or another architecture.
+    """
+    checkpoint = read_checkpoint(path)
+    there: Skeleton = build(checkpoint["config"]["skeleton"])
+    here = detector.skeleton
+    if list(there.joints) != list(here.joints):
+        raise ValueError(
+            f"checkpoint {path} detects the skeleton {there.name!r} with {len(there.joints)} "
+            f"joints, this run uses {here.name!r} with {len(here.joints)}: choose skeleton="
+            f"{there.name} or another checkpoint"
+        )
+    state = checkpoint["state_dict"]
+    try:
+        _load_part(detector, "detector.", state)
+        if shape_prior is not None and any(key.startswith("shape_prior.") for key in state):
+            _load_part(shape_prior, "shape_prior.", state)
+        if anatomy is not None and any(key.startswith("anatomy.") for key in state):
+            _load_part(anatomy, "anatomy.", state)
+    except RuntimeError as error:
+        raise ValueError(
+            f"checkpoint {path} has other networks than this run: use the detector and "
+            f"shape_prior it was trained with. {error}"
+        ) from error
+
+
+def _load_part(module: nn.Module, prefix: str, state: dict[str, Any]) -> None:
+    part = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+    module.load_state_dict(part, strict=True)
+
+
+def run_folder(checkpoint: str | Path) -> Path:
+    """The run that a checkpoint belongs to: <run>/<stage>/checkpoints/<file>."""
+    path = Path(checkpoint).absolute()
+    return path.parents[2] if path.parent.name == "checkpoints" else path.parent

@@ -1,0 +1,1 @@
+"""The embedded world: bodies in motion before calibrated cameras."""

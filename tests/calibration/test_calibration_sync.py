@@ -1,0 +1,120 @@
+"""Cameras started by hand, set right by their masks."""
+
+import json
+
+import calibration as bench
+import cv2
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+from scipy.ndimage import gaussian_filter1d
+
+from mask_sup.calibration import write_calibration
+from mask_sup.calibration.cameras import Calibration
+from mask_sup.calibration.check import Rig
+from mask_sup.calibration.sync import (
+    compared,
+    offsets_of,
+    outline_signals,
+    settled_offsets,
+    shifted,
+    sync,
+)
+from mask_sup.data.recording import RecordingData
+
+
+def seen(late, frames=300, noise=0.2, seed=0):
+    """Signals of cameras that see one movement, each in its own way and `late` frames late."""
+    rng = np.random.default_rng(seed)
+    movement = gaussian_filter1d(rng.normal(size=(frames + 200, 3)), 4, axis=0)
+    found = []
+    for value in late:
+        start = 100 - value
+        own = gaussian_filter1d(rng.normal(size=(frames, 3)), 4, axis=0)
+        drift = np.linspace(0, rng.normal(), frames)[:, None]  # who walks up grows
+        found.append(movement[start : start + frames] + noise * own + drift)
+    return found
+
+
+@pytest.mark.parametrize("late", [(0, 0, 0), (0, 7, -12), (0, -40, 33)])
+def test_offsets_are_found(late):
+    found, peaks = offsets_of(seen(late), most=80)
+    assert found == list(late)
+    assert np.delete(peaks, [0, 4, 8]).min() > 0.8
+
+
+def test_the_comparison_peaks_at_the_shift_and_skips_frames_without_a_person():
+    first, second = seen((0, 9))
+    first[50:90] = np.nan
+    second[200:210] = np.nan
+    curve = compared(first, second, 20)
+    assert np.nanargmax(curve) - 20 == 9
+    assert np.isnan(compared(first[:15], second, 3)).all()  # too little overlap to say
+
+
+def test_a_camera_that_sees_something_else_is_named():
+    first, second = seen((0, 3))
+    (other,) = seen((0,), seed=7)
+    with pytest.raises(ValueError, match=r"camera\(s\) \[2\] move like no other"):
+        offsets_of([first, second, other], most=20)
+
+
+def test_signals_are_the_logs_of_sizes_and_spreads(tmp_path):
+    mask = np.zeros((40, 50), np.uint8)
+    mask[5:25, 10:18] = 255
+    cv2.imwrite(str(tmp_path / "0.png"), mask)
+    cv2.imwrite(str(tmp_path / "1.png"), 0 * mask)
+    signals = outline_signals(tmp_path)
+    high, wide = np.sqrt((20**2 - 1) / 12), np.sqrt((8**2 - 1) / 12)
+    np.testing.assert_allclose(signals[0], np.log([20, 8, 160, high, wide, np.hypot(high, wide)]))
+    assert np.isnan(signals[1]).all()
+
+
+def filmed(action):
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        cameras = bench.random_rig(rng)
+        if len(cameras[0]) == 3:
+            return bench.filmed(*cameras, rng, action)
+    raise AssertionError
+
+
+@pytest.mark.slow
+def test_silhouettes_decide_the_last_frames():
+    rig = filmed("walking")
+    late = [0, 3, 1]
+    cameras = Rig(rig.names, rig.K, rig.R, rig.t, 60, rig.mask)
+    hand = shifted(cameras, [3 - value for value in late])  # cut so that each runs that late
+    assert settled_offsets(hand, [0, 2, 2]) == late
+
+
+@pytest.mark.slow
+def test_a_recording_follows_the_offsets(tmp_path):
+    """The whole way: masks as files, late cameras, sync.json, moments that belong together."""
+    rig = filmed("greeting")
+    late, names, frames = {"cam0": 2, "cam1": 0, "cam2": 5}, rig.names, 100
+    sizes = np.tile([float(bench.WIDTH), bench.HEIGHT], (3, 1))
+    calibration = Calibration(names, rig.K, rig.R, rig.t, np.zeros((3, 5)), sizes)
+    write_calibration(calibration, tmp_path / "cameras.json")
+    for view, name in enumerate(names):
+        for kind in ("masks", "frames"):
+            (tmp_path / kind / name).mkdir(parents=True)
+        for file in range(frames + view):  # nor are they of one length
+            mask = rig.mask(view, 10 + file - late[name])
+            picture = 255 * mask.astype(np.uint8)
+            for kind in ("masks", "frames"):
+                cv2.imwrite(str(tmp_path / kind / name / f"{file:06d}.png"), picture)
+    options = {"root": tmp_path, "masks": None, "joints": 18, "every": 1}
+    with pytest.raises(ValueError, match="mask_sup.sync"):
+        RecordingData(**options).moments("train")
+    given = {"input": str(tmp_path), "masks": None, "output": None, "most": 10}
+    told = sync(OmegaConf.create(given))
+    assert {name: value - min(told.values()) for name, value in told.items()} == late
+    assert json.loads((tmp_path / "sync.json").read_text())["late"] == told
+    moments = RecordingData(**options).moments("train")
+    assert len(moments) == 97
+    assert [view.mask.stem for view in moments[0].views] == ["000002", "000000", "000005"]
+    assert [view.image.stem for view in moments[3].views] == ["000005", "000003", "000008"]
+    (tmp_path / "sync.json").write_text('{"late": {"cam0": 1}}')
+    with pytest.raises(ValueError, match="sync.json does not say .* run python -m mask_sup.sync"):
+        RecordingData(**options).moments("train")

@@ -1,0 +1,337 @@
+import numpy as np
+import pytest
+import torch
+from figures import HUMAN, INDEX, cameras, person, walking
+from omegaconf import OmegaConf
+from torch import nn
+
+from mask_sup.geometry.batch import Batch, Camera, Labels, Views
+from mask_sup.geometry.triangulate import Independent, Triangulate
+from mask_sup.method.fitting import Fit
+from mask_sup.method.losses import anchor_loss
+from mask_sup.method.pseudo import PseudoPoses
+from mask_sup.method.regression import SupervisedStage, crop_targets, mirrored, zoomed
+from mask_sup.method.relabel import RelabelStage, both_ways, same_side, some_runs, statures
+from mask_sup.method.stages import Parts
+from mask_sup.models.detector import Detector
+from mask_sup.train import build_parts
+
+ARMS = [INDEX[f"{side}_{joint}"] for side in ("right", "left")
+        for joint in ("shoulder", "elbow", "wrist")]  # fmt: skip
+SETTINGS = {"scenes": None, "keep": 1.0, "keep_front": 1.0, "fresh": False}
+OPTIMIZER = {
+    "optimizer": lambda p: torch.optim.SGD(p, 0.1),
+    "mirror": False,
+    "zoom": 0.0,
+}
+
+
+@pytest.fixture(scope="module")
+def parts(compose_config):
+    tiny = ("detector.backbone.channels=8", "data.image_size=32")
+    cfg = compose_config("train", "anatomy=human", *tiny)
+    OmegaConf.update(cfg, "fitter.candidates", {"legs": 20, "arms": 20})
+    return build_parts(cfg)[0]
+
+
+class Scenes(torch.utils.data.Dataset):
+    """Walking people as a data set: masks of the body itself, pictures of noise."""
+
+    def __init__(self, body, poses, label=None):
+        self.poses, self.moments = poses, [Named(f"walk/{i}") for i in range(len(poses))]
+        self.items = []
+        label = poses if label is None else label
+        for i, pose in enumerate(poses):
+            camera = cameras(1)
+            mask = (body(pose[None], camera, 64)[0] * 255).round().to(torch.uint8)
+            image = torch.full((4, 3, 32, 32), i, dtype=torch.uint8)
+            views = Views(
+                image, mask, torch.ones_like(mask).half(), Camera(*(c[0] for c in camera)),
+                torch.tensor(i), torch.tensor(0), torch.tensor(i),
+            )  # fmt: skip
+            xy, head = torch.full((4, 18, 2), torch.nan), torch.full((4,), torch.nan)
+            self.items.append(Batch(views, Labels(label[i], f"walk/{i}", "", xy, head)))
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]
+
+
+class Named:
+    def __init__(self, name):
+        self.name = name
+
+
+class Oracle(Detector):
+    """A detector that knows each scene by its grey value; poses are those it was given."""
+
+    def __init__(self, poses, depth_range=2000.0):
+        nn.Module.__init__(self)
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.skeleton, self.depth_range = HUMAN, depth_range
+        self.poses = poses
+
+    def forward(self, image):
+        which = (image.flatten(2).mean((1, 2)) * 255).round().long()
+        camera = cameras(len(which))
+        return crop_targets(self.poses[which], camera, HUMAN.root, self.depth_range)
+
+
+def test_a_twisted_trunk_is_turned_back(parts):
+    twisted = person().clone()
+    twisted[ARMS] = person()[HUMAN.flip][ARMS]
+    torch.testing.assert_close(same_side(torch.stack([twisted, person()]), parts.body)[0], person())
+    torch.testing.assert_close(same_side(person()[None], parts.body)[0], person())
+
+
+@pytest.mark.parametrize("pose", [walking(), person()], ids=["bent knees", "straight legs"])
+def test_masks_are_explained_better_by_the_right_names(parts, pose):
+    poses = torch.stack([pose, pose[HUMAN.flip]])
+    mask = parts.body(poses[:1], cameras(1), 64).expand(2, -1, -1, -1)
+    as_named, exchanged = both_ways(poses, parts.fitter, cameras(2), mask)
+    right, wrong = (exchanged.residual - as_named.residual).tolist()
+    assert right > 1e-4
+    assert wrong < -1e-4
+
+
+def test_bone_lengths_follow_the_size_of_each_person(parts):
+    poses = torch.stack([person(), person() * 1.1, person() * 1.1, person() * 3])
+    who = torch.tensor([0, 1, 1, 1])
+    trusted = torch.tensor([True, True, True, False])
+    lengths = statures(poses, who, trusted, parts.fitter)
+    usual = parts.fitter.anatomy.length
+    torch.testing.assert_close(lengths[0], usual, rtol=0.01, atol=0)
+    torch.testing.assert_close(lengths[3], 1.1 * usual, rtol=0.01, atol=0)
+
+
+def relabelled(parts, poses, seen, fuse=None, label=None, **changed):
+    ours = parts._replace(detector=Oracle(seen), poses=PseudoPoses())
+    stage = RelabelStage(
+        ours, fuse or Triangulate(), how="polish", **SETTINGS | changed, **OPTIMIZER
+    )
+    stage.relabel(Scenes(parts.body, poses, label))
+    return stage
+
+
+@pytest.fixture(scope="module")
+def two_scenes(parts):
+    """One scene named right, one named wrong, both 40 mm off."""
+    poses = torch.stack([walking(), walking()])
+    noise = 40 * torch.randn(poses.shape, generator=torch.Generator().manual_seed(0))
+    return poses, torch.stack([poses[0], poses[1][HUMAN.flip]]) + noise
+
+
+def test_a_round_names_both_sides_and_comes_closer(parts, two_scenes):
+    poses, seen = two_scenes
+    found = relabelled(parts, poses, seen).poses
+    off = (found.joints_world - poses).norm(dim=-1).mean(-1)
+    assert (off < 50).all()
+    assert found.kept.all()
+
+
+def test_what_explains_its_masks_badly_is_left_out(parts, two_scenes):
+    poses, seen = two_scenes
+    lost = seen.clone()
+    lost[1] += torch.tensor([400.0, 0.0, 0.0])  # a search of limbs cannot bring it back
+    stage = relabelled(parts, poses, lost, keep=0.5)
+    assert stage.poses.kept.tolist() == [True, False]
+    assert stage.moments == [0]
+
+
+def test_what_may_be_named_either_way_is_left_out(parts):
+    poses = torch.stack([walking(), person()])
+    stage = relabelled(parts, poses, poses, keep_front=0.5)
+    front, kept = stage.poses.front, stage.poses.kept
+    assert (front > 0).all()
+    assert kept.sum() == 1
+    assert front[kept] == front.max()
+
+
+def test_labels_never_reach_the_pseudo_labels(parts, two_scenes):
+    poses, seen = two_scenes
+    found = [
+        relabelled(parts, poses, seen, label=label).poses
+        for label in (None, torch.full_like(poses, torch.nan))
+    ]
+    assert torch.equal(*(f.joints_world for f in found))
+    assert torch.equal(*(f.kept for f in found))
+
+
+def test_some_moments_come_in_runs():
+    some = some_runs(95, 20, seed=0)
+    assert len(some) == 20
+    assert torch.equal(some, some.unique())
+    assert some.max() < 95
+    assert (some.diff() == 1).sum() >= 17  # at most three runs
+    assert not torch.equal(some, some_runs(95, 20, seed=1))
+    assert some_runs(95, None, seed=0).tolist() == list(range(95))
+
+
+def test_some_scenes_are_enough(parts, two_scenes):
+    poses, seen = two_scenes
+    found = relabelled(parts, poses, seen, scenes=1).poses
+    assert found.residual.isnan().sum() == 1
+    assert found.kept.sum() == 1
+
+
+def test_only_pseudo_labels_are_learned(parts, two_scenes):
+    poses, _ = two_scenes
+    stage = relabelled(parts, poses, poses)
+    data = Scenes(parts.body, poses, label=torch.full_like(poses, torch.nan))
+    batch = torch.utils.data.default_collate([data[0], data[1]])
+    targets, known = stage.targets(batch)
+    assert torch.equal(targets, stage.poses.joints_world)
+    assert known.all()
+
+
+@pytest.mark.parametrize(
+    ("changed", "fuse"), [({"fitter": None}, Triangulate()), ({}, Independent())]
+)
+def test_what_a_round_needs_is_told(parts, changed, fuse):
+    with pytest.raises(ValueError, match="quick_masks"):
+        RelabelStage(parts._replace(**changed), fuse, how="polish", **SETTINGS, **OPTIMIZER)
+
+
+def test_a_round_starts_in_one_of_three_ways(parts):
+    with pytest.raises(ValueError, match="can explore, polish or refine, got how='settle'"):
+        RelabelStage(parts, Triangulate(), how="settle", **SETTINGS, **OPTIMIZER)
+
+
+def test_pseudo_labels_come_back_from_their_file(tmp_path):
+    poses, back = PseudoPoses(), PseudoPoses()
+    kept = torch.tensor([True, False])
+    fit = Fit(torch.rand(2, 18, 3), torch.rand(2))
+    poses.fill(3, torch.tensor([2, 0]), fit, torch.rand(2), kept, torch.rand(23))
+    poses.save(tmp_path / "new" / "poses.npz", ["a", "b", "c"])
+    back.load(tmp_path / "new" / "poses.npz", ["a", "b", "c"])
+    joints, trusted = back.at(torch.tensor([2, 1]))
+    assert torch.equal(joints[0], fit.joints_world[0])
+    assert torch.equal(back.radius, poses.radius)
+    assert trusted.tolist() == [True, False]
+    with pytest.raises(ValueError, match="other moments"):
+        back.load(tmp_path / "new" / "poses.npz", ["a", "b"])
+    with np.load(tmp_path / "new" / "poses.npz") as file:
+        assert file["names"].tolist() == ["a", "b", "c"]
+        np.savez(tmp_path / "old.npz", **{k: v for k, v in file.items() if k != "radius"})
+    with pytest.raises(ValueError, match="lacks \\['radius'\\], an earlier version"):
+        back.load(tmp_path / "old.npz", ["a", "b", "c"])
+
+
+def test_purity_is_measured_with_and_without_labels():
+    truth = torch.stack([walking(), walking(), walking()])
+    found = truth.clone()
+    found[1] = walking()[HUMAN.flip]
+    found[2] += 500  # a shift of the whole pose is no error: metrics are root-relative
+    poses = PseudoPoses()
+    fit = Fit(found, torch.tensor([0.01, 0.02, 0.03]))
+    kept = torch.tensor([True, True, False])
+    poses.fill(3, torch.arange(3), fit, torch.tensor([1.0, 3.0, 0.0]), kept, torch.rand(23))
+    told = poses.monitors()
+    assert told["kept_pct"] == pytest.approx(200 / 3)
+    assert told["residual_kept"] == pytest.approx(0.01)
+    with_labels = poses.purity(truth, HUMAN.root, HUMAN.flip)
+    flipped = (walking()[HUMAN.flip] - walking()).norm(dim=-1).mean().item()
+    assert with_labels["named_right_kept_pct"] == pytest.approx(50)
+    assert with_labels["mpjpe_kept_mm"] == pytest.approx(flipped / 2, rel=1e-4)
+    unlabelled = poses.purity(torch.full_like(truth, torch.nan), HUMAN.root, HUMAN.flip)
+    assert all(value != value for value in unlabelled.values())
+
+
+def test_an_anchor_without_a_round_is_told():
+    with pytest.raises(RuntimeError, match="put a relabel stage before"):
+        PseudoPoses().at(torch.tensor([0]))
+
+
+def test_the_anchor_holds_trusted_poses_alone():
+    joints = torch.zeros(2, 18, 3, requires_grad=True)
+    poses = torch.full((2, 18, 3), 100.0)
+    loss = anchor_loss(joints, poses, torch.tensor([True, False]))
+    assert loss.item() == pytest.approx(3 * 0.1**2)  # 100 mm on each axis, squared metres
+    loss.backward()
+    assert joints.grad[0].all()
+    assert not joints.grad[1].any()
+    assert anchor_loss(joints, poses, torch.tensor([False, False])).item() == 0
+
+
+def test_crop_targets_are_what_a_perfect_detector_says():
+    # Straight ahead at 4 m: 1200 mm are one crop unit, 1000 mm one unit of depth.
+    pose = person()[None]
+    camera = cameras(1, views=1)
+    joints = crop_targets(pose, camera, HUMAN.root, 2000.0)[0, 0]
+    assert joints[HUMAN.root].tolist() == pytest.approx([0.0, 0.0, 0.0], abs=1e-6)
+    head = joints[INDEX["head"]]
+    assert head.tolist() == pytest.approx([0.0, -0.75, 0.0], abs=1e-4)
+
+
+def test_a_mirror_turns_picture_and_names():
+    image = torch.rand(2, 3, 4, 4)
+    joints = torch.rand(2, 18, 3)
+    seen, there = mirrored(image, joints, torch.tensor([True, False]), HUMAN.flip)
+    assert torch.equal(seen[0, :, :, 0], image[0, :, :, 3])
+    right, left = INDEX["right_knee"], INDEX["left_knee"]
+    assert there[0, right].tolist() == (joints[0, left] * torch.tensor([-1, 1, 1])).tolist()
+    assert torch.equal(seen[1], image[1])
+    assert torch.equal(there[1], joints[1])
+
+
+@pytest.mark.parametrize("by", [1.15, 0.9])
+def test_joints_stay_on_their_pixels_when_crops_grow(by):
+    """A blob's own centre of mass tells where the picture of a joint went."""
+    at, size = torch.tensor([0.4, -0.3]), 128
+    places = (torch.arange(size) + 0.5) * 2 / size - 1
+    y, x = torch.meshgrid(places, places, indexing="ij")
+    blob = torch.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / 0.005).expand(1, 3, size, size)
+    seen, there = zoomed(blob, torch.tensor([[[*at, -0.2]]]), torch.tensor([by]))
+    mass = seen[0, 0] / seen[0, 0].sum()
+    centre = [(mass * x).sum().item(), (mass * y).sum().item(), -0.2]
+    assert centre == pytest.approx(there.flatten().tolist(), abs=2e-3)
+    assert seen[0, 0].sum() / blob[0, 0].sum() == pytest.approx(by**2, rel=1e-2)
+
+
+def test_regression_varies_what_it_shows_and_the_same_when_resumed(parts):
+    stage = SupervisedStage(parts, Triangulate(), **{**OPTIMIZER, "zoom": 0.2})
+    image, joints = torch.rand(64, 3, 16, 16), torch.rand(1, 18, 3).expand(64, -1, -1)
+    seen, there = stage._varied(image, joints)
+    by = there[..., :2].norm(dim=-1) / joints[..., :2].norm(dim=-1)
+    assert 1 / 1.201 < by.min() < 0.87
+    assert 1.15 < by.max() < 1.201
+    assert torch.equal(there[..., 2], joints[..., 2])
+    assert torch.equal(stage._varied(image, joints)[0], seen)
+    still = SupervisedStage(parts, Triangulate(), **OPTIMIZER)._varied(image, joints)
+    assert torch.equal(still[0], image)
+    assert torch.equal(still[1], joints)
+
+
+def test_supervision_reads_labels_and_needs_them(parts, two_scenes):
+    poses, _ = two_scenes
+    stage = SupervisedStage(parts, Triangulate(), **OPTIMIZER)
+    half = poses.clone()
+    half[1, 3] = torch.nan
+    data = Scenes(parts.body, poses, label=half)
+    batch = torch.utils.data.default_collate([data[0], data[1]])
+    targets, known = stage.targets(batch)
+    assert known.tolist() == [True, False]
+    assert torch.equal(targets[0], poses[0])
+    data = Scenes(parts.body, poses, label=torch.full_like(poses, torch.nan))
+    with pytest.raises(ValueError, match="labelled moments"):
+        stage.targets(torch.utils.data.default_collate([data[0]]))
+
+
+def test_the_learning_rate_falls_as_a_cosine(parts):
+    stage = SupervisedStage(parts, Triangulate(), **OPTIMIZER)
+    stage._trainer = type("T", (), {"max_steps": 1000})()
+    assert [stage._rate(0), stage._rate(49)] == [1 / 50, 1.0]
+    assert stage._rate(500) == pytest.approx(0.5)
+    assert stage._rate(999) == 0.02
+
+
+def test_a_fresh_detector_forgets(parts):
+    before = {k: v.clone() for k, v in parts.detector.state_dict().items()}
+    parts.detector.reset()
+    after = parts.detector.state_dict()
+    assert after.keys() == before.keys()
+    moved = [k for k in after if after[k].std() > 0 and not torch.equal(after[k], before[k])]
+    assert len(moved) > len([k for k in after if k.endswith("0.weight")]) // 2
+    assert isinstance(parts, Parts)

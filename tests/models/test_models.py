@@ -1,0 +1,327 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from mask_sup.files.config import build
+from mask_sup.models.blocks import ResidualBlock, norm
+from mask_sup.models.detector import Detector, FactorisedHead, VolumeHead, expectation
+from mask_sup.models.hourglass import StackedHourglass
+from mask_sup.models.resnet import ResNet50
+from mask_sup.models.shape_prior import ShapePrior
+
+HEADS = {"volume": VolumeHead, "factorised": FactorisedHead}
+
+
+def hourglass(stacks=1, depth=1, channels=16, stem_stride=2):
+    return StackedHourglass(stacks, depth, channels, stem_stride)
+
+
+def make_detector(skeleton, head="volume", backbone=None, seed=0):
+    torch.manual_seed(seed)
+    backbone = backbone or hourglass()
+    return Detector(skeleton, backbone, HEADS[head](8), depth_range=2000.0, mask_input=False)
+
+
+def images(*shape):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(1))
+
+
+def built_head(kind, channels=3, joints=2, bins=5):
+    head = HEADS[kind](bins)
+    head.build(channels, joints)
+    return head
+
+
+def test_a_mirror_test_averages_over_the_mirror_image(human18):
+    plain, twice = (make_detector(human18) for _ in range(2))
+    twice.mirror_test = True
+    image = images(2, 3, 32, 32)
+    for detector in (plain, twice):
+        detector.head.heatmap.weight.data.mul_(1e3)
+        detector.eval()
+    turned = plain(image.flip(-1))[:, human18.flip] * torch.tensor([-1.0, 1.0, 1.0])
+    assert (plain(image) - turned).abs().max() > 1e-3
+    torch.testing.assert_close(twice(image), (plain(image) + turned) / 2)
+    torch.testing.assert_close(twice.train()(image), plain.train()(image))
+
+
+# -- backbones ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stem_stride", "stacks", "depth", "size", "expected"),
+    [(2, 1, 2, 32, 16), (4, 2, 2, 32, 8), (4, 1, 1, 48, 12)],
+)
+def test_hourglass_features_are_the_image_over_the_stride(
+    stem_stride, stacks, depth, size, expected
+):
+    features = hourglass(stacks, depth, 8, stem_stride)(images(2, 3, size, size))
+    assert features.shape == (2, 8, expected, expected)
+
+
+def test_every_hourglass_of_a_stack_adds_to_the_features():
+    backbone = hourglass(stacks=2)
+    image = images(1, 3, 16, 16)
+    both = backbone(image)
+    one = backbone.stem(image)
+    one = one + backbone.stacks[0](one)
+    assert not torch.allclose(one, both)
+    torch.testing.assert_close(one + backbone.stacks[1](one), both)
+
+
+def test_resnet_features_are_a_quarter_of_the_image():
+    assert ResNet50(channels=8)(images(1, 3, 32, 64)).shape == (1, 8, 8, 16)
+
+
+def test_resnet_has_the_parameters_of_resnet_50():
+    # 25,557,032 of the published network less the 2,049,000 of its classifier.
+    encoder = ResNet50(channels=8).layers[:-9]
+    assert sum(p.numel() for p in encoder.parameters()) == 23_508_032
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size", "message"),
+    [
+        (
+            hourglass(depth=2, stem_stride=4),
+            (16, 24),
+            r"multiples of 16, got \(16, 24\): change data",
+        ),
+        (
+            hourglass(depth=2, stem_stride=2),
+            (12, 16),
+            r"multiples of 8, got \(12, 16\): change data",
+        ),
+        (
+            ResNet50(channels=8),
+            (32, 48),
+            r"multiples of 32, got \(32, 48\): change data.image_size",
+        ),
+    ],
+)
+def test_images_that_do_not_fit_are_refused(backbone, size, message):
+    with pytest.raises(ValueError, match=message):
+        backbone(images(1, 3, *size))
+
+
+def test_other_strides_of_the_stem_are_refused():
+    with pytest.raises(ValueError, match="stem_stride is 2 or 4, not 3"):
+        hourglass(stem_stride=3)
+
+
+# -- normalisation --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["hourglass", "hourglass_tiny", "resnet50"])
+def test_detectors_normalise_by_groups_alone(option, compose_config):
+    cfg = compose_config("train", f"detector={option}")
+    detector = build(cfg.detector, skeleton=build(cfg.skeleton))
+    assert_groups_alone(detector)
+    if option != "hourglass_tiny":
+        assert {m.num_groups for m in detector.modules() if isinstance(m, nn.GroupNorm)} <= {16, 32}
+
+
+def test_psi_normalises_by_groups_alone(compose_config):
+    assert_groups_alone(build(compose_config("train").shape_prior))
+
+
+def assert_groups_alone(network):
+    kinds = {type(m) for m in network.modules()}
+    assert nn.GroupNorm in kinds
+    assert not [kind for kind in kinds if issubclass(kind, _NormBase)]
+    assert not list(network.buffers())
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups"),
+    [(256, 32), (128, 32), (64, 16), (96, 24), (16, 4), (8, 2), (6, 1), (3, 1)],
+)
+def test_group_norm_has_at_most_32_groups_of_four_channels_or_more(channels, groups):
+    layer = norm(channels)
+    assert (layer.num_groups, layer.num_channels) == (groups, channels)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_training_and_inference_see_the_same_whoever_else_is_in_the_batch(head, human18):
+    detector = make_detector(human18, head)
+    batch = images(3, 3, 16, 16)
+    together = detector.train()(batch)
+    alone = detector.eval()(batch[1:2])
+    torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("inputs", "stride"), [(8, 1), (8, 2), (4, 1)])
+def test_residual_blocks_project_only_where_shapes_change(inputs, stride):
+    block = ResidualBlock(inputs, 8, 4, stride)
+    assert block(images(2, inputs, 8, 8)).shape == (2, 8, 8 // stride, 8 // stride)
+    assert isinstance(block.shortcut, nn.Identity) == (inputs == 8 and stride == 1)
+
+
+# -- heads ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bins", [1, 2, 7, 64])
+def test_the_integral_of_one_bin_is_its_centre(bins):
+    centres = [(2 * i + 1) / bins - 1 for i in range(bins)]
+    torch.testing.assert_close(expectation(torch.eye(bins)), torch.tensor(centres))
+
+
+def test_the_integral_of_an_even_distribution_is_the_middle():
+    assert expectation(torch.full((2, 3, 8), 1 / 8)).tolist() == [[0.0] * 3] * 2
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_single_hot_voxel_is_read_at_its_centre(kind):
+    head = built_head(kind)
+    row, col, depth = 1, 4, 3  # of 4 rows, 6 columns, 5 bins
+    features = torch.zeros(1, 3, 4, 6)
+    features[0, 0, row, col] = 10.0
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.zero_()
+        if kind == "volume":
+            head.heatmap.weight[head.depth_bins + depth, 0] = 100.0  # of the second joint
+        else:
+            head.heatmap.weight[1, 0] = 100.0
+            head.context.weight[0, 0] = 1.0
+            head.depth[1, 0, depth] = 100.0
+        joints = head(features)
+    expected = [(2 * col + 1) / 6 - 1, (2 * row + 1) / 4 - 1, (2 * depth + 1) / 5 - 1]
+    torch.testing.assert_close(joints[0, 1], torch.tensor(expected))
+    if kind == "volume":  # the other joint's map is even
+        torch.testing.assert_close(joints[0, 0], torch.zeros(3), atol=1e-6, rtol=0.0)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_gradients_reach_every_parameter(head, human18):
+    detector = make_detector(human18, head)
+    joints = detector(images(2, 3, 16, 16))
+    (
+        joints * torch.randn(joints.shape, generator=torch.Generator().manual_seed(2))
+    ).sum().backward()
+    for name, parameter in detector.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        # A bias shared by a whole softmax shifts nothing.
+        if name != "head.heatmap.bias" or head == "volume":
+            assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_each_coordinate_alone_moves_the_features(head, axis):
+    layers = built_head(head)
+    features = images(1, 3, 4, 6).requires_grad_()
+    layers(features)[..., axis].sum().backward()
+    assert features.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_coordinates_stay_in_float32_under_autocast(kind):
+    head = built_head(kind)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert head(images(1, 3, 4, 6)).dtype == torch.float32
+
+
+def test_the_integral_is_not_rounded_under_autocast():
+    weight = images(5, 64).softmax(-1)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = expectation(weight)
+    assert torch.equal(rounded, expectation(weight))
+
+
+# -- detector -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("backbone", ["hourglass", "resnet50"])
+def test_joints_have_a_place_in_the_crop_and_depth_about_the_root(backbone, head, human18):
+    network = hourglass() if backbone == "hourglass" else ResNet50(channels=8)
+    with torch.no_grad():
+        joints = make_detector(human18, head, network)(images(2, 3, 32, 32))
+    assert joints.shape == (2, 18, 3)
+    assert joints[..., :2].abs().max() < 1
+    assert joints[..., 2].abs().max() < 2
+    assert len(joints[0, :, 2].unique()) > 10  # it is not all zero
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_root_is_exactly_at_depth_zero(head, seed, human18):
+    detector = make_detector(human18, head, seed=seed)
+    nn.init.normal_(detector.head.heatmap.weight, std=1.0)
+    z = detector(images(3, 3, 16, 16))[..., 2]
+    assert torch.equal(z[:, human18.root], torch.zeros(3))
+    assert z.abs().max() > 0
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_views_are_seen_one_by_one(head, human18):
+    detector = make_detector(human18, head)
+    views = images(2, 3, 3, 16, 16)
+    joints = detector(views)
+    assert joints.shape == (2, 3, 18, 3)
+    for i in range(2):
+        for k in range(3):
+            torch.testing.assert_close(joints[i, k], detector(views[i, k]), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_detection_follows_what_is_seen(head, human18):
+    detector = make_detector(human18, head)
+    first, second = detector(images(2, 3, 16, 16))
+    assert not torch.allclose(first, second, atol=1e-6)
+
+
+def test_heads_fit_the_skeleton(human18):
+    assert make_detector(human18).head.heatmap.out_channels == 18 * 8
+    assert make_detector(human18, "factorised").head.depth.shape == (18, 16, 8)
+
+
+# -- psi ------------------------------------------------------------------------------------------
+
+
+def test_psi_has_about_the_parameters_of_the_paper(compose_config):
+    prior = build(compose_config("train").shape_prior)
+    assert 0.46e6 < sum(p.numel() for p in prior.parameters()) < 0.48e6
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (3, 16, 24), (2, 4, 8, 8)])
+def test_psi_draws_a_mask_in_0_to_1_of_the_same_shape(shape):
+    torch.manual_seed(0)
+    physique = ShapePrior([8, 16, 16])(images(*shape))
+    assert physique.shape == shape
+    assert physique.min() > 0
+    assert physique.max() < 1
+    assert physique.std() > 0
+
+
+def test_psi_sees_every_mask_alone():
+    torch.manual_seed(0)
+    prior = ShapePrior([4, 8])
+    masks = images(3, 2, 8, 8)
+    together = prior(masks)
+    torch.testing.assert_close(together[1, 1], prior(masks[1, 1]), atol=1e-6, rtol=1e-5)
+
+
+def test_gradients_pass_through_psi_to_the_skeleton_mask():
+    torch.manual_seed(0)
+    mask = images(1, 16, 16).requires_grad_()
+    prior = ShapePrior([4, 8, 8])
+    prior(mask).square().sum().backward()
+    assert (mask.grad != 0).float().mean() > 0.9
+    for name, parameter in prior.named_parameters():
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_psi_of_one_level_does_not_halve():
+    assert ShapePrior([4])(images(1, 5, 7)).shape == (1, 5, 7)
+
+
+def test_masks_that_cannot_be_halved_are_refused():
+    message = (
+        r"psi with 3 levels needs mask sides that are multiples of 4, got \(8, 10\): .*renderer"
+    )
+    with pytest.raises(ValueError, match=message):
+        ShapePrior([4, 4, 4])(images(1, 8, 10))

@@ -1,0 +1,209 @@
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+from mask_sup.synthetic import data as synthetic
+from mask_sup.synthetic.bodies import JOINTS
+from mask_sup.synthetic.data import PEOPLE, SyntheticData
+
+COUNTS = {"train": 12, "val": 2, "mocap": 6}
+
+
+def make(root, **changes):
+    settings = {"moments": COUNTS, "size": 64, "seed": 3, "background": "scene"} | changes
+    return SyntheticData(root=root, **settings)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    data = make(tmp_path_factory.mktemp("synthetic"))
+    data.prepare()
+    return data
+
+
+def files(root):
+    """Contents of all files by name, whatever the folder of the settings is called."""
+    return {p.name: p.read_bytes() for p in root.glob("*/train/*")}
+
+
+def project(view, points):
+    pixels = (points @ view.R.T + view.t) @ view.K.T
+    return pixels[:, :2] / pixels[:, 2:]
+
+
+def read_mask(view):
+    return cv2.imread(str(view.mask), cv2.IMREAD_UNCHANGED)
+
+
+def test_same_settings_give_the_same_bytes_and_another_seed_does_not(tmp_path):
+    counts = {"train": 2}
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        make(tmp_path / name, moments=counts, seed=seed).prepare()
+    first, again, other = (files(tmp_path / name) for name in "abc")
+    assert len(first) == 2 * 4 * 2 + 1
+    assert first == again
+    assert first["000000_cam0.jpg"] != other["000000_cam0.jpg"]
+
+
+@pytest.mark.slow
+def test_several_processes_draw_the_same_bytes_as_one(tmp_path, monkeypatch):
+    one, many = (make(tmp_path / name, moments={"train": 12}) for name in ("one", "many"))
+    one.prepare()
+    monkeypatch.setattr(synthetic, "WORTH_A_POOL", 2)
+    monkeypatch.setattr(synthetic, "_cores", lambda: 2)
+    many.prepare()
+    assert files(tmp_path / "one") == files(tmp_path / "many")
+
+
+def test_falls_back_to_one_process(tmp_path, monkeypatch):
+    def no_pool(*arguments):
+        raise OSError("no semaphores here")
+
+    monkeypatch.setattr(synthetic, "WORTH_A_POOL", 2)
+    monkeypatch.setattr(synthetic, "_cores", lambda: 2)
+    monkeypatch.setattr(synthetic, "ProcessPoolExecutor", no_pool)
+    data = make(tmp_path)
+    data.prepare()
+    assert len(data.moments("train")) == COUNTS["train"]
+
+
+def test_settings_have_their_own_folders(tmp_path):
+    first = make(tmp_path, moments={"val": 1})
+    other = make(tmp_path, moments={"val": 1}, background="plain")
+    first.prepare()
+    other.prepare()
+    assert first.moments("val")[0].views[0].image != other.moments("val")[0].views[0].image
+
+
+@pytest.mark.parametrize("split", COUNTS)
+def test_moments_are_complete(data, split):
+    moments = data.moments(split)
+    assert len(moments) == COUNTS[split]
+    for index, moment in enumerate(moments):
+        assert moment.name.startswith(f"{split}/person")
+        assert moment.name.endswith(f"/{index:06d}")
+        assert moment.joints_world.shape == (18, 3)
+        assert len(moment.views) == 4
+        for view in moment.views:
+            mask = read_mask(view)
+            assert mask.shape == (64, 64)
+            assert set(np.unique(mask)) == {0, 255}
+            assert cv2.imread(str(view.image)).shape == (64, 64, 3)
+            np.testing.assert_allclose(view.R @ view.R.T, np.eye(3), atol=1e-9)
+            assert np.linalg.det(view.R) > 0
+            assert not view.distortion.any()
+
+
+def test_moments_of_one_movement_are_one_sequence(data):
+    train = data.moments("train")
+    runs = [m.sequence for m in train]
+    for one, other in pairwise(train):
+        near = np.linalg.norm(one.joints_world - other.joints_world, axis=-1).mean() < 300
+        same = (one.person, one.name.split("/")[2]) == (other.person, other.name.split("/")[2])
+        assert (one.sequence == other.sequence) <= (near and same)
+    assert runs == [str(i // 10) for i in range(len(runs))]
+    assert {m.sequence for m in data.moments("mocap")} == {""}  # far apart in time
+
+
+@pytest.mark.parametrize("split", COUNTS)
+def test_labels_fall_inside_the_masks(data, split):
+    inside = []
+    sure = [JOINTS.index(n) for n in JOINTS if n not in ("nose", "head")]
+    for moment in data.moments(split):
+        for view in moment.views:
+            # One pixel of leeway: masks are made of whole pixels.
+            mask = cv2.dilate(read_mask(view), np.ones((3, 3), np.uint8))
+            columns, rows = np.floor(project(view, moment.joints_world[sure])).astype(int).T
+            inside.append(mask[rows, columns] > 0)
+    assert np.mean(inside) > 0.98
+
+
+def test_mask_is_where_the_surface_projects(data):
+    """No half-pixel shift: the outline of the mask is that of the surface to a part of a pixel."""
+    task = data._tasks("val", data._folder("val"))[0]
+    scene = np.random.default_rng([task.seed, list(PEOPLE).index("val"), task.first])
+    person = int(scene.choice(PEOPLE["val"]))
+    motion, frame = synthetic._motions(task, scene)[0]
+    vertices, _ = synthetic.posed(person, motion, frame, scene.uniform(-0.4, 0.4, 2))
+    errors = []
+    for view in data.moments("val")[0].views:
+        points = project(view, vertices * 1000.0)
+        rows, columns = np.nonzero(read_mask(view))
+        low = np.array([columns.min(), rows.min()])
+        high = np.array([columns.max(), rows.max()]) + 1
+        errors += [low - points.min(0), high - points.max(0)]
+    assert np.abs(errors).max() < 1.6  # pixels: tips are thinner than a pixel
+    assert np.abs(np.mean(errors, 0)).max() < 0.35
+
+
+def test_the_person_fills_the_window(data):
+    for moment in data.moments("train"):
+        for view in moment.views:
+            rows, columns = np.nonzero(read_mask(view))
+            assert max(np.ptp(rows), np.ptp(columns)) > 64 / 1.5 - 3
+            assert min(rows.min(), columns.min()) >= 0
+
+
+def test_opposite_cameras_see_the_hips_the_other_way_round(data):
+    opposite = []
+    for moment in data.moments("train"):
+        hips = [project(v, moment.joints_world[[4, 1]])[:, 0] for v in moment.views]
+        order = [np.sign(left - right) for left, right in hips]
+        opposite += [order[0] != order[3], order[1] != order[2]]
+        centres = np.array([-v.R.T @ v.t for v in moment.views])
+        np.testing.assert_allclose(centres, synthetic.CENTRES * 1000.0, atol=1e-6)
+    assert np.mean(opposite) > 0.8
+
+
+def test_splits_share_no_person_with_training(data):
+    people = {s: {m.name.split("/")[1] for m in data.moments(s)} for s in COUNTS}
+    assert not people["train"] & (people["val"] | people["mocap"])
+    assert not set(PEOPLE["train"]) & set(PEOPLE["val"])
+    assert not set(PEOPLE["train"]) & set(PEOPLE["mocap"])
+
+
+def test_mocap_moments_come_from_all_clips(data):
+    actions = {m.action for m in data.moments("mocap")}
+    assert len(actions) >= 4
+
+
+def test_an_interrupted_split_is_not_there(tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    data = make(tmp_path, moments={"train": 2})
+    with monkeypatch.context() as patch:
+        patch.setattr(synthetic, "_write_manifest", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            data.prepare()
+    assert not list(tmp_path.glob("*/*"))
+    with pytest.raises(FileNotFoundError, match="prepare"):
+        data.moments("train")
+    data.prepare()
+    assert len(data.moments("train")) == 2
+
+
+def test_prepare_draws_nothing_twice(data, monkeypatch):
+    monkeypatch.setattr(synthetic, "_draw_run", None)
+    data.prepare()
+
+
+def test_manifest_needs_no_pickle_and_names_its_sources(data):
+    with np.load(data._folder("mocap") / "manifest.npz", allow_pickle=False) as manifest:
+        assert {"names", "people", "joints_world", "K", "R", "t"} <= set(manifest.files)
+        assert "Apache-2.0" in str(manifest["attribution"])
+
+
+def test_unknown_names_are_refused(data, tmp_path):
+    with pytest.raises(ValueError, match="'test'.*train.*val.*mocap"):
+        data.moments("test")
+    with pytest.raises(ValueError, match="'test'.*train.*val.*mocap"):
+        make(tmp_path, moments={"test": 1})
+    with pytest.raises(ValueError, match="one moment or more.*'val'"):
+        make(tmp_path, moments={"val": 0})
+    with pytest.raises(ValueError, match="'beach'.*scene.*plain"):
+        make(tmp_path, background="beach")
+    with pytest.raises(ValueError, match="size 8"):
+        make(tmp_path, size=8)

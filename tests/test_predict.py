@@ -1,0 +1,540 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mask_sup.data.moments import MomentDataset, View, expand, mask_box
+from mask_sup.data.recording import RecordingData
+from mask_sup.files.pictures import read_image, read_mask
+from mask_sup.geometry.batch import Camera
+from mask_sup.geometry.camera import crop_from_world
+from mask_sup.geometry.triangulate import triangulate
+from mask_sup.models.checkpoint import load
+from mask_sup.predict import (
+    distort_px,
+    input_fps,
+    input_moments,
+    joint_confidence,
+    predict,
+    scale_to_height,
+)
+
+LENS = np.array([-0.25, 0.08, 0.002, -0.003, 0.01])
+K = np.array([[300.0, 0.0, 121.0], [0.0, 310.0, 83.0], [0.0, 0.0, 1.0]])
+# Bones whose summed length fixes the scale: all of human18's tree but those that touch an arm.
+MEASURED = (
+    ("pelvis", "right_hip"),
+    ("right_hip", "right_knee"),
+    ("right_knee", "right_ankle"),
+    ("pelvis", "left_hip"),
+    ("left_hip", "left_knee"),
+    ("left_knee", "left_ankle"),
+    ("pelvis", "spine"),
+    ("spine", "thorax"),
+    ("thorax", "neck"),
+    ("neck", "nose"),
+    ("nose", "head"),
+)
+STATURES = 0.01 + 0.24 + 0.23 + 0.01 + 0.24 + 0.23 + 0.13 + 0.14 + 0.05 + 0.07 + 0.07
+
+
+def measured(pose, skeleton):
+    a, b = (
+        np.array([skeleton.index[name] for name in ends]) for ends in zip(*MEASURED, strict=True)
+    )
+    return np.linalg.norm(pose[..., a, :] - pose[..., b, :], axis=-1).sum(-1)
+
+
+# ---- metric scale from the person's height -------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 4)])
+@pytest.mark.parametrize("scale", [400.0, 1500.0])  # mm per crop unit
+def test_a_known_pose_comes_back_foreshortened_bones_and_all(human18, shape, scale):
+    rng = np.random.default_rng(0)
+    pose = rng.uniform(-300, 300, (*shape, 18, 3))  # mm, in camera axes
+    # The height at which these bones have their lengths; one height serves all poses.
+    pose *= (1650.0 * STATURES / measured(pose, human18))[..., None, None]
+    depth_range = 1600.0
+    offset = rng.uniform(-0.3, 0.3, (*shape, 1, 2))  # where in the crop the person stands
+    crop = np.concatenate([pose[..., :2] / scale + offset, pose[..., 2:] / (depth_range / 2)], -1)
+    found = scale_to_height(crop, human18, depth_range, 1650.0)
+    np.testing.assert_allclose(found, pose - pose[..., :1, :], atol=1e-6)
+
+
+def test_a_standing_figure_in_the_picture_plane_has_its_heights(human18):
+    # 0.4 crop units per stature, all of it along y: 1700 mm / 0.4 = 4250 mm per crop unit
+    heights = np.array([human18.heights[joint] for joint in human18.joints])
+    crop = np.zeros((18, 3))
+    crop[:, 1] = 0.1 - 0.4 * heights
+    found = scale_to_height(crop, human18, 2000.0, 1700.0)
+    knee, head = (human18.index[name] for name in ("right_knee", "head"))
+    np.testing.assert_allclose(found[knee], [0, 425, 0], atol=1e-6)  # (0.53 - 0.28) 1700
+    np.testing.assert_allclose(found[head], [0, -782, 0], atol=1e-6)  # (0.53 - 0.99) 1700
+
+
+def test_arms_do_not_change_the_scale(human18):
+    rng = np.random.default_rng(1)
+    crop = rng.uniform(-0.2, 0.2, (18, 3))
+    waving = crop.copy()
+    arms = [i for i, name in enumerate(human18.joints) if name.endswith(("elbow", "wrist"))]
+    waving[arms] *= 5
+    one, other = (scale_to_height(pose, human18, 1000.0, 1700.0) for pose in (crop, waving))
+    rest = [i for i in range(18) if i not in arms]
+    np.testing.assert_allclose(one[rest], other[rest], atol=1e-9)
+    assert (np.abs(one[arms] - other[arms]).max(-1) > 100).all()
+
+
+def test_a_pose_that_is_a_point_stays_finite(human18):
+    assert np.isfinite(scale_to_height(np.zeros((2, 18, 3)), human18, 2000.0, 1700.0)).all()
+
+
+# ---- confidence ----------------------------------------------------------------------------------
+
+
+def test_views_that_agree_are_trusted_and_more_of_them_more():
+    person = np.full(4, 400.0)
+    assert joint_confidence(np.zeros((4, 18)), person) == pytest.approx(1)
+    error = np.full((4, 1), 20.0)  # 5 % of the person in every view
+    two, three, four = (
+        float(joint_confidence(error[:count], person[:count])[0]) for count in (2, 3, 4)
+    )
+    # by hand: s^2 = 9 / (2 v) * v * 0.05^2 / (2 v - 3), so confidence = 1 / (1 + 4.5 / (2 v - 3))
+    assert (two, three, four) == pytest.approx((1 / 5.5, 1 / 2.5, 1 / 1.9))
+    assert joint_confidence(error * 100, person)[0] < 1e-3
+
+
+def test_confidence_does_not_know_the_size_of_pictures():
+    rng = np.random.default_rng(0)
+    error, person = rng.uniform(0, 30, (7, 3, 18)), rng.uniform(300, 500, (7, 3))
+    one = joint_confidence(error, person)
+    np.testing.assert_allclose(joint_confidence(error * 3, person * 3), one)
+    assert one.shape == (7, 18)
+    assert ((one > 0) & (one <= 1)).all()
+
+
+@pytest.mark.parametrize("views", [2, 3, 4])
+def test_the_expected_error_behind_the_confidence_is_the_true_one(views, cameras_around):
+    """Noisy detections of one point: s, from reprojections alone, against its distance."""
+    cameras = cameras_around(views)
+    if views == 2:  # across each other, as the formula takes views to be
+        cameras = [cameras_around(4)[k] for k in (0, 1)]
+    parts = (torch.tensor(np.stack([c[key] for c in cameras])).float() for key in ("K", "R", "t"))
+    camera = Camera(*parts)
+    truth = torch.tensor([[0.0, 0.0, 850.0]])
+    seen = crop_from_world(truth[None], camera)  # no crop: pixels of the picture
+    noise = 0.5  # pixels; 80 of focal length at about 4 m: 25 mm a view
+    noisy = seen + noise * torch.randn(
+        4000, views, 1, 2, generator=torch.Generator().manual_seed(0)
+    )
+    found = triangulate(noisy, camera)
+    error = (crop_from_world(found.unsqueeze(1), camera) - noisy).norm(dim=-1).numpy()
+    person_px = 34.0  # what 1700 mm are at that distance
+    s_squared = 0.05**2 * (1 / joint_confidence(error, np.full((4000, views), person_px)) - 1)
+    distance = (found - truth).norm(dim=-1).numpy() / 1700
+    told, true = np.sqrt(s_squared.mean()), np.sqrt(np.square(distance).mean())
+    assert told == pytest.approx(true, rel=0.15)
+
+
+# ---- the lens ------------------------------------------------------------------------------------
+
+
+def lens_view(distortion):
+    return View(None, None, K, np.eye(3), np.zeros(3), distortion)
+
+
+def test_distorted_pixels_are_those_of_opencv():
+    rng = np.random.default_rng(2)
+    x = rng.uniform(-500, 500, (40, 3)) + [0, 0, 2000]
+    ideal = (x @ K.T)[:, :2] / x[:, 2:]
+    expected, _ = cv2.projectPoints(x, np.zeros(3), np.zeros(3), K, LENS)
+    found = distort_px(ideal, lens_view(LENS))
+    assert np.abs(found - ideal).max() > 2
+    np.testing.assert_allclose(found, expected[:, 0], atol=1e-9)
+    # hand-computed: k1 alone scales the ray (0.5, 0) by 1 + k1 r^2 = 1 - 0.2 * 0.25
+    only = distort_px(np.array([[271.0, 83.0]]), lens_view(np.array([-0.2, 0, 0, 0, 0])))
+    np.testing.assert_allclose(only, [[121 + 300 * 0.5 * 0.95, 83]], atol=1e-9)
+
+
+def test_an_ideal_lens_moves_nothing():
+    xy = np.array([[3.0, 4.0], [500.0, -20.0]])
+    np.testing.assert_array_equal(distort_px(xy, lens_view(np.zeros(5))), xy)
+
+
+# ---- what there is to predict --------------------------------------------------------------------
+
+
+def put(path, value=200):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((24, 32, 3), value, np.uint8))
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for i in range(5):
+        put(tmp_path / "in" / f"p{i}.jpg")
+        put(tmp_path / "masks" / f"m{i}.png", 255)
+    return tmp_path / "in"
+
+
+def files(moments, part="image"):
+    return [getattr(moment.views[0], part).name for moment in moments]
+
+
+def test_a_picture_is_one_moment_of_one_unknown_camera(pictures, tmp_path):
+    (moment,) = input_moments(pictures / "p3.jpg", None, 1, tmp_path)
+    (view,) = moment.views
+    assert (moment.name, view.image, view.mask) == ("p3", pictures / "p3.jpg", None)
+    assert np.isnan(view.K).all()
+    assert np.isnan(moment.joints_world).all()
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpeg", "A.JPG", "a.tif"])
+def test_a_picture_may_have_any_of_the_known_endings(tmp_path, name):
+    assert files(input_moments(put(tmp_path / name), None, 1, tmp_path)) == [name]
+
+
+@pytest.mark.parametrize(("every", "kept"), [(1, "01234"), (2, "024"), (9, "0")])
+def test_a_folder_pairs_its_pictures_with_masks_in_order(pictures, tmp_path, every, kept):
+    moments = input_moments(pictures, tmp_path / "masks", every, tmp_path / "out")
+    assert files(moments) == [f"p{i}.jpg" for i in kept]
+    assert files(moments, "mask") == [f"m{i}.png" for i in kept]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_video_is_taken_apart_into_the_output(tmp_path, write_video):
+    frames = [np.full((48, 64, 3), grey, np.uint8) for grey in (30, 90, 150, 210)]
+    write_video(tmp_path / "walk.MP4", frames)
+    out = tmp_path / "out"
+    moments = input_moments(tmp_path / "walk.MP4", None, 2, out)
+    greys = [read_image(moment.views[0].image).mean() for moment in moments]
+    assert greys == pytest.approx([30, 150], abs=6)
+    assert all(out in moment.views[0].image.parents for moment in moments)
+    again = input_moments(tmp_path / "walk.MP4", None, 1, out)
+    assert [m.views[0].image for m in again][::2] == [m.views[0].image for m in moments]
+    assert len(list((out / "frames").iterdir())) == 1
+
+
+def test_another_video_of_the_same_name_brings_its_own_frames(tmp_path, write_video):
+    for k, (folder, grey) in enumerate((("a", 40), ("b", 200))):
+        write_video(
+            tmp_path / folder / "walk.mp4", [np.full((48, 64, 3), grey, np.uint8)] * (k + 1)
+        )
+    out = tmp_path / "out"
+    assert len(input_moments(tmp_path / "a" / "walk.mp4", None, 1, out)) == 1
+    other = input_moments(tmp_path / "b" / "walk.mp4", None, 1, out)
+    assert len(other) == 2
+    assert read_image(other[0].views[0].image).mean() == pytest.approx(200, abs=6)
+
+
+@pytest.mark.parametrize(("every", "kept"), [(1, [0, 1, 2, 3]), (3, [0, 3])])
+def test_a_recording_brings_its_cameras_and_masks(
+    tmp_path, write_recording, cameras_around, every, kept
+):
+    root = write_recording(tmp_path / "rec", cameras_around(3), count=4, kind="videos")
+    moments = input_moments(root, None, every, tmp_path / "out")
+    assert [m.views[2].image for m in moments] == [
+        root / "frames" / "cam2" / f"{i:06d}.jpg" for i in kept
+    ]
+    assert [m.views[2].mask for m in moments] == [
+        root / "masks" / "cam2" / f"{i:06d}.png" for i in kept
+    ]
+    np.testing.assert_allclose(moments[0].views[1].R, cameras_around(3)[1]["R"])
+
+
+def test_a_recording_takes_masks_from_elsewhere(tmp_path, write_recording, cameras_around):
+    root = write_recording(tmp_path / "rec", cameras_around(2))
+    (root / "masks").rename(tmp_path / "other")
+    (moment, *_) = input_moments(root, str(tmp_path / "other"), 1, tmp_path / "out")
+    assert moment.views[0].mask == tmp_path / "other" / "cam0" / "000000.png"
+
+
+def test_nothing_there_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"no input at {tmp_path / 'gone.mp4'}"):
+        input_moments(tmp_path / "gone.mp4", None, 1, tmp_path)
+
+
+def test_a_file_of_another_kind_is_refused_with_the_known_endings(tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(ValueError, match=r"notes\.txt is neither .*'\.jpg'.*'\.mp4'"):
+        input_moments(tmp_path / "notes.txt", None, 1, tmp_path)
+
+
+def test_a_folder_without_pictures_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"no pictures in {tmp_path}"):
+        input_moments(tmp_path, None, 1, tmp_path)
+
+
+def test_one_mask_too_few_is_told_with_both_numbers(pictures, tmp_path):
+    (tmp_path / "masks" / "m4.png").unlink()
+    with pytest.raises(ValueError, match=r"5 pictures in .*in but 4 masks in .*masks"):
+        input_moments(pictures, tmp_path / "masks", 1, tmp_path)
+
+
+def test_a_missing_folder_of_masks_is_named(pictures, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no pictures in .*nowhere"):
+        input_moments(pictures, tmp_path / "nowhere", 1, tmp_path)
+
+
+@pytest.mark.parametrize("every", [0, -1])
+def test_a_step_below_one_frame_is_refused(pictures, tmp_path, every):
+    with pytest.raises(ValueError, match=f"every={every}: expected 1"):
+        input_moments(pictures, None, every, tmp_path)
+
+
+# ---- frames a second -----------------------------------------------------------------------------
+
+
+def test_the_frame_rate_is_that_of_the_videos_over_every(
+    tmp_path, write_recording, cameras_around, write_video
+):
+    root = write_recording(tmp_path / "rec", cameras_around(2), kind="videos")
+    assert input_fps(root, 1) == pytest.approx(10)
+    assert input_fps(root, 4) == pytest.approx(2.5)
+    write_video(tmp_path / "walk.mp4", [np.zeros((48, 64, 3), np.uint8)] * 3)
+    assert input_fps(tmp_path / "walk.mp4", 2) == pytest.approx(5)
+
+
+def test_pictures_have_no_frame_rate(pictures, tmp_path, write_recording, cameras_around):
+    root = write_recording(tmp_path / "rec", cameras_around(2), kind="frames")
+    assert input_fps(root, 1) is None
+    assert input_fps(pictures, 1) is None
+    assert input_fps(pictures / "p0.jpg", 1) is None
+
+
+def test_videos_of_different_rates_leave_it_open(
+    tmp_path, write_recording, cameras_around, monkeypatch
+):
+    root = write_recording(tmp_path / "rec", cameras_around(2), kind="videos")
+    rates = {"cam0.mp4": 60.0, "cam1.mp4": 59.94}
+    monkeypatch.setattr("mask_sup.predict.frame_rate", lambda path: rates[path.name])
+    assert input_fps(root, 1) == 60.0
+    rates["cam1.mp4"] = 50.0
+    with pytest.warns(UserWarning, match=r"rec differ .*cam0\.mp4 60, cam1\.mp4 50.*give fps="):
+        assert input_fps(root, 1) is None
+
+
+# ---- whole runs ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def configure(compose_config):
+    def make(**values):
+        cfg = compose_config("predict")
+        for key, value in values.items():
+            cfg[key] = value if isinstance(value, (int, float)) else str(value)
+        return cfg
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, configure, write_checkpoint, write_recording, cameras_around):
+    """A recording of two cameras, one of them with a distorting lens, and what predict made of it.
+
+    Nine frames: 18 pictures, more than one batch.
+    """
+    folder = tmp_path_factory.mktemp("predict")
+    cameras = [cameras_around(2)[0], cameras_around(2, LENS)[1]]
+    root = write_recording(folder / "rec", cameras, count=9)
+    checkpoint = write_checkpoint(folder / "run", "detector.mask_input=true")
+    written = predict(configure(checkpoint=checkpoint, input=root, person_height=1600.0))
+    with np.load(written / "poses.npz", allow_pickle=False) as file:
+        poses = {key: file[key] for key in file.files}
+    return root, checkpoint, written, poses, cameras
+
+
+def test_poses_are_written_to_the_run_of_the_checkpoint(finished):
+    _, checkpoint, written, _, _ = finished
+    assert written == checkpoint.parents[2] / "predictions" / "rec"
+    assert sorted(path.name for path in written.iterdir()) == [
+        "contact_sheet.png",
+        "overlays",
+        "poses.npz",
+    ]
+
+
+def test_the_header_explains_every_array(finished, human18):
+    root, checkpoint, _, poses, _ = finished
+    header = json.loads(str(poses["header"]))
+    assert header["version"] == 2
+    assert header["skeleton"] == "human18"
+    assert header["joints"] == list(human18.joints)
+    assert header["parents"] == dict(human18.parents)
+    assert (header["checkpoint"], header["input"]) == (str(checkpoint), str(root))
+    assert set(header["arrays"]) == set(poses) - {"header"}
+    assert (header["fps"], header["every"]) == (None, 1)  # of a recording of pictures
+    assert header["axes"]["joints_world_mm"] == "the world of the calibration"
+    assert "mm" in header["units"].values()
+    assert "1600.0 mm" in header["arrays"]["joints_root_mm"]
+    assert {key: poses[key].shape for key in header["arrays"]} == {
+        "joints_px": (9, 2, 18, 2),
+        "joints_root_mm": (9, 2, 18, 3),
+        "joints_world_mm": (9, 18, 3),
+        "reprojected_px": (9, 2, 18, 2),
+        "reprojection_error_px": (9, 2, 18),
+        "confidence": (9, 18),
+        "person_px": (9, 2),
+        "picture_size_px": (9, 2, 2),
+        "pictures": (9, 2),
+    }
+
+
+def test_pictures_are_listed_by_frame_and_view(finished):
+    root, _, _, poses, _ = finished
+    assert poses["pictures"][4, 1] == str(root / "frames" / "cam1" / "000004.png")
+
+
+def test_joints_lie_in_the_pictures_where_the_detector_saw_them(finished):
+    root, checkpoint, _, poses, cameras = finished
+    moments = RecordingData(root, None, joints=18, every=1).moments("train")
+    data = MomentDataset(moments, 18, 16, 16, 1.2, True, None, False)
+    detector = load(checkpoint)
+    assert detector.mask_input
+    with torch.no_grad():
+        crops = detector(torch.stack([expand(item).views.image for item in data])).numpy()
+    for i, (moment, crop) in enumerate(zip(moments, crops, strict=True)):
+        left, top, side = mask_box(read_mask(moment.views[0].mask), 1.2)
+        expected = (crop[0, :, :2] + 1) / 2 * side + [left, top]  # the first lens is ideal
+        np.testing.assert_allclose(poses["joints_px"][i, 0], expected, atol=1e-3)
+        # the second is not: back through its lens, into the crop of the straightened picture
+        camera = cameras[1]
+        straight = cv2.undistortPoints(
+            poses["joints_px"][i, 1], camera["K"], camera["distortion"], P=camera["K"]
+        )[:, 0]
+        folded = data[i].views.camera.K[1].numpy() @ np.linalg.inv(camera["K"])
+        found = straight * folded[0, 0] + folded[:2, 2]
+        np.testing.assert_allclose(found, crop[1, :, :2], atol=0.02)
+    assert np.ptp(poses["joints_px"][:, 0], axis=(0, 1)).min() > 5  # the joints are spread
+
+
+def test_world_joints_project_to_the_reprojections(finished, project):
+    _, _, _, poses, cameras = finished
+    for k, camera in enumerate(cameras):
+        for world, seen in zip(
+            poses["joints_world_mm"], poses["reprojected_px"][:, k], strict=True
+        ):
+            np.testing.assert_allclose(project(world.astype(float), camera), seen, atol=0.02)
+
+
+def test_the_reprojection_error_is_the_distance_in_pixels(finished):
+    _, _, _, poses, _ = finished
+    difference = poses["reprojected_px"] - poses["joints_px"]
+    expected = np.sqrt(difference[..., 0] ** 2 + difference[..., 1] ** 2)
+    np.testing.assert_allclose(poses["reprojection_error_px"], expected, rtol=1e-5)
+    assert expected.max() > 0.5  # views that never learned do not agree
+
+
+def test_confidence_is_that_of_the_errors_over_the_masks(finished):
+    root, _, _, poses, _ = finished
+    assert (poses["picture_size_px"] == [72, 56]).all()
+    for frame in (0, 8):
+        rows, cols = np.nonzero(read_mask(root / "masks" / "cam0" / f"{frame:06d}.png") > 127)
+        side = max(np.ptp(rows), np.ptp(cols)) + 1
+        # the crop's side is a whole number of pixels
+        assert poses["person_px"][frame, 0] == pytest.approx(side, abs=1)
+    expected = joint_confidence(poses["reprojection_error_px"], poses["person_px"])
+    np.testing.assert_array_equal(poses["confidence"], expected)
+
+
+def test_single_view_poses_have_the_given_height(finished, human18):
+    _, _, _, poses, _ = finished
+    root_mm = poses["joints_root_mm"]
+    assert not root_mm[..., human18.root, :].any()
+    np.testing.assert_allclose(measured(root_mm, human18), 1600 * STATURES, rtol=1e-5)
+
+
+def test_every_frame_has_an_overlay_of_all_views(finished):
+    root, _, written, _, _ = finished
+    overlays = sorted((written / "overlays").iterdir())
+    assert [path.name for path in overlays] == [f"{i:06d}.png" for i in range(9)]
+    picture = read_image(overlays[3])
+    assert picture.shape == (72, 144, 3)  # two views of 72 x 56, each in a square
+    shown = picture[8:64, :72]  # the first view
+    frame = read_image(root / "frames" / "cam0" / "000003.png")
+    drawn = (shown != frame).any(-1).mean()
+    assert 0.02 < drawn < 0.7  # the frame is there, and something is drawn over it
+    # The sheet shows the crops of all nine moments, four in a row, a view in every column.
+    sheet = read_image(written / "contact_sheet.png")
+    assert sheet.shape == (3 * 240, 4 * 2 * 240, 3)
+    assert sheet[480:, :480].std() > 10  # the ninth
+    assert not sheet[480:, 480:].any()
+
+
+def test_without_overlays_only_poses_are_written(finished, configure, tmp_path):
+    root, checkpoint, _, poses, _ = finished
+    cfg = configure(
+        checkpoint=checkpoint, input=root, output=tmp_path / "out", every=4, overlays=False
+    )
+    written = predict(cfg)
+    assert written == tmp_path / "out"
+    assert [path.name for path in written.iterdir()] == ["poses.npz"]
+    with np.load(written / "poses.npz", allow_pickle=False) as file:
+        np.testing.assert_allclose(file["joints_px"], poses["joints_px"][::4], atol=1e-3)
+
+
+def test_a_masked_detector_refuses_pictures_without_masks(pictures, finished, configure, tmp_path):
+    checkpoint = finished[1]
+    cfg = configure(checkpoint=checkpoint, input=pictures, output=tmp_path / "out")
+    with pytest.raises(ValueError, match=r"masked input: give the folder of masks, masks=<folder>"):
+        predict(cfg)
+    assert not (tmp_path / "out").exists()
+    cfg.masks = str(tmp_path / "masks")
+    assert (predict(cfg) / "poses.npz").is_file()
+
+
+def test_a_detector_of_whole_pictures_needs_neither_masks_nor_cameras(
+    pictures, configure, write_checkpoint, tmp_path
+):
+    checkpoint = write_checkpoint(tmp_path / "run", "detector.mask_input=false")
+    written = predict(configure(checkpoint=checkpoint, input=pictures / "p2.jpg"))
+    assert written == tmp_path / "run" / "predictions" / "p2"
+    with np.load(written / "poses.npz", allow_pickle=False) as file:
+        sizes = {"person_px", "picture_size_px"}
+        assert set(file.files) == {"header", "pictures", "joints_px", "joints_root_mm", *sizes}
+        assert file["picture_size_px"].tolist() == [[[32, 24]]]
+        assert set(json.loads(str(file["header"]))["arrays"]) == set(file.files) - {"header"}
+        # The crop of a 32 x 24 picture: side ceil(1.2 * 32) = 39 from floor((32 - 39) / 2) = -4.
+        x, y = file["joints_px"][0, 0].T
+    assert (x > -4).all()
+    assert (x < 35).all()
+    assert (y > -8).all()
+    assert (y < 31).all()
+
+
+def test_a_damaged_camera_is_found_before_anything_is_written(finished, configure, tmp_path):
+    root, checkpoint, _, _, _ = finished
+    content = json.loads((root / "cameras.json").read_text())
+    damaged = tmp_path / "rec"
+    damaged.mkdir()
+    for kind in ("frames", "masks"):
+        (damaged / kind).symlink_to(root / kind)
+    content["cameras"]["cam1"]["R"] = np.zeros((3, 3)).tolist()
+    (damaged / "cameras.json").write_text(json.dumps(content))
+    cfg = configure(checkpoint=checkpoint, input=damaged, output=tmp_path / "out")
+    with pytest.raises(ValueError, match="R that is no rotation"):
+        predict(cfg)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_checkpoint_says_where_they_are(configure, pictures, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no checkpoint at .*checkpoints/last.ckpt"):
+        predict(configure(checkpoint=tmp_path / "gone.ckpt", input=pictures))
+
+
+def test_the_size_of_a_picture_taken_upright_is_that_of_what_is_read(
+    configure, write_checkpoint, tmp_path
+):
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[274] = 6  # shown after a quarter turn
+    Image.new("RGB", (32, 24), (90, 90, 90)).save(tmp_path / "phone.jpg", exif=exif)
+    shown = read_image(tmp_path / "phone.jpg").shape
+    checkpoint = write_checkpoint(tmp_path / "run", "detector.mask_input=false")
+    cfg = configure(checkpoint=checkpoint, input=tmp_path / "phone.jpg", overlays=False)
+    with np.load(predict(cfg) / "poses.npz") as file:
+        assert file["picture_size_px"][0, 0].tolist() == [shown[1], shown[0]] == [24, 32]
