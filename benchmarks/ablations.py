@@ -11,7 +11,8 @@ import argparse
 import json
 from pathlib import Path
 
-from learning import RESULTS, one_seed, revision
+from learning import one_seed
+from record import RESULTS, revision
 from rich.console import Console
 from rich.table import Table
 

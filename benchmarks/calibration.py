@@ -1,14 +1,15 @@
 """Is a wrong camera named from masks alone? Random rigs, each usual fault put in, and clean ones.
 
     python benchmarks/calibration.py --rigs 200          # about 4 seconds a check, 10 checks a rig
-    python benchmarks/calibration.py --recording data/recording --masks <folder>
+    python benchmarks/calibration.py --recording data/recording --masks <folder> <folder>
 
 Bodies of the embedded data move in rigs of three to six cameras; their masks have ragged edges
 like a segmentation's. Prints, per fault, the share named rightly (fault and camera), the share
 where the camera alone is right, the share missed, and the share of false alarms on clean rigs;
 written to benchmarks/results/calibration.json. Verdicts are noted as they come: the same command
-goes on where it was stopped. With --recording: how near the refined cameras come,
-from the calibration shipped with the public recording to its reference cameras (cameras.json).
+goes on where it was stopped. With --recording: how near the refined cameras come, from the
+calibration shipped with the public recording to its reference cameras (cameras.json); one row for
+each folder of masks, written to benchmarks/results/calibration_recording.json.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from learning import RESULTS, revision
+from record import RESULTS, record, revision
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -251,18 +252,21 @@ def disagreement(calibration: Calibration, reference: Calibration) -> np.ndarray
     return np.linalg.norm(off, axis=-1).mean(1)
 
 
-def recording(folder: Path, masks: Path) -> None:
-    """Print how far the shipped and the refined cameras are from the reference."""
+def recording(folder: Path, masks: Path) -> dict[str, list[float]]:
+    """How far the shipped and the refined cameras are from the reference, pixels per camera."""
     reference = read_calibration(folder / "cameras.json")
     sizes = [read_mask(next((masks / n).glob("*.png"))).shape[1::-1] for n in reference.names]
     shipped = read_calibration(folder / "Calib.qca.txt").fitted_to(sizes)
     scene = Look(rig_from_masks(shipped, masks), moments=12, rays=40).scene()
     settled = settle(scene, range(len(shipped.names)))
     refined = replace(shipped, R=settled.R, t=settled.t)
+    told = {}
     for name, calibration in (("shipped", shipped), ("refined", refined)):
         pixels = disagreement(calibration, reference)
-        told = " ".join(f"{value:.1f}" for value in pixels)
-        print(f"{name}: {told} px from the reference, mean {pixels.mean():.1f}")
+        words = " ".join(f"{value:.1f}" for value in pixels)
+        print(f"{masks}, {name}: {words} px from the reference, mean {pixels.mean():.1f}")
+        told[name] = pixels.tolist()
+    return told
 
 
 def main() -> None:
@@ -273,10 +277,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--notes", type=Path, default=NOTES, help="verdicts so far")
     parser.add_argument("--recording", type=Path, help="the public one, as fetched")
-    parser.add_argument("--masks", type=Path, help="of the recording; else its own")
+    parser.add_argument("--masks", type=Path, nargs="+", help="of the recording; else its own")
     given = parser.parse_args()
     if given.recording:
-        recording(given.recording, given.masks or given.recording / "masks")
+        folders = given.masks or [given.recording / "masks"]
+        pixels = {folder.name: recording(given.recording, folder) for folder in folders}
+        record("calibration_recording", px_from_reference=pixels)
         return
     commit = revision()
     given.notes.parent.mkdir(parents=True, exist_ok=True)

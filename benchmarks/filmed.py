@@ -4,16 +4,19 @@
     python -m mask_sup.masks input=film output=film/masks extractor=plate
         extractor.plates=film/plates
     python -m mask_sup.predict checkpoint=<ckpt> input=film output=poses
-    python benchmarks/filmed.py poses/poses.npz film/answer/joints.npz
+    python benchmarks/filmed.py poses/poses.npz film/answer/joints.npz --name adapted
 
 Prints the root-relative error of the triangulated joints in mm, per joint and in five equal parts
-of all joints in the order of their confidence.
+of all joints in the order of their confidence; added under that name to
+benchmarks/results/filmed.json, with what the weights were given.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
+from record import RESULTS, record
 from rich.console import Console
 from rich.table import Table
 
@@ -22,12 +25,13 @@ from mask_sup.synthetic.bodies import JOINTS
 
 
 def main() -> None:
-    """Read the command line, print both tables."""
+    """Read the command line, print both tables, add them to the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("poses", type=Path, help="poses.npz of mask_sup.predict")
     parser.add_argument("answer", type=Path, help="joints.npz of scripts/film_bodies.py")
+    parser.add_argument("--name", required=True, help="of the detector in the result")
     given = parser.parse_args()
-    _, poses = read_poses(given.poses)
+    header, poses = read_poses(given.poses)
     with np.load(given.answer) as answer:
         truth = answer["joints_world_mm"]
     found = poses["joints_world_mm"]
@@ -45,10 +49,21 @@ def main() -> None:
     parts = Table(title="joints in the order of their confidence, a fifth each")
     for column in ("mean confidence", "mean error, mm"):
         parts.add_column(column, justify="right")
-    order = np.argsort(poses["confidence"], axis=None)
+    order, fifths = np.argsort(poses["confidence"], axis=None), []
     for part in np.array_split(order, 5):
         confidence = poses["confidence"].flat[part].mean()
+        fifths.append({"confidence": float(confidence), "mm": float(np.nanmean(error.flat[part]))})
         parts.add_row(f"{confidence:.2f}", f"{np.nanmean(error.flat[part]):.0f}")
+    path = RESULTS / "filmed.json"
+    found = json.loads(path.read_text())["detectors"] if path.is_file() else {}
+    found[given.name] = {
+        "settings": header.get("settings"),
+        "frames": len(error),
+        "mean_mm": float(np.nanmean(error)),
+        "joints_mm": dict(zip(JOINTS, np.nanmean(error, 0).tolist(), strict=True)),
+        "fifths_by_confidence": fifths,
+    }
+    record("filmed", detectors=found)
     console = Console()
     console.print(joints)
     console.print(parts)

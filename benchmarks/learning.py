@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from record import RESULTS, revision
 from rich.console import Console
 from rich.table import Table
 
-RESULTS = Path(__file__).parent / "results"
 SHOWN = (
     "mono/mpjpe_mm", "mono/p_mpjpe_mm", "tri/mpjpe_mm", "mono/mse_2d_pct", "ambiguity_pct",
     "scene_flip_pct",
@@ -84,16 +84,6 @@ def summary(runs: list[dict[str, Any]], split: str) -> dict[str, dict[str, float
         }
         for key in keys
     }
-
-
-def revision() -> str:
-    """The last commit of the program and its configs, marked where the working tree differs."""
-
-    def git(*words: str) -> str:
-        words = (*words, "--", "src", "conf")
-        return subprocess.run(["git", *words], capture_output=True, text=True).stdout.strip()
-
-    return git("log", "-1", "--format=%H") + ("+changes" if git("status", "--porcelain") else "")
 
 
 def show(console: Console, result: dict[str, Any]) -> None:

@@ -6,8 +6,8 @@
 Without --root a small store is drawn from the embedded bodies, as files and in archives. All rows
 are measured turn by turn in one process, each on one thread or in so many worker processes, which
 are started before. Decoding is measured anew before each; ratios are of the two, per worker, and
-all figures are medians. Files are in memory after the first turn, which does not count: disks are
-not measured.
+all figures are medians, written to benchmarks/results/loading.json. Files are in memory after the
+first turn, which does not count: disks are not measured.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from record import record
 from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
@@ -136,14 +137,18 @@ def main() -> None:
                 if turn:
                     times[key].append(seconds)
                     shares[key].append(alone / seconds / max(key[2], 1))
+    rows = []
     table = Table(title=f"{views} views, {IMAGE_SIZE} pixels, {given.repeats} turns")
     for column in ("from", "what", "workers", "views/s", "per worker", "of JPEG alone"):
         table.add_column(column, justify="left" if column in ("from", "what") else "right")
     for (source, what, workers), found in times.items():
         rate = views / statistics.median(found)
         share = statistics.median(shares[source, what, workers])
+        row = {"from": source, "what": what, "workers": workers}
+        rows.append(row | {"views_a_second": rate, "share_of_jpeg": share})
         each = f"{rate / max(workers, 1):.0f}"
         table.add_row(source, what, str(workers or "none"), f"{rate:.0f}", each, f"{share:.0%}")
+    record("loading", views=views, image_size=IMAGE_SIZE, rows=rows)
     Console(width=100).print(table)
 
 

@@ -4,17 +4,20 @@
     python benchmarks/masks.py data/recording --every 40 --extractors "rembg extractor.weights=..."
 
 An extractor may be followed by overrides, which learned ones need to find their weights.
-The given masks are for comparison alone; no extractor sees them. Times are of one core: what is
+Written to benchmarks/results/masks.json, beside the extractors that it holds from before. The given
+masks are for comparison alone; no extractor sees them. Times are of one core: what is
 learnt from the footage before the first mask, and one mask after that without reading the frame.
 """
 
 import argparse
+import json
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 from hydra import compose, initialize_config_dir
+from record import RESULTS, record
 from rich.console import Console
 from rich.table import Table
 
@@ -56,7 +59,7 @@ def compare(footage: Footage, given: Path, name: str, every: int) -> tuple[list[
 
 
 def main() -> None:
-    """Print one row per extractor."""
+    """Print one row per extractor, add them to the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("recording", type=Path)
     parser.add_argument("--every", type=int, default=5)
@@ -67,15 +70,25 @@ def main() -> None:
     table = Table(title=f"IoU with given masks, every {given.every}. frame: mean (lowest)")
     for column in ("extractor", *(one.camera for one in footage), "first pass", "per mask"):
         table.add_column(column, justify="right")
+    path = RESULTS / "masks.json"
+    found = json.loads(path.read_text())["extractors"] if path.is_file() else {}
     for name in given.extractors:
-        cells, firsts, costs = [], [], []
+        cells, firsts, costs, iou = [], [], [], {}
         for one in footage:
             masks = given.recording / "masks" / one.camera
             overlaps, first, times = compare(one, masks, name, given.every)
             cells.append(f"{np.mean(overlaps):.3f} ({min(overlaps):.2f})")
             firsts, costs = firsts + first, costs + times
+            iou[one.camera] = float(np.mean(overlaps))
         seconds = f"{np.mean(firsts):.1f} s", f"{np.mean(costs):.2f} s"
         table.add_row(name.split()[0], *cells, *seconds)
+        found[name] = {
+            "every": given.every,
+            "iou": iou,
+            "seconds_first_pass": float(np.mean(firsts)),
+            "seconds_a_mask": float(np.mean(costs)),
+        }
+    record("masks", extractors=found)
     Console(width=100).print(table)
 
 

@@ -3,7 +3,8 @@
     python benchmarks/renderer.py
 
 Both draw the same skeletons in one process, turn by turn; ratios are of medians. Peak memory is
-that of a process of its own for each, less what the process held before drawing.
+that of a process of its own for each, less what the process held before drawing. Written to
+benchmarks/results/renderer.json.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 
 import torch
+from record import record
 from rich.console import Console
 from rich.table import Table
 
@@ -63,13 +65,14 @@ def status_mb(key: str) -> float:
 
 
 def main() -> None:
-    """Print one row per size and merge."""
+    """Print one row per size and merge, write them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--repeats", type=int, default=7)
     repeats = parser.parse_args().repeats
     table = Table(title=f"forward + backward, {BONES} bones, {torch.get_num_threads()} threads")
     for column in ("crops", "merge", "closed form", "naive", "ratio", "memory", "naive memory"):
         table.add_column(column, justify="right")
+    rows = []
     context = multiprocessing.get_context("spawn")
     for crops, size in ((48, 64), (16, 128), (8, 256)):
         for merge in ("max", "sum"):
@@ -82,6 +85,17 @@ def main() -> None:
             for name in ("ours", "naive"):
                 with context.Pool(1) as pool:
                     memory.append(pool.apply(peak_mb, (name, crops, size, merge)))
+            rows.append(
+                {
+                    "crops": crops,
+                    "size": size,
+                    "merge": merge,
+                    "seconds": ours,
+                    "times_faster": theirs / ours,
+                    "mb": memory[0],
+                    "naive_mb": memory[1],
+                }
+            )
             table.add_row(
                 f"{crops} x {size}^2",
                 merge,
@@ -91,6 +105,7 @@ def main() -> None:
                 f"{memory[0]:.0f} MB",
                 f"{memory[1]:.0f} MB",
             )
+    record("renderer", bones=BONES, rows=rows)
     Console().print(table)
 
 

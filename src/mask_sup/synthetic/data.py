@@ -368,17 +368,29 @@ def _clips() -> list[Motion]:
 @lru_cache(maxsize=1)
 def default_rig() -> Rig:
     """The four cameras for their whole pictures of 1000x1000 pixels."""
-    forward = AIM - CENTRES
+    return looking_at(CENTRES, AIM, FOCAL, PICTURE)
+
+
+def looking_at(centres: np.ndarray, aim: np.ndarray, focal: float, size: float) -> Rig:
+    """Upright cameras at `centres` (v, 3) whose optical axes meet `aim`, (3,) or (v, 3); metres.
+
+    Args:
+        centres: Where they stand, z up.
+        aim: Where they look.
+        focal: Focal length, pixels.
+        size: Side of their square pictures, pixels; the principal point is in the middle.
+    """
+    forward = aim - centres
     forward /= np.linalg.norm(forward, axis=1, keepdims=True)
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right, axis=1, keepdims=True)
     R = np.stack([right, np.cross(forward, right), forward], 1)
-    t = -np.einsum("vij,vj->vi", R, CENTRES) * 1000.0
-    K = np.array([[FOCAL, 0.0, PICTURE / 2], [0.0, FOCAL, PICTURE / 2], [0.0, 0.0, 1.0]])
+    t = -np.einsum("vij,vj->vi", R, centres) * 1000.0
+    K = np.array([[focal, 0.0, size / 2], [0.0, focal, size / 2], [0.0, 0.0, 1.0]])
     return Rig(np.tile(K, (len(R), 1, 1)), R, t)
 
 
-def _window(K: np.ndarray, points: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+def cut_out(K: np.ndarray, points: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """The camera matrix of a square window around the projected points (n, 2), `size` pixels wide.
 
     Continuous pixels: cutting out is a shift of K, resizing is a scale, with no half pixels.
@@ -527,7 +539,7 @@ def _draw_view(
     rig = default_rig()
     in_camera = vertices * 1000.0 @ rig.R[camera].T + rig.t[camera]
     whole = project(rig.K[camera], in_camera)
-    K = _window(rig.K[camera], whole, task.size, rng)
+    K = cut_out(rig.K[camera], whole, task.size, rng)
     grain = grain_of(person, look)
     room = room_behind(look.room[camera], K, rig.K[camera], task.size)
     light = rig.R[camera] @ look.light
