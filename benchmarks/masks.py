@@ -21,7 +21,8 @@ from record import RESULTS, record
 from rich.console import Console
 from rich.table import Table
 
-from mask_sup.files.config import build, conf_dir
+from mask_sup.files.build import build
+from mask_sup.files.config import conf_dir
 from mask_sup.files.pictures import list_pictures, read_mask
 from mask_sup.masks.extract import mask_frames
 from mask_sup.masks.extractor import Extractor
@@ -49,7 +50,7 @@ def compare(footage: Footage, given: Path, name: str, every: int) -> tuple[list[
         cfg = compose("masks", [f"extractor={name}", *overrides])
     settings = {"size": cfg.size, "samples": cfg.samples, "person": cfg.person, "roi": None}
     truth, times, overlaps = list_pictures(given), [], []
-    extractor = timed(build(cfg.extractor), times)
+    extractor = timed(build(cfg.extractor, "extractor"), times)
     start, first = time.process_time(), 0.0
     for i, mask in mask_frames(footage, extractor, settings, range(0, footage.count, every)):
         first = first or time.process_time() - start - times[0]

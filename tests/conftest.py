@@ -14,7 +14,8 @@ from omegaconf import DictConfig
 
 from mask_sup.data.moments import Moment, View
 from mask_sup.figure.skeleton import Skeleton
-from mask_sup.files.config import build, conf_dir, plain
+from mask_sup.files.build import build
+from mask_sup.files.config import conf_dir, plain
 
 torch.set_num_threads(1)  # tensors here are small: more threads only wait for each other
 
@@ -35,7 +36,7 @@ def compose_config_fixture() -> Callable[..., DictConfig]:
 
 @pytest.fixture(scope="session")
 def human18() -> Skeleton:
-    return build(compose_config("train").skeleton)
+    return build(compose_config("train").skeleton, "skeleton")
 
 
 def cameras_around(count: int, distortion: Sequence[float] = (0.0,) * 5) -> list[dict[str, Any]]:
@@ -202,7 +203,9 @@ def write_checkpoint() -> Callable[..., Path]:
     def write(run: Path, *overrides: str, seed: int = 0) -> Path:
         config = plain(compose_config("train", *TINY, *overrides))
         torch.manual_seed(seed)
-        detector = build(config["detector"], skeleton=build(config["skeleton"]))
+        detector = build(
+            config["detector"], "detector", skeleton=build(config["skeleton"], "skeleton")
+        )
         torch.nn.init.normal_(detector.head.heatmap.weight, std=3.0)
         torch.nn.init.normal_(detector.head.depth, std=0.02)  # depths within a person's
         path = run / "arms" / "checkpoints" / "last.ckpt"

@@ -6,10 +6,10 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from mask_sup.files.config import build
+from mask_sup.files.build import build
 from mask_sup.geometry.batch import Camera
 
-HUMAN = build(OmegaConf.load("conf/skeleton/human18.yaml"))
+HUMAN = build(OmegaConf.load("conf/skeleton/human18.yaml"), "skeleton")
 INDEX = HUMAN.index
 
 

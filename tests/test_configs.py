@@ -14,7 +14,8 @@ from mask_sup.data.datamodule import PoseDataModule
 from mask_sup.data.mix import MixedDataModule
 from mask_sup.figure.render import GaussianRenderer, SkeletonRenderer
 from mask_sup.figure.skeleton import Skeleton
-from mask_sup.files.config import build, conf_dir
+from mask_sup.files.build import build
+from mask_sup.files.config import conf_dir
 from mask_sup.geometry.triangulate import Independent, Triangulate
 from mask_sup.models.shape_prior import ShapePrior
 from mask_sup.train import build_data, build_parts, build_stage
@@ -125,11 +126,11 @@ def stages_of(cfg):
 
 
 def optimizer_of(cfg):
-    return build(cfg.optimizer)([torch.nn.Parameter(torch.zeros(1))])
+    return build(cfg.optimizer, "optimizer")([torch.nn.Parameter(torch.zeros(1))])
 
 
 def trainer_of(node, folder):
-    return build(node)(max_steps=1, logger=False, default_root_dir=folder)
+    return build(node, "trainer")(max_steps=1, logger=False, default_root_dir=folder)
 
 
 def plain_overrides(group, option):
@@ -169,16 +170,16 @@ def test_every_folder_of_conf_is_covered_here():
 @pytest.mark.parametrize(("group", "option"), EVERY_OPTION)
 def test_every_option_of_every_group_builds(group, option, train_config, tmp_path):
     cfg = train_config(f"{group}={option}", *plain_overrides(group, option))
-    skeleton = build(cfg.skeleton)
+    skeleton = build(cfg.skeleton, "skeleton")
     if group == "skeleton":
         assert type(skeleton) is Skeleton
         assert skeleton.name == option
     elif group in ("body", "detector", "renderer", "anatomy"):
-        built = build(cfg[group], skeleton=skeleton)
+        built = build(cfg[group], group, skeleton=skeleton)
         assert isinstance(built, torch.nn.Module)
     elif group == "data":
         kind = MixedDataModule if option == "wild_mix" else PoseDataModule
-        assert type(build(cfg.data, skeleton=skeleton, geodesic=None)) is kind
+        assert type(build(cfg.data, "data", skeleton=skeleton, geodesic=None)) is kind
     elif group == "fitter":
         assert build_parts(cfg)[0].fitter is not None
     elif group == "cascade":
@@ -191,9 +192,9 @@ def test_every_option_of_every_group_builds(group, option, train_config, tmp_pat
         node = dict(cfg.trainer) | {"accelerator": "cpu", "devices": 1}
         assert trainer_of(node, tmp_path).precision == cfg.trainer.precision
     elif group == "logger":
-        assert build(cfg.logger)(folder=tmp_path, run="run", stage="arms")
+        assert build(cfg.logger, "logger")(folder=tmp_path, run="run", stage="arms")
     else:
-        assert build(cfg[group]) is not None
+        assert build(cfg[group], group) is not None
 
 
 @pytest.mark.parametrize("option", options("experiment"))
@@ -212,7 +213,7 @@ def test_every_experiment_tells_its_command(option):
 def test_the_base_of_the_data_options_needs_a_source(train_config):
     cfg = train_config("data=crops")
     with pytest.raises(TypeError, match="source"):
-        build(cfg.data, skeleton=build(cfg.skeleton), geodesic=None)
+        build(cfg.data, "data", skeleton=build(cfg.skeleton, "skeleton"), geodesic=None)
 
 
 NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Batch", "Camera", "Detector", "Labels", "Skeleton", "Views", "load"]
+__all__ = ["Batch", "Camera", "Detector", "Labels", "Skeleton", "Views", "load", "trust"]
 
 _HOME = {
     "Batch": "geometry.batch",
@@ -13,6 +13,7 @@ _HOME = {
     "Detector": "models.detector",
     "Skeleton": "figure.skeleton",
     "load": "models.checkpoint",
+    "trust": "files.build",
 }
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from mask_sup.files.config import build, conf_dir, plain
+from mask_sup.files.build import build, trust_from_command_line
+from mask_sup.files.config import conf_dir, plain
 from mask_sup.files.disk import write_file
 
 __all__ = ["evaluate"]
@@ -75,14 +77,14 @@ def _detector(cfg: DictConfig, checkpoint: dict[str, Any]) -> Any:
     if cfg.untrained:
         trained = checkpoint["config"]
         lightning.seed_everything(trained["seed"], verbose=False)
-        detector = build(trained["detector"], skeleton=detector.skeleton).eval()
+        detector = build(trained["detector"], "detector", skeleton=detector.skeleton).eval()
     return detector.to(cfg.device)
 
 
 def _data(cfg: DictConfig, trained: dict[str, Any], skeleton: Any) -> Any:
     """The data of the training, with the keys that are replaced."""
     node = OmegaConf.merge(trained["data"], plain(cfg.data))
-    data = build(node, skeleton=skeleton, geodesic=None)
+    data = build(node, "data", skeleton=skeleton, geodesic=None)
     data.prepare_data()
     if cfg.split not in data.source.splits:
         raise ValueError(f"this data has the splits {list(data.source.splits)}, not {cfg.split!r}")
@@ -227,6 +229,7 @@ def _print_table(values: dict[str, Any], about: dict[str, Any], folder: Path) ->
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="evaluate")
 def main(cfg: DictConfig) -> None:
     """Evaluate a checkpoint."""
+    cfg = trust_from_command_line(cfg, HydraConfig.get().overrides.task)
     evaluate(cfg)
 
 

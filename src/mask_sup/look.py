@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mask_sup.files.config import build, conf_dir, plain
+from mask_sup.files.build import build, trust_from_command_line
+from mask_sup.files.config import conf_dir, plain
 from mask_sup.files.disk import write_file
 
 if TYPE_CHECKING:
@@ -41,8 +43,8 @@ def look(cfg: DictConfig) -> dict[str, Any]:
     from mask_sup.data.datamodule import PoseDataModule
     from mask_sup.files.pictures import write_png
 
-    skeleton = build(cfg.skeleton)
-    data = build(cfg.data, skeleton=skeleton, geodesic=None)
+    skeleton = build(cfg.skeleton, "skeleton")
+    data = build(cfg.data, "data", skeleton=skeleton, geodesic=None)
     if not isinstance(data, PoseDataModule):
         raise ValueError("this is a mix of several data sets: look at one at a time, data=<part>")
     data.prepare_data()
@@ -273,6 +275,7 @@ def _header_lines(header: Mapping[str, Any]) -> list[str]:
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="look")
 def main(cfg: DictConfig) -> None:
     """Look at a data set; the exit status is 1 where files are missing or damaged."""
+    cfg = trust_from_command_line(cfg, HydraConfig.get().overrides.task)
     report = look(cfg)
     if report["missing"]["count"] or report["damaged"]["count"]:
         raise SystemExit(1)

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import hydra
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
 from jaxtyping import Float
 from omegaconf import DictConfig
 
 from mask_sup.calibration import find_calibration, read_calibration
+from mask_sup.files.build import trust_from_command_line
 from mask_sup.files.config import conf_dir
 from mask_sup.files.pictures import PICTURE_SUFFIXES, list_pictures
 from mask_sup.files.poses import UNSURE, write_poses
@@ -346,6 +348,7 @@ def _overlays(
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="predict")
 def main(cfg: DictConfig) -> None:
     """Predict poses."""
+    cfg = trust_from_command_line(cfg, HydraConfig.get().overrides.task)
     predict(cfg)
 
 

@@ -17,7 +17,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from mask_sup.files.config import Config, build, conf_dir, load_config, plain
+from mask_sup.files.build import build, trust_from_command_line
+from mask_sup.files.config import Config, conf_dir, load_config, plain
 from mask_sup.files.disk import write_file
 
 __all__ = ["build_data", "build_parts", "train"]
@@ -36,26 +37,29 @@ def build_parts(cfg: DictConfig) -> tuple[Any, Any, Any]:
     from mask_sup.method.pseudo import PseudoPoses
     from mask_sup.method.stages import Parts
 
-    skeleton = build(cfg.skeleton)
-    anatomy, body = build(cfg.anatomy, skeleton=skeleton), build(cfg.body, skeleton=skeleton)
+    skeleton = build(cfg.skeleton, "skeleton")
+    anatomy, body = (
+        build(cfg.anatomy, "anatomy", skeleton=skeleton),
+        build(cfg.body, "body", skeleton=skeleton),
+    )
     known = isinstance(anatomy, Anatomy)  # without bone lengths no pose can be fitted
     parts = Parts(
-        build(cfg.detector, skeleton=skeleton),
-        build(cfg.renderer, skeleton=skeleton),
-        None if cfg.without.psi else build(cfg.shape_prior),
+        build(cfg.detector, "detector", skeleton=skeleton),
+        build(cfg.renderer, "renderer", skeleton=skeleton),
+        None if cfg.without.psi else build(cfg.shape_prior, "shape_prior"),
         anatomy,
         body,
-        build(cfg.fitter, body=body, anatomy=anatomy) if known else None,
+        build(cfg.fitter, "fitter", body=body, anatomy=anatomy) if known else None,
         PseudoPoses(),
     )
-    fuse = Independent() if cfg.without.Delta else build(cfg.fuse)
-    geodesic = None if cfg.without.G else build(cfg.geodesic)
+    fuse = Independent() if cfg.without.Delta else build(cfg.fuse, "fuse")
+    geodesic = None if cfg.without.G else build(cfg.geodesic, "geodesic")
     return parts, fuse, geodesic
 
 
 def build_data(cfg: DictConfig, skeleton: Any, geodesic: Any) -> Any:
     """The data module of a run."""
-    return build(cfg.data, skeleton=skeleton, geodesic=geodesic)
+    return build(cfg.data, "data", skeleton=skeleton, geodesic=geodesic)
 
 
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
@@ -82,7 +86,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     # Every stage is built once before the first step: a wrong key in the last one costs no hours.
     for name in cfg.cascade:
         build_stage(cfg, str(name), parts, fuse).configure_optimizers()
-    build(cfg.trainer)(logger=False, enable_checkpointing=False)
+    build(cfg.trainer, "trainer")(logger=False, enable_checkpointing=False)
     if cfg.init:
         start_from(cfg.init, parts.detector, parts.shape_prior)
     data.prepare_data()
@@ -114,7 +118,13 @@ def build_stage(cfg: DictConfig, name: str, parts: Any, fuse: Any) -> Any:
             f"cascade.{name} needs the keys module and max_steps alone, got {sorted(stage)}: "
             "this cascade has no such stage, but the experiment or an override sets keys of it"
         )
-    return build(stage.module, parts=parts, fuse=fuse, optimizer=build(cfg.optimizer))
+    return build(
+        stage.module,
+        f"cascade.{name}.module",
+        parts=parts,
+        fuse=fuse,
+        optimizer=build(cfg.optimizer, "optimizer"),
+    )
 
 
 def check_views(data: Any, fuse: Any) -> None:
@@ -155,7 +165,7 @@ def run_stage(
         module.start()
     resume = str(last) if last.is_file() else None
     data.plan(max_steps, _steps_done(last) if resume else 0, module.moments)
-    loggers = build(cfg.logger)(folder=here, run=folder.name, stage=name)
+    loggers = build(cfg.logger, "logger")(folder=here, run=folder.name, stage=name)
     for logger in loggers:
         logger.log_hyperparams(plain(cfg))
     trainer = _trainer(cfg, here, max_steps, loggers)
@@ -203,7 +213,7 @@ def _trainer(cfg: DictConfig, here: Path, max_steps: int, loggers: list[Any]) ->
     from mask_sup.method.health import HealthMonitor
 
     bar = [StageProgress(here.name)] if cfg.trainer.get("enable_progress_bar", True) else []
-    return build(cfg.trainer)(
+    return build(cfg.trainer, "trainer")(
         max_steps=max_steps,
         val_check_interval=min(cfg.trainer.val_check_interval, max_steps),
         logger=loggers,
@@ -329,8 +339,13 @@ def main(cfg: DictConfig) -> None:
     """Train, or with resume=<folder> finish a stopped run with its own config."""
     warnings.filterwarnings("ignore", ".*LeafSpec")  # between Lightning and torch
     job = HydraConfig.get()
+    cfg = trust_from_command_line(cfg, job.overrides.task)
     if cfg.resume:
-        others = [o for o in job.overrides.task if not o.lstrip("+").startswith("resume=")]
+        others = [
+            word
+            for word in job.overrides.task
+            if not word.lstrip("+").startswith(("resume=", "trust="))
+        ]
         if others:
             raise SystemExit(
                 f"resume takes the run's own config: leave out {others}, or start a fresh run"

@@ -4,12 +4,12 @@ from figures import HUMAN, person
 from omegaconf import OmegaConf
 
 from mask_sup.figure.anatomy import Anatomy, NoAnatomy, bone_lengths
-from mask_sup.files.config import build
+from mask_sup.files.build import build
 
 
 @pytest.fixture
 def anatomy():
-    return build(OmegaConf.load("conf/anatomy/human.yaml"), skeleton=HUMAN)
+    return build(OmegaConf.load("conf/anatomy/human.yaml"), "anatomy", skeleton=HUMAN)
 
 
 def terms(anatomy, pose, who=0):

@@ -4,7 +4,7 @@ from figures import HUMAN, INDEX, cameras, person, walking
 from omegaconf import OmegaConf
 
 from mask_sup.figure.body import Body, Capsules
-from mask_sup.files.config import build
+from mask_sup.files.build import build
 from mask_sup.geometry.batch import Camera
 
 
@@ -14,7 +14,7 @@ def settings(**changed):
 
 @pytest.fixture(scope="module")
 def body():
-    return build(settings(), skeleton=HUMAN)
+    return build(settings(), "body", skeleton=HUMAN)
 
 
 def one_camera(distance):

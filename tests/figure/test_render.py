@@ -3,9 +3,9 @@ import torch
 from omegaconf import OmegaConf
 
 from mask_sup.figure.render import GaussianRenderer, SkeletonRenderer
-from mask_sup.files.config import build
+from mask_sup.files.build import build
 
-HUMAN = build(OmegaConf.load("conf/skeleton/human18.yaml"))
+HUMAN = build(OmegaConf.load("conf/skeleton/human18.yaml"), "skeleton")
 
 
 def test_sum_exceeds_one_where_bones_meet_and_max_does_not():

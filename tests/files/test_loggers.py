@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mask_sup.files.config import build
+from mask_sup.files.build import build
 from mask_sup.files.loggers import csv_loggers, wandb_loggers
 from mask_sup.train import _close
 
@@ -53,7 +53,9 @@ def test_a_resumed_stage_that_is_killed_at_once_keeps_its_metrics(tmp_path):
 
 
 def test_the_csv_option_builds_it(tmp_path, compose_config):
-    loggers = build(compose_config("train").logger)(folder=tmp_path, run="run", stage="arms")
+    loggers = build(compose_config("train").logger, "logger")(
+        folder=tmp_path, run="run", stage="arms"
+    )
     assert len(loggers) == 1
     assert loggers[0].log_dir == str(tmp_path) + "/"
 

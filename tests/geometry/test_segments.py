@@ -5,10 +5,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from mask_sup.files.config import build
+from mask_sup.files.build import build
 from mask_sup.geometry.segments import draw_segments
 
-HUMAN = build(OmegaConf.load("conf/skeleton/human18.yaml"))
+HUMAN = build(OmegaConf.load("conf/skeleton/human18.yaml"), "skeleton")
 
 
 def reference(ends, width, size, merge):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from mask_sup.files.config import build, conf_dir
+from mask_sup.files.build import build
+from mask_sup.files.config import conf_dir
 from mask_sup.masks.background import Plate, grow_plate, lab_of
 from mask_sup.masks.chroma import ChromaKey
 from mask_sup.masks.extract import mask_frames
@@ -44,7 +45,7 @@ def extract(extractor, frames, **settings):
 
 @pytest.fixture(scope="module")
 def extractor(compose_config):
-    return lambda *overrides: build(compose_config("masks", *overrides).extractor)
+    return lambda *overrides: build(compose_config("masks", *overrides).extractor, "extractor")
 
 
 # ---- how good they are ---------------------------------------------------------------------------
@@ -91,10 +92,10 @@ def test_given_plates_need_no_first_pass_and_suppress_shadows(tmp_path, walk, io
         shadow = np.roll(mask, 35, axis=1) & ~mask
         ground[shadow] *= 0.75
         shadowed.append(ground.astype(np.uint8))
-    extractor = build(PLATE | {"plates": str(tmp_path), "shadow_colour": 12.0})
+    extractor = build(PLATE | {"plates": str(tmp_path), "shadow_colour": 12.0}, "extractor")
     assert not extractor.watches
     with_shadow = iou(extract(extractor, shadowed), masks)
-    without = build(PLATE | {"plates": str(tmp_path), "shadow_colour": 0.0})
+    without = build(PLATE | {"plates": str(tmp_path), "shadow_colour": 0.0}, "extractor")
     assert with_shadow > iou(extract(without, shadowed), masks) + 0.1
 
 
@@ -102,10 +103,10 @@ def test_plates_of_another_shape_or_camera_are_refused(tmp_path, walk):
     frames, _ = walk(count=2)
     cv2.imwrite(str(tmp_path / "cam01.png"), np.zeros((50, 50, 3), np.uint8))
     with pytest.raises(ValueError, match="plate of 'cam01' .* is 50x50, a shape other than"):
-        extract(build(PLATE | {"plates": str(tmp_path)}), frames)
+        extract(build(PLATE | {"plates": str(tmp_path)}, "extractor"), frames)
     (tmp_path / "cam01.png").rename(tmp_path / "cam02.png")
     with pytest.raises(FileNotFoundError, match=r"no plate of camera 'cam01'.*found \[\]"):
-        extract(build(PLATE | {"plates": str(tmp_path)}), frames)
+        extract(build(PLATE | {"plates": str(tmp_path)}, "extractor"), frames)
 
 
 def green(frames, masks):
@@ -146,7 +147,7 @@ def test_a_border_without_one_colour_is_no_screen(extractor, walk):
 )
 def test_wrong_keys_are_refused(changes, message):
     with pytest.raises((ValueError, TypeError), match=message):
-        build(PLATE | changes)
+        build(PLATE | changes, "extractor")
 
 
 def test_wrong_values_are_refused(extractor):
@@ -308,7 +309,7 @@ class Prompted:
 def test_sam_is_asked_for_the_box_of_the_person(keeps_shape, walk):
     frames, masks = walk(count=12, bystander=False)
     sam = Sam.__new__(Sam)
-    super(Sam, sam).__init__(build(PLATE))
+    super(Sam, sam).__init__(build(PLATE, "extractor"))
     sam.model, sam.keeps_shape, sam.points, sam.device = Prompted(), keeps_shape, 2, "cpu"
     for found, mask in zip(extract(sam, frames), masks, strict=True):
         box, true = (cv2.boundingRect(one.astype(np.uint8)) for one in (found, mask))
@@ -319,7 +320,7 @@ def test_sam_is_asked_for_the_box_of_the_person(keeps_shape, walk):
 def test_sam_of_transformers_answers(kind, tmp_path, walk):
     transformers = pytest.importorskip("transformers")
     tiny_sam(transformers, kind).save_pretrained(tmp_path)
-    sam = Sam(build(PLATE), str(tmp_path), points=2, device="cpu")
+    sam = Sam(build(PLATE, "extractor"), str(tmp_path), points=2, device="cpu")
     assert sam.keeps_shape == (kind == "sam")
     frames, _ = walk(count=6)
     found = extract(sam, frames, person=False)
@@ -386,5 +387,5 @@ def test_every_extractor_composes_with_every_seed(compose_config):
         if "seed" in cfg:
             assert cfg.seed == OmegaConf.create(PLATE)
     cfg = compose_config("masks", "extractor=grabcut", "extractor@extractor.seed=knn")
-    assert build(cfg.extractor).seed.kind == "knn"
-    assert type(build(compose_config("masks").extractor)) is Plate
+    assert build(cfg.extractor, "extractor").seed.kind == "knn"
+    assert type(build(compose_config("masks").extractor, "extractor")) is Plate

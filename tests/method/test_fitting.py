@@ -6,7 +6,7 @@ from figures import HUMAN, INDEX, cameras, person, walking
 from omegaconf import OmegaConf
 
 from mask_sup.figure.anatomy import NoAnatomy, bone_lengths
-from mask_sup.files.config import build
+from mask_sup.files.build import build
 
 ARMS = [INDEX[f"{side}_{joint}"] for side in ("right", "left") for joint in ("elbow", "wrist")]
 
@@ -19,9 +19,9 @@ def settings():
 
 
 def fitter(**changed):
-    anatomy = build(OmegaConf.load("conf/anatomy/human.yaml"), skeleton=HUMAN)
-    body = build(OmegaConf.load("conf/body/human.yaml"), skeleton=HUMAN)
-    return build(settings() | changed, body=body, anatomy=anatomy)
+    anatomy = build(OmegaConf.load("conf/anatomy/human.yaml"), "anatomy", skeleton=HUMAN)
+    body = build(OmegaConf.load("conf/body/human.yaml"), "body", skeleton=HUMAN)
+    return build(settings() | changed, "fitter", body=body, anatomy=anatomy)
 
 
 @pytest.fixture(scope="module")
@@ -262,6 +262,6 @@ def test_the_result_does_not_depend_on_the_number_of_processes(scene):
 
 
 def test_without_bone_lengths_there_is_no_fitting():
-    body = build(OmegaConf.load("conf/body/human.yaml"), skeleton=HUMAN)
+    body = build(OmegaConf.load("conf/body/human.yaml"), "body", skeleton=HUMAN)
     with pytest.raises(ValueError, match="anatomy=human"):
-        build(settings(), body=body, anatomy=NoAnatomy(HUMAN))
+        build(settings(), "fitter", body=body, anatomy=NoAnatomy(HUMAN))

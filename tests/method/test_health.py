@@ -3,14 +3,14 @@ import torch
 from figures import HUMAN, INDEX, cameras, person, walking
 from omegaconf import OmegaConf
 
-from mask_sup.files.config import build
+from mask_sup.files.build import build
 from mask_sup.geometry.batch import Views
 from mask_sup.geometry.camera import crop_from_world
 from mask_sup.geometry.triangulate import Fused
 from mask_sup.method.health import TROUBLES, check_up
 from mask_sup.method.stages import Drawn
 
-BODY = build(OmegaConf.load("conf/body/human.yaml"), skeleton=HUMAN)
+BODY = build(OmegaConf.load("conf/body/human.yaml"), "body", skeleton=HUMAN)
 
 
 def measured(pose, raw=None, physique=None):

@@ -5,7 +5,8 @@ import pytest
 import torch
 import yaml
 
-from mask_sup.files.config import build, plain
+from mask_sup.files.build import build
+from mask_sup.files.config import plain
 from mask_sup.models.checkpoint import load, read_checkpoint, restore, start_from
 from mask_sup.train import build_parts, train
 
@@ -271,4 +272,4 @@ def test_restoring_needs_no_file(last):
     checkpoint = read_checkpoint(last)
     detector = restore(checkpoint)
     assert same(detector, checkpoint["state_dict"], "detector")
-    assert detector.skeleton == build(checkpoint["config"]["skeleton"])
+    assert detector.skeleton == build(checkpoint["config"]["skeleton"], "skeleton")

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from mask_sup.files.config import build
+from mask_sup.files.build import build
 from mask_sup.models.blocks import ResidualBlock, norm
 from mask_sup.models.detector import Detector, FactorisedHead, VolumeHead, expectation
 from mask_sup.models.hourglass import StackedHourglass
@@ -116,14 +116,14 @@ def test_other_strides_of_the_stem_are_refused():
 @pytest.mark.parametrize("option", ["hourglass", "hourglass_tiny", "resnet50"])
 def test_detectors_normalise_by_groups_alone(option, compose_config):
     cfg = compose_config("train", f"detector={option}")
-    detector = build(cfg.detector, skeleton=build(cfg.skeleton))
+    detector = build(cfg.detector, "detector", skeleton=build(cfg.skeleton, "skeleton"))
     assert_groups_alone(detector)
     if option != "hourglass_tiny":
         assert {m.num_groups for m in detector.modules() if isinstance(m, nn.GroupNorm)} <= {16, 32}
 
 
 def test_psi_normalises_by_groups_alone(compose_config):
-    assert_groups_alone(build(compose_config("train").shape_prior))
+    assert_groups_alone(build(compose_config("train").shape_prior, "shape_prior"))
 
 
 def assert_groups_alone(network):
@@ -283,7 +283,7 @@ def test_heads_fit_the_skeleton(human18):
 
 
 def test_psi_has_about_the_parameters_of_the_paper(compose_config):
-    prior = build(compose_config("train").shape_prior)
+    prior = build(compose_config("train").shape_prior, "shape_prior")
     assert 0.46e6 < sum(p.numel() for p in prior.parameters()) < 0.48e6
 
 

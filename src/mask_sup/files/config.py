@@ -1,6 +1,6 @@
-"""The root schema, where `conf/` is, and how a config node becomes an object."""
+"""The root schemas, where `conf/` is, and what a run folder says."""
 
-import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +9,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-__all__ = ["Config", "build", "conf_dir", "load_config", "plain", "renamed"]
+__all__ = ["Config", "conf_dir", "load_config", "plain", "renamed"]
 
-TRUSTED = ("mask_sup.", "torch.optim.", "lightning.pytorch.")
 MOVED = {  # checkpoints and run folders of version 0.1 name modules by where they were
     "mask_sup.anatomy": "mask_sup.figure.anatomy",
     "mask_sup.body": "mask_sup.figure.body",
@@ -47,6 +46,7 @@ class Config:
     save_every: int = MISSING
     resume: str | None = None
     init: str | None = None
+    trust: list[str] = field(default_factory=list)
     without: Without = field(default_factory=Without)
     skeleton: Any = MISSING
     data: Any = MISSING
@@ -74,6 +74,7 @@ class EvaluateConfig:
     untrained: bool = False
     output: str | None = None
     device: str = MISSING
+    trust: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -88,6 +89,7 @@ class PredictConfig:
     person_height: float = MISSING
     overlays: bool = MISSING
     device: str = MISSING
+    trust: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -174,6 +176,7 @@ class MasksConfig:
     samples: int = MISSING
     person: bool = MISSING
     uneven: bool = MISSING
+    trust: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -206,6 +209,7 @@ class LookConfig:
     output: str = MISSING
     sample: int = MISSING
     pictures: int = MISSING
+    trust: list[str] = field(default_factory=list)
 
 
 store = ConfigStore.instance()
@@ -241,49 +245,6 @@ def plain(cfg: Any) -> Any:
     return OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
 
 
-def build(node: Any, **objects: Any) -> Any:
-    """The object a config node describes: its `_target_`, called with its keys and `objects`.
-
-    Nested nodes are built first. Only targets of this package, torch's optimisers and Lightning are
-    allowed: a config or checkpoint from somebody else must not be able to call anything else.
-
-    Raises:
-        ValueError: If the node has no `_target_` or names one that is not allowed.
-        TypeError: If a key is not a parameter of the target, or one is missing.
-    """
-    from hydra.utils import get_method
-
-    node = plain(node)
-    if not isinstance(node, Mapping) or "_target_" not in node:
-        raise ValueError(
-            f"expected a config node with a _target_, got {node!r}: choose an option of its group"
-        )
-    target = node["_target_"]
-    if not target.startswith(TRUSTED):
-        raise ValueError(f"_target_ {target!r} is not one of {TRUSTED}*: refused")
-    keys = {
-        key: _built(value) for key, value in node.items() if key not in ("_target_", "_partial_")
-    }
-    function = get_method(target)
-    home = getattr(function, "__module__", None) or ""  # "mask_sup.train.os.system" lives in posix
-    if not home.startswith(TRUSTED):
-        raise ValueError(f"_target_ {target!r} is from {home!r}, not from {TRUSTED}*: refused")
-    call = functools.partial(function, **keys, **objects)
-    if node.get("_partial_"):
-        return call
-    try:
-        return call()
-    except TypeError as error:
-        raise TypeError(f"cannot build {target} from the keys {sorted(node)}: {error}") from error
-
-
-def _built(value: Any) -> Any:
-    """A value of a node, with the nodes in it built."""
-    if not isinstance(value, Mapping):
-        return value
-    return build(value) if "_target_" in value else {k: _built(v) for k, v in value.items()}
-
-
 def renamed(node: Any) -> Any:
     """A node of plain values whose `_target_`s are where they are today (`MOVED`)."""
     if isinstance(node, Mapping):
@@ -296,7 +257,15 @@ def renamed(node: Any) -> Any:
 
 
 def load_config(path: Path) -> DictConfig:
-    """A run's saved config."""
+    """A run's saved config.
+
+    Raises:
+        FileNotFoundError: If the folder holds none.
+        ValueError: If it is not as a run records it.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"no {path.name} in {path.parent}: not the folder of a run")
-    return OmegaConf.create(renamed(plain(OmegaConf.load(path))))
+    told = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    if "${" in json.dumps(told):  # resolvers read the environment; a run is recorded resolved
+        raise ValueError(f"{path} holds interpolations (${{...}}): no record of a run does")
+    return OmegaConf.create(renamed(told))

@@ -3,8 +3,10 @@
 import sys
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from mask_sup.files.build import trust_from_command_line
 from mask_sup.files.config import conf_dir
 
 
@@ -13,7 +15,7 @@ def extract_main(cfg: DictConfig) -> None:
     """Make masks of videos."""
     from mask_sup.masks.extract import extract
 
-    extract(cfg)
+    extract(trust_from_command_line(cfg, HydraConfig.get().overrides.task))
 
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="check_masks")

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from omegaconf import DictConfig
 
-from mask_sup.files.config import build, plain
+from mask_sup.files.build import build
+from mask_sup.files.config import plain
 from mask_sup.files.disk import write_file
 from mask_sup.masks.extractor import Extractor
 from mask_sup.masks.footage import Footage, find_footage, shrink
@@ -50,7 +51,7 @@ def extract(cfg: DictConfig) -> Path:
     ]
     for one, told in zip(footage, settings, strict=True):  # all, before any work is done
         _compare_settings(output, one.camera, told)
-    extractor = build(cfg.extractor)
+    extractor = build(cfg.extractor, "extractor")
     for one, told in zip(footage, settings, strict=True):
         extract_camera(one, extractor, output, told)
     print(f"masks of {len(footage)} camera(s) are in {output}; see what is wrong with them:")

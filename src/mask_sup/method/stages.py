@@ -47,10 +47,6 @@ from mask_sup.models.shape_prior import ShapePrior
 __all__ = ["ArmsStage", "CascadeStage", "Parts", "PhysiqueStage", "Plateau", "SkeletonStage"]
 
 
-TERMS = {
-    "skeleton", "physique", "rest", "consistency", "depth", "upright", "anchor",
-    "residual",
-} | ANATOMY_TERMS  # fmt: skip
 CROP_PADDING = 1.2  # the padding of the crop that the upright start assumes
 
 
@@ -166,6 +162,10 @@ class CascadeStage(DetectorStage):
     """
 
     drawn: tuple[str, ...]
+    terms: frozenset[str] = frozenset(ANATOMY_TERMS) | {
+        "skeleton", "physique", "rest", "consistency", "depth", "upright", "anchor", "residual",
+    }  # fmt: skip
+    """What `weights` may name; a subclass with a loss of its own adds its name."""
 
     def __init__(
         self,
@@ -184,8 +184,10 @@ class CascadeStage(DetectorStage):
         self.anatomy, self.poses, self.body = parts.anatomy, parts.poses, parts.body
         if drawn is not None:
             self.drawn = tuple(drawn)
-        if unknown := sorted(set(weights) - TERMS):
-            raise ValueError(f"no loss term is called {unknown}: weights may name {sorted(TERMS)}")
+        if unknown := sorted(set(weights) - self.terms):
+            raise ValueError(
+                f"no loss term is called {unknown}: weights may name {sorted(self.terms)}"
+            )
         self.weights = {name: float(weight) for name, weight in weights.items()}
         self.width_start, self.width_steps = width_start, width_steps
         self.upright_steps = upright_steps

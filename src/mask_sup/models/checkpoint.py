@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from mask_sup.figure.skeleton import Skeleton
-from mask_sup.files.config import build, renamed
+from mask_sup.files.build import build
+from mask_sup.files.config import renamed
 from mask_sup.models.detector import Detector
 
 __all__ = ["load", "read_checkpoint", "restore", "start_from"]
@@ -31,6 +32,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read as a checkpoint: {error}") from error
     if not isinstance(checkpoint, dict) or not {"config", "state_dict"} <= set(checkpoint):
         raise ValueError(f"{path} is no checkpoint of mask_sup: it has no config and state_dict")
+    if not isinstance(checkpoint["config"], dict) or not isinstance(checkpoint["state_dict"], dict):
+        raise ValueError(f"{path} is no checkpoint of mask_sup: its config is no tree of keys")
     checkpoint["config"] = renamed(checkpoint["config"])
     return checkpoint
 
@@ -38,7 +41,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 def restore(checkpoint: dict[str, Any]) -> Detector:
     """The detector of a checkpoint, in evaluation mode."""
     config = checkpoint["config"]
-    detector = build(config["detector"], skeleton=build(config["skeleton"]))
+    skeleton = build(config.get("skeleton"), "skeleton")
+    detector = build(config.get("detector"), "detector", skeleton=skeleton)
     _load_part(detector, "detector.", checkpoint["state_dict"])
     return detector.eval()
 
@@ -68,7 +72,7 @@ def start_from(
         ValueError: If the checkpoint is of another skeleton or another architecture.
     """
     checkpoint = read_checkpoint(path)
-    there: Skeleton = build(checkpoint["config"]["skeleton"])
+    there: Skeleton = build(checkpoint["config"]["skeleton"], "skeleton")
     here = detector.skeleton
     if list(there.joints) != list(here.joints):
         raise ValueError(
