@@ -310,7 +310,7 @@ def test_videos_of_different_rates_leave_it_open(
 ):
     root = write_recording(tmp_path / "rec", cameras_around(2), kind="videos")
     rates = {"cam0.mp4": 60.0, "cam1.mp4": 59.94}
-    monkeypatch.setattr("mask_sup.predict.frame_rate", lambda path: rates[path.name])
+    monkeypatch.setattr("mask_sup.files.video.frame_rate", lambda path: rates[path.name])
     assert input_fps(root, 1) == 60.0
     rates["cam1.mp4"] = 50.0
     with pytest.warns(UserWarning, match=r"rec differ .*cam0\.mp4 60, cam1\.mp4 50.*give fps="):

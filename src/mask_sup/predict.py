@@ -9,19 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import hydra
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from jaxtyping import Float
 from omegaconf import DictConfig
 
-from mask_sup.calibration import find_calibration, read_calibration
 from mask_sup.files.build import trust_from_command_line
 from mask_sup.files.config import conf_dir
-from mask_sup.files.pictures import PICTURE_SUFFIXES, list_pictures
 from mask_sup.files.poses import UNSURE, write_poses
-from mask_sup.files.video import VIDEO_SUFFIXES, extract_frames, frame_rate
 
 if TYPE_CHECKING:
     from mask_sup.data.moments import Moment, View
@@ -118,6 +114,8 @@ def input_moments(
     from mask_sup.data.images import uncalibrated_view
     from mask_sup.data.moments import Moment
     from mask_sup.data.recording import RecordingData, is_recording
+    from mask_sup.files.pictures import PICTURE_SUFFIXES, list_pictures
+    from mask_sup.files.video import VIDEO_SUFFIXES, extract_frames
 
     if every < 1:
         raise ValueError(f"every={every}: expected 1 for all frames, 2 for every second one, ...")
@@ -162,7 +160,9 @@ def input_fps(source: Path, every: int) -> float | None:
         None for pictures, for a recording of frames alone, and where the videos of a recording
         differ (which is warned of).
     """
+    from mask_sup.calibration import find_calibration, read_calibration
     from mask_sup.data.recording import is_recording
+    from mask_sup.files.video import VIDEO_SUFFIXES, frame_rate
 
     videos = [source] if source.suffix.lower() in VIDEO_SUFFIXES else []
     if is_recording(source):
@@ -271,6 +271,8 @@ def _picture_size(path: Path) -> tuple[int, int]:
 
 def distort_px(xy_px: Float[np.ndarray, "j 2"], view: "View") -> Float[np.ndarray, "j 2"]:
     """Pixels of an ideal lens -> pixels of the picture as it was taken (OpenCV's model)."""
+    import cv2
+
     if not np.any(view.distortion):
         return xy_px
     rays = np.concatenate([xy_px, np.ones_like(xy_px[:, :1])], 1) @ np.linalg.inv(view.K).T
