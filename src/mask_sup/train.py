@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from mask_sup.files.build import build, trust_from_command_line
 from mask_sup.files.config import Config, conf_dir, load_config, plain
 from mask_sup.files.disk import write_file
+from mask_sup.files.lock import locked
 
 __all__ = ["build_data", "build_parts", "train"]
 
@@ -172,8 +173,6 @@ def run_stage(
     status = "error"
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
         trainer.save_checkpoint(last)
         trainer.validate(module, datamodule=data, verbose=False)  # of the very last weights
         status = "success"
@@ -211,6 +210,8 @@ def _trainer(cfg: DictConfig, here: Path, max_steps: int, loggers: list[Any]) ->
 
     from mask_sup.method.callbacks import LogOverlays, SaveConfig, StageProgress
     from mask_sup.method.health import HealthMonitor
+    from mask_sup.method.stopping import SaveAndStop
+    from mask_sup.models.checkpoint import WholeCheckpointIO
 
     bar = [StageProgress(here.name)] if cfg.trainer.get("enable_progress_bar", True) else []
     return build(cfg.trainer, "trainer")(
@@ -218,9 +219,11 @@ def _trainer(cfg: DictConfig, here: Path, max_steps: int, loggers: list[Any]) ->
         val_check_interval=min(cfg.trainer.val_check_interval, max_steps),
         logger=loggers,
         default_root_dir=here,
+        plugins=[WholeCheckpointIO()],
         callbacks=[
             *bar,
             SaveConfig(plain(cfg)),
+            SaveAndStop(here / "checkpoints" / "last.ckpt"),
             LogOverlays(here / "overlays"),
             HealthMonitor(),
             ModelCheckpoint(
@@ -355,7 +358,23 @@ def main(cfg: DictConfig) -> None:
     else:
         folder = Path(job.runtime.output_dir)
     print(f"run folder: {folder}")
-    train(cfg, folder)
+    from mask_sup.method.stopping import StoppedError, exit_code, listening
+
+    try:
+        with _alone(folder), listening():
+            train(cfg, folder)
+    except StoppedError as stopped:
+        print(f"{stopped}: python -m mask_sup.train resume={folder} goes on")
+        raise SystemExit(exit_code(stopped)) from None
+
+
+def _alone(folder: Path) -> Any:
+    """The folder's lock, which the first of several processes holds for all."""
+    from contextlib import nullcontext
+
+    from lightning.pytorch.utilities import rank_zero_only
+
+    return locked(folder) if rank_zero_only.rank == 0 else nullcontext()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Files that are there as a whole or not at all, and arrays with a header that explains them."""
 
 import json
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -14,10 +15,14 @@ __all__ = ["claim", "read_arrays", "whole", "write_file", "write_arrays"]
 
 
 @contextmanager
-def whole(*paths: Path) -> Iterator[list[Path]]:
+def whole(*paths: Path, to_disk: bool = False) -> Iterator[list[Path]]:
     """Names beside `paths` to write to, which become `paths` when all of them are written.
 
     Where that fails or is stopped, what was there before stays as it was. Folders are made.
+
+    Args:
+        paths: What to write.
+        to_disk: Whether they have to survive a loss of power, too: waits for the disk.
 
     Raises:
         OSError: With the paths, if they cannot be written.
@@ -27,8 +32,12 @@ def whole(*paths: Path) -> Iterator[list[Path]]:
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
+        for part in unfinished if to_disk else ():
+            _sync(part)
         for part, path in zip(unfinished, paths, strict=True):
             part.replace(path)
+        for folder in {path.parent for path in paths} if to_disk else ():
+            _sync(folder)
     except OSError as error:
         raise OSError(
             error.errno,
@@ -39,6 +48,17 @@ def whole(*paths: Path) -> Iterator[list[Path]]:
         for part in unfinished:
             with suppress(OSError):  # the error above tells more
                 part.unlink()
+
+
+def _sync(path: Path) -> None:
+    """See that a file, or the names in a folder, would survive a loss of power."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folders
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_file(path: Path, content: str | bytes) -> None:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from mask_sup.files.build import build
 from mask_sup.files.config import plain
 from mask_sup.files.disk import write_file
+from mask_sup.files.lock import locked
 from mask_sup.masks.extractor import Extractor
 from mask_sup.masks.footage import Footage, find_footage, shrink
 from mask_sup.masks.person import choose_person, motion_energy
@@ -52,8 +53,9 @@ def extract(cfg: DictConfig) -> Path:
     for one, told in zip(footage, settings, strict=True):  # all, before any work is done
         _compare_settings(output, one.camera, told)
     extractor = build(cfg.extractor, "extractor")
-    for one, told in zip(footage, settings, strict=True):
-        extract_camera(one, extractor, output, told)
+    with locked(output):
+        for one, told in zip(footage, settings, strict=True):
+            extract_camera(one, extractor, output, told)
     print(f"masks of {len(footage)} camera(s) are in {output}; see what is wrong with them:")
     print(f"python -m mask_sup.masks check masks={output} input={cfg.input}")
     return output

@@ -94,7 +94,7 @@ class PseudoPoses:
     def save(self, path: Path, names: list[str]) -> None:
         """Write them with the names of their moments."""
         arrays = {key: value.numpy() for key, value in vars(self).items()}
-        with whole(path) as (part,), part.open("wb") as file:
+        with whole(path, to_disk=True) as (part,), part.open("wb") as file:
             np.savez_compressed(file, names=np.array(names), **arrays)
 
     def load(self, path: Path, names: list[str]) -> None:

@@ -1,17 +1,32 @@
 """What a checkpoint holds beside weights, and how a detector comes back from one."""
 
+import os
+import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from torch import nn
 
 from mask_sup.figure.skeleton import Skeleton
 from mask_sup.files.build import build
 from mask_sup.files.config import renamed
+from mask_sup.files.disk import whole
 from mask_sup.models.detector import Detector
 
-__all__ = ["load", "read_checkpoint", "restore", "start_from"]
+__all__ = [
+    "WholeCheckpointIO",
+    "load",
+    "read_checkpoint",
+    "restore",
+    "run_folder",
+    "save_checkpoint",
+    "start_from",
+]
+
+PREVIOUS = "previous.ckpt"
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -27,15 +42,72 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"no checkpoint at {path}: expected outputs/<run>/<stage>/checkpoints/last.ckpt"
         )
     try:
+        _check_sums(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as a checkpoint: {error}") from error
+        raise ValueError(f"{path} cannot be read as a checkpoint: {error}{_cure(path)}") from error
     if not isinstance(checkpoint, dict) or not {"config", "state_dict"} <= set(checkpoint):
         raise ValueError(f"{path} is no checkpoint of mask_sup: it has no config and state_dict")
     if not isinstance(checkpoint["config"], dict) or not isinstance(checkpoint["state_dict"], dict):
         raise ValueError(f"{path} is no checkpoint of mask_sup: its config is no tree of keys")
     checkpoint["config"] = renamed(checkpoint["config"])
     return checkpoint
+
+
+def _check_sums(path: Path) -> None:
+    """Every part of the archive against its checksum: torch does not look at them.
+
+    Raises:
+        ValueError: With the part that is damaged.
+        zipfile.BadZipFile: If it is no archive.
+    """
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"its part {damaged} is damaged, the checksum differs")
+
+
+def _cure(path: Path) -> str:
+    """What to do about a damaged checkpoint."""
+    before = path.with_name(PREVIOUS)
+    if path.name == PREVIOUS or not before.is_file():
+        return "; copy it again from where it came, or remove the folder of its stage and resume"
+    return f"; the one before it is kept: copy {before} over it and go on"
+
+
+def save_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint as a whole or not at all; the one that was there stays as previous.ckpt.
+
+    At every instant, a kill or a loss of power leaves a whole checkpoint.
+
+    Raises:
+        OSError: With the path, if it cannot be written.
+    """
+    with whole(path, to_disk=True) as (part,):
+        torch.save(checkpoint, part)
+        if path.is_file() and path.stat().st_size:
+            with whole(path.with_name(PREVIOUS)) as (kept,):
+                kept.unlink(missing_ok=True)
+                try:
+                    os.link(path, kept)
+                except OSError:  # a file system without links
+                    shutil.copyfile(path, kept)
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Lightning's way to checkpoint files, which it would write by way of the temporary folder."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """See `save_checkpoint`."""
+        save_checkpoint(checkpoint, Path(path))
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """See `read_checkpoint`; tensors come to the processor, nothing in the file is run."""
+        return read_checkpoint(path)
 
 
 def restore(checkpoint: dict[str, Any]) -> Detector:

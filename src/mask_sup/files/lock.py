@@ -1,0 +1,72 @@
+"""One process at a time in a folder that is being written to."""
+
+import contextlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["locked"]
+
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; it is made if it is not there.
+
+    The operating system lets go of the lock with the process, however that ends, so that none stays
+    behind. On network file systems it is as good as their `flock`; on Windows there is none.
+
+    Raises:
+        ValueError: If another process holds it, with who that is.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    while True:
+        file = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            raise ValueError(
+                f"{folder} is being written to by {_holder(path)}: wait for it, or stop it, then "
+                "run the same command again"
+            ) from error
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            break
+        file.close()  # the holder has removed it meanwhile
+    with file:
+        told = {
+            "process": os.getpid(),
+            "machine": platform.node(),
+            "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "command": " ".join(sys.argv),
+        }
+        file.truncate(0)
+        file.write(json.dumps(told))
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _holder(path: Path) -> str:
+    """Who holds a lock, in words."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return (
+            f"process {told['process']} on {told['machine']} since {told['since']} "
+            f"({told['command']})"
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
