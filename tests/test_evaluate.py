@@ -11,8 +11,7 @@ from omegaconf import OmegaConf
 from mask_sup.data.images import uncalibrated_view
 from mask_sup.data.manifest import PreparedData, join, read_manifest, tabulate, write_manifest
 from mask_sup.data.moments import MomentDataset, expand, mask_box
-from mask_sup.evaluate import evaluate, settings
-from mask_sup.files.config import plain
+from mask_sup.evaluate import evaluate
 from mask_sup.files.pictures import read_image, read_mask
 from mask_sup.models.checkpoint import load, run_folder
 
@@ -91,42 +90,14 @@ def test_the_conditions_of_the_figures_are_written_beside_them(finished, checkpo
     values, _ = finished
     assert (values["split"], values["moments"], values["untrained"]) == ("val", 5, False)
     assert values["checkpoint"] == str(checkpoint)
-    flags = dict.fromkeys(("UP", "T", "SF", "SPP", "upright", "labels"), False)
-    assert values["settings"] == flags | {"anatomy": "none", "relabel": 0, "mirror_test": True}
+    flags = dict.fromkeys(("UP", "T", "SF", "SPP", "upright", "labels", "person_ids"), False)
+    told = {"anatomy": [], "relabel": 0, "mirror_test": True, "hanging_arms": True, "time": False}
+    told |= {"masks": ["of a prepared data set, as its header tells"], "calibrated": True}
+    told |= {"masks_at_test": "the input and the crop"}
+    stages = [f"default/{stage}" for stage in ("skeleton", "physique", "arms")]
+    assert values["settings"] == flags | told | {"stages": stages}
     assert values["left_right"] == "not fixed by labels or priors"
     assert values["root_depth"].startswith("labels")
-
-
-SYMMETRY, CHAINS, UPRIGHT = (
-    f"++cascade.{stage}.module.weights.{term}=1.0"
-    for stage, term in (("skeleton", "symmetry"), ("arms", "chains"), ("skeleton", "upright"))
-)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "anatomy", "upright"),
-    [
-        ((UPRIGHT,), "none", True),
-        (("anatomy=human", SYMMETRY, CHAINS), "chains+symmetry", False),
-        (("anatomy=none", SYMMETRY), "none", False),  # a weight without its terms does nothing
-    ],
-)
-def test_priors_of_the_training_are_told(compose_config, overrides, anatomy, upright):
-    config = compose_config("train", "cascade=three_stage", "anatomy=none", *overrides)
-    weights = [f"cascade.{stage}.module.weights" for stage in config.cascade]
-    for node in weights:  # whatever the shipped cascade weighs, only the overrides count here
-        for term in OmegaConf.select(config, node):
-            if not any(f"{node}.{term}=" in override for override in overrides):
-                OmegaConf.update(config, f"{node}.{term}", 0.0)
-    told = settings(plain(config))
-    assert (told["anatomy"], told["upright"]) == (anatomy, upright)
-
-
-def test_relabelling_and_labels_are_told(compose_config):
-    told = settings(plain(compose_config("train", "+experiment=smoke")))
-    assert (told["relabel"], told["labels"]) == (1, False)
-    told = settings(plain(compose_config("train", "+experiment=smoke", "cascade=supervised")))
-    assert (told["relabel"], told["labels"]) == (0, True)
 
 
 def test_figures_equal_those_worked_out_by_hand(finished, prepared, checkpoint, human18):

@@ -18,31 +18,6 @@ SHEET_MOMENTS = 4
 PER_ACTION = ("mono/mpjpe_mm", "mono/p_mpjpe_mm", "tri/mpjpe_mm")
 
 
-def settings(config: dict[str, Any]) -> dict[str, Any]:
-    """What a training was given beside masks and cameras, in the words of the paper's table 1.
-
-    UP: unpaired poses, T: a template, SF: a supervised flip, SPP: supervised post-processing; none
-    of them exists here. Ours: `anatomy` (terms that a stage weighs), the `upright` start, the
-    `relabel`ling rounds, `labels` where a yardstick was trained on them, and the `mirror_test`.
-    """
-    from mask_sup.figure.anatomy import ANATOMY_TERMS
-
-    modules = [stage["module"] for stage in config["cascade"].values()]
-    weights = [module["weights"] for module in modules if "weights" in module]
-    kinds = [module["_target_"] for module in modules]
-    on = {term for stage in weights for term, weight in stage.items() if weight}
-    bare = config["anatomy"]["_target_"].endswith("NoAnatomy")
-    anatomy = sorted(on & ANATOMY_TERMS)
-    return {
-        **dict.fromkeys(("UP", "T", "SF", "SPP"), False),
-        "anatomy": "none" if bare or not anatomy else "+".join(anatomy),
-        "upright": "upright" in on,
-        "relabel": sum(kind.endswith(".RelabelStage") for kind in kinds),
-        "labels": any(kind.endswith(".SupervisedStage") for kind in kinds),
-        "mirror_test": config["detector"].get("mirror_test", False),
-    }
-
-
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
     """Metrics of a checkpoint on a split; prints a table, writes metrics.json and overlays.png.
 
@@ -59,7 +34,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     detector = _detector(cfg, checkpoint)
     data = _data(cfg, checkpoint["config"], detector.skeleton)
     values, sheet = _measure(cfg, detector, data)
-    about = _about(cfg, checkpoint["config"], data)
+    about = _about(cfg, checkpoint, data)
     folder = Path(cfg.output) if cfg.output else _default_folder(cfg)
     write_file(folder / "metrics.json", json.dumps(_strict({**values, **about}), indent=2))
     write_png(folder / "overlays.png", sheet)
@@ -135,16 +110,21 @@ def _protocol(data: Any) -> dict[str, Any]:
     return getattr(data.source, "header", {}).get("protocol", {})
 
 
-def _about(cfg: DictConfig, trained: dict[str, Any], data: Any) -> dict[str, Any]:
+def _about(cfg: DictConfig, checkpoint: dict[str, Any], data: Any) -> dict[str, Any]:
     """The conditions of the figures."""
-    told = settings(trained)
+    from mask_sup.method.settings import at_test, of_checkpoint
+
+    facts = of_checkpoint(checkpoint)
     left_right = "not fixed by labels or priors"
-    if told["relabel"]:
-        left_right = "fixed by the masks (feet point to the front)"
-    if told["labels"]:
+    if facts["relabel"]:
+        left_right = "fixed by the masks and the template's front (feet point there)"
+    if facts["labels"]:
         left_right = "fixed by labels"
+    if facts["labels"] is None:
+        left_right = "unknown: the weights have ancestors that nobody knows"
     about = {
-        "settings": told,
+        # SF, SPP: done to predictions by an evaluation; no figure but those named sf_ has it.
+        "settings": facts | at_test(checkpoint["config"]["detector"]) | {"SF": False, "SPP": False},
         "root_depth": "labels (monocular), none (triangulated)",
         "n_mpjpe": "root-relative, least-squares scale",
         "left_right": left_right,

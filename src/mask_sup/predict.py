@@ -51,6 +51,7 @@ def predict(cfg: DictConfig) -> Path:
     from rich.progress import track
 
     from mask_sup.data.moments import check_view, crop_view
+    from mask_sup.method.settings import at_test, of_checkpoint
     from mask_sup.models.checkpoint import read_checkpoint, restore, run_folder
 
     checkpoint = read_checkpoint(cfg.checkpoint)
@@ -89,7 +90,8 @@ def predict(cfg: DictConfig) -> Path:
     poses = _poses(moments, joints_crop, boxes, person_px, detector, cfg.person_height)
     folder.mkdir(parents=True, exist_ok=True)
     pictures = np.array([[str(view.image) for view in moment.views] for moment in moments])
-    write_poses(folder / "poses.npz", poses, pictures, detector.skeleton, fps, cfg)
+    facts = of_checkpoint(checkpoint) | at_test(checkpoint["config"]["detector"])
+    write_poses(folder / "poses.npz", poses, pictures, detector.skeleton, fps, cfg, facts)
     if cfg.overlays:
         _overlays(folder, moments, poses, boxes, detector.skeleton)
     print(f"{len(moments)} poses from {count} view(s) written to {folder}")

@@ -77,6 +77,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
     import lightning
 
+    from mask_sup.method.settings import merged, of_checkpoint, of_stage
     from mask_sup.models.checkpoint import start_from
 
     check_keys(cfg)
@@ -88,15 +89,17 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     for name in cfg.cascade:
         build_stage(cfg, str(name), parts, fuse).configure_optimizers()
     build(cfg.trainer, "trainer")(logger=False, enable_checkpointing=False)
+    ancestry = None
     if cfg.init:
-        start_from(cfg.init, parts.detector, parts.shape_prior)
+        ancestry = of_checkpoint(start_from(cfg.init, parts.detector, parts.shape_prior))
     data.prepare_data()
     check_views(data, fuse)
     record_run(cfg, folder)
     record_data(data, folder)
     metrics: dict[str, Any] = {}
     for name in cfg.cascade:
-        metrics = run_stage(cfg, folder, str(name), parts, fuse, data)
+        ancestry = merged(ancestry, of_stage(plain(cfg), str(name)))
+        metrics = run_stage(cfg, folder, str(name), parts, fuse, data, ancestry)
     _record(folder / "metrics.json", json.dumps(metrics, indent=2))
     return metrics
 
@@ -145,9 +148,25 @@ def check_views(data: Any, fuse: Any) -> None:
 
 
 def run_stage(
-    cfg: DictConfig, folder: Path, name: str, parts: Any, fuse: Any, data: Any
+    cfg: DictConfig,
+    folder: Path,
+    name: str,
+    parts: Any,
+    fuse: Any,
+    data: Any,
+    settings: dict[str, Any],
 ) -> dict[str, Any]:
-    """Fit one stage, or take it over where it is finished already."""
+    """Fit one stage, or take it over where it is finished already.
+
+    Args:
+        cfg: The run's.
+        folder: Of the run.
+        name: Of the stage.
+        parts: Shared networks.
+        fuse: Ties views together.
+        data: The data module.
+        settings: What the weights were given, this stage included.
+    """
     from mask_sup.method.relabel import RelabelStage
     from mask_sup.models.checkpoint import start_from
 
@@ -169,7 +188,7 @@ def run_stage(
     loggers = build(cfg.logger, "logger")(folder=here, run=folder.name, stage=name)
     for logger in loggers:
         logger.log_hyperparams(plain(cfg))
-    trainer = _trainer(cfg, here, max_steps, loggers)
+    trainer = _trainer(cfg, here, max_steps, loggers, settings)
     status = "error"
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -204,7 +223,9 @@ def _names(dataset: Any) -> list[str]:
     return [moment.name for moment in dataset.moments]
 
 
-def _trainer(cfg: DictConfig, here: Path, max_steps: int, loggers: list[Any]) -> Any:
+def _trainer(
+    cfg: DictConfig, here: Path, max_steps: int, loggers: list[Any], settings: dict[str, Any]
+) -> Any:
     """The trainer of one stage, with all that watches it."""
     from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -222,7 +243,7 @@ def _trainer(cfg: DictConfig, here: Path, max_steps: int, loggers: list[Any]) ->
         plugins=[WholeCheckpointIO()],
         callbacks=[
             *bar,
-            SaveConfig(plain(cfg)),
+            SaveConfig(plain(cfg), settings),
             SaveAndStop(here / "checkpoints" / "last.ckpt"),
             LogOverlays(here / "overlays"),
             HealthMonitor(),

@@ -20,6 +20,7 @@ def write_poses(
     skeleton: Any,
     fps: float | None,
     cfg: Any,
+    settings: dict[str, Any],
 ) -> None:
     """poses.npz, readable with allow_pickle=False; `header` is JSON that explains every array."""
     header = {
@@ -51,6 +52,7 @@ def write_poses(
             "pictures": "frame, view: file of each picture",
         },
         "checkpoint": str(cfg.checkpoint),
+        "settings": settings,  # what the detector was given, by all its ancestors
         "input": str(cfg.input),
     }
     header["arrays"] = {k: t for k, t in header["arrays"].items() if k in poses or k == "pictures"}

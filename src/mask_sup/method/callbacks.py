@@ -16,16 +16,19 @@ __all__ = ["LogOverlays", "SaveConfig", "StageProgress"]
 
 
 class SaveConfig(Callback):
-    """Stores the plain resolved config in every checkpoint: it alone rebuilds the networks."""
+    """Stores the plain resolved config in every checkpoint: it alone rebuilds the networks.
 
-    def __init__(self, config: dict[str, Any]):
-        self.config = config
+    And what the weights were given, by all their ancestors (`mask_sup.method.settings`).
+    """
+
+    def __init__(self, config: dict[str, Any], settings: dict[str, Any]):
+        self.config, self.settings = config, settings
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the config."""
-        checkpoint["config"] = self.config
+        """Add them."""
+        checkpoint["config"], checkpoint["settings"] = self.config, self.settings
 
 
 class StageProgress(RichProgressBar):

@@ -134,8 +134,8 @@ def start_from(
     detector: Detector,
     shape_prior: nn.Module | None,
     anatomy: nn.Module | None = None,
-) -> None:
-    """Load a checkpoint's weights into fresh networks, to go on from them.
+) -> dict[str, Any]:
+    """Load a checkpoint's weights into fresh networks, to go on from them; returns it.
 
     A checkpoint from before the Physique stage has no shape prior; psi then starts fresh. Running
     lengths of `anatomy` go along within a run; other data has other people: None leaves them.
@@ -164,6 +164,7 @@ def start_from(
             f"checkpoint {path} has other networks than this run: use the detector and "
             f"shape_prior it was trained with. {error}"
         ) from error
+    return checkpoint
 
 
 def _load_part(module: nn.Module, prefix: str, state: dict[str, Any]) -> None:

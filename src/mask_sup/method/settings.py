@@ -1,0 +1,108 @@
+"""What a detector was given beside masks, cameras and its own guesses: facts of all its ancestors.
+
+Weights go on from weights: a stage from the stage before, a run from the checkpoint of `init`, and
+a round that starts a fresh detector from the poses of the one before. So the facts of a checkpoint
+are those of every stage that has led to it: merged as it is trained, kept in the checkpoint
+under `settings`, and told with every figure. What nobody knows is None.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mask_sup.figure.anatomy import ANATOMY_TERMS
+
+__all__ = ["at_test", "merged", "of_checkpoint", "of_stage"]
+
+OURS = {"ArmsStage", "PhysiqueStage", "RelabelStage", "SkeletonStage", "SupervisedStage"}
+MASKS = {
+    "SyntheticData": "rendered, exact to the pixel",
+    "RecordingData": "of a recording, as given",
+    "PreparedData": "of a prepared data set, as its header tells",
+    "ImagesData": "of pictures, as given",
+}
+Settings = dict[str, Any]
+
+
+def _class(node: Mapping[str, Any] | None) -> str:
+    return (node or {}).get("_target_", "").rpartition(".")[2]
+
+
+def of_stage(config: Mapping[str, Any], stage: str) -> Settings:
+    """The facts that one stage of a plain config adds.
+
+    In the words of the paper's table 1, UP: unpaired poses, T: a manually designed template, which
+    is the body of capsules with its front, feet and face, or a standing start. Ours: `hanging_arms`
+    (undrawn arms hang as a standing figure's do), `anatomy` (terms that are weighed), `upright`,
+    `relabel` (rounds), `labels`, `person_ids`, `time` (neighbouring moments), `masks` (what the
+    training's are), `calibrated` (cameras tie the views).
+    """
+    module = config["cascade"][stage]["module"]
+    kind, weights = _class(module), module.get("weights") or {}
+    on = {term for term, weight in weights.items() if weight}
+    round_, known = kind == "RelabelStage", kind in OURS
+    fitter = config.get("fitter") or {}
+    if round_:
+        on |= {term for term, weight in fitter.get("weights", {}).items() if weight}
+    anatomy = set() if _class(config.get("anatomy")) == "NoAnatomy" else on & ANATOMY_TERMS
+    in_time = any(fitter.get("loans", ())) or bool(fitter.get("weights", {}).get("smoothness"))
+    data = config.get("data") or {}
+    sources = [data.get("source"), *(p.get("source") for p in data.get("parts", {}).values())]
+    return {
+        "UP": False if known else None,
+        "T": round_ or "upright" in on or (False if known else None),
+        "hanging_arms": "rest" in on,
+        "anatomy": sorted(anatomy),
+        "upright": "upright" in on,
+        "relabel": int(round_),
+        "labels": kind == "SupervisedStage" or (False if known else None),
+        "person_ids": round_ or "constancy" in anatomy,
+        "time": round_ and in_time,
+        "masks": sorted({MASKS.get(_class(s), "of another data set") for s in sources if s}),
+        "calibrated": round_ or not config.get("without", {}).get("Delta", False),
+        "stages": [f"{config.get('name', '')}/{stage}"],
+    }
+
+
+def merged(before: Settings | None, here: Settings) -> Settings:
+    """The facts of two in a line: what either had; counts add, unknown stays unless it is a yes.
+
+    >>> merged({"labels": None, "relabel": 2, "anatomy": ["chains"]},
+    ...        {"labels": False, "relabel": 1, "anatomy": ["midpoints"]})
+    {'labels': None, 'relabel': 3, 'anatomy': ['chains', 'midpoints']}
+    """
+    if before is None:
+        return here
+    told = {}
+    for key in {**before, **here}:
+        a, b = before.get(key), here.get(key)
+        if isinstance(a, list) or isinstance(b, list):
+            both = [*(a or ()), *(b or ())]
+            told[key] = both if key == "stages" else sorted(set(both))
+        elif key == "relabel":
+            told[key] = (a or 0) + (b or 0)
+        else:
+            told[key] = True if True in (a, b) else None if None in (a, b) else False
+    return told
+
+
+def of_checkpoint(checkpoint: Mapping[str, Any]) -> Settings:
+    """The facts in a checkpoint; of those from before they were kept, what its config tells.
+
+    Such a config names all stages of its run, trained or not, and of `init` only that there was
+    one: then whatever is not known to be so is unknown.
+    """
+    if isinstance(told := checkpoint.get("settings"), dict):
+        return told
+    config, facts = checkpoint["config"], None
+    for stage in config["cascade"]:
+        facts = merged(facts, of_stage(config, stage))
+    if config.get("init"):
+        facts = merged({key: None for key, value in facts.items() if value is False}, facts)
+        facts["stages"] = ["unknown", *facts["stages"]]
+    return facts
+
+
+def at_test(detector: Mapping[str, Any]) -> Settings:
+    """What a detector, by its config node, needs and does on a picture."""
+    needs = "the input and the crop" if detector.get("mask_input") else "the crop"
+    return {"masks_at_test": needs, "mirror_test": bool(detector.get("mirror_test", False))}

@@ -1,0 +1,143 @@
+"""Facts of the whole ancestry of weights."""
+
+import json
+
+import pytest
+import torch
+
+from mask_sup.files.config import plain
+from mask_sup.method.settings import at_test, merged, of_checkpoint, of_stage
+from mask_sup.models.checkpoint import read_checkpoint
+from mask_sup.train import train
+
+SMALL = (
+    "+experiment=smoke",
+    "data.source.moments={train: 4, val: 1}",
+    "~data.source.moments.mocap",
+    "data.source.size=32",
+    "data.batch_size=2",
+    "detector.backbone.channels=16",
+    "trainer.val_check_interval=1",
+    "fitter.yaws=1",
+)
+SUPERVISED = ("cascade=supervised", "cascade.supervised.max_steps=1", "name=teacher")
+ADAPT = (
+    "cascade=adapt",
+    "name=pupil",
+    "~cascade.second_round",
+    "cascade.first_round.max_steps=1",
+)
+
+
+def last(run, stage):
+    return run / stage / "checkpoints" / "last.ckpt"
+
+
+def facts(compose_config, stage, *overrides):
+    return of_stage(plain(compose_config("train", *overrides)), stage)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, compose_config):
+    """A detector trained on labels, and one adapted from it."""
+    root = tmp_path_factory.mktemp("ancestry")
+    data = f"data.source.root={root / 'cache'}"
+    train(compose_config("train", *SMALL, *SUPERVISED, data), root / "teacher")
+    init = f"init={last(root / 'teacher', 'supervised')}"
+    cfg = compose_config("train", *SMALL, *ADAPT, data, init)
+    train(cfg, root / "pupil")
+    return root, cfg
+
+
+def test_labels_of_an_ancestor_stay(runs):
+    told = read_checkpoint(last(runs[0] / "pupil", "first_round"))["settings"]
+    assert told["labels"] is True
+    assert told["relabel"] == 1
+    assert told["T"] is True
+    assert told["stages"] == ["teacher/supervised", "pupil/first_round"]
+    assert {"symmetry", "midpoints", "chains"} <= set(told["anatomy"])
+    assert told["masks"] == ["rendered, exact to the pixel"]
+
+
+def test_a_resumed_run_tells_the_same(runs):
+    root, cfg = runs
+    path = last(root / "pupil", "first_round")
+    before = read_checkpoint(path)["settings"]
+    (root / "pupil" / "first_round" / "finished.json").unlink()
+    path.unlink()
+    train(cfg, root / "pupil")
+    assert read_checkpoint(path)["settings"] == before
+
+
+def test_settings_are_plain_data(runs):
+    told = read_checkpoint(last(runs[0] / "pupil", "first_round"))["settings"]
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_a_checkpoint_from_before_tells_what_its_config_does(runs, tmp_path):
+    checkpoint = read_checkpoint(last(runs[0] / "pupil", "first_round"))
+    del checkpoint["settings"]
+    told = of_checkpoint(checkpoint)
+    assert told["relabel"] == 1
+    assert told["labels"] is None  # what init brought is not known
+    assert told["stages"][0] == "unknown"
+    checkpoint["config"]["init"] = None
+    assert of_checkpoint(checkpoint)["labels"] is False
+    assert torch.is_tensor(next(iter(checkpoint["state_dict"].values())))
+
+
+ZERO = "cascade.skeleton.module.weights"
+
+
+@pytest.mark.parametrize(
+    ("stage", "overrides", "fact", "value"),
+    [
+        ("skeleton", (), "T", False),
+        ("skeleton", (), "UP", False),
+        ("skeleton", (), "anatomy", []),
+        ("skeleton", (), "calibrated", True),
+        ("skeleton", ("without.Delta=true",), "calibrated", False),
+        ("skeleton", (f"{ZERO}.upright=1.0",), "T", True),
+        ("skeleton", (f"{ZERO}.upright=1.0",), "upright", True),
+        ("skeleton", (f"{ZERO}.rest=0.0",), "hanging_arms", False),
+        ("skeleton", ("anatomy=human", f"{ZERO}.symmetry=1.0"), "anatomy", ["symmetry"]),
+        ("skeleton", (f"{ZERO}.symmetry=1.0",), "anatomy", []),  # a weight without its term
+        ("skeleton", ("anatomy=human", f"{ZERO}.constancy=1.0"), "person_ids", True),
+        ("skeleton", ("anatomy=human",), "person_ids", False),
+        ("skeleton", ("data=recording",), "masks", ["of a recording, as given"]),
+        ("skeleton", ("data=wild_mix",), "masks", ["of a prepared data set, as its header tells"]),
+        ("first_round", ("+experiment=quickstart",), "T", True),
+        ("first_round", ("+experiment=quickstart",), "time", True),
+        ("first_round", ("+experiment=quickstart",), "person_ids", True),
+        (
+            "first_round",
+            ("+experiment=quickstart", "fitter.loans=[0,0]", "fitter.weights.smoothness=0"),
+            "time",
+            False,
+        ),
+        ("supervised", ("cascade=supervised",), "labels", True),
+    ],
+)
+def test_each_fact_has_its_cause(compose_config, stage, overrides, fact, value):
+    assert facts(compose_config, stage, *overrides)[fact] == value
+
+
+def test_a_stage_of_somebody_elses_is_not_known(compose_config):
+    config = plain(compose_config("train"))
+    config["cascade"]["skeleton"]["module"]["_target_"] = "my_package.stages.Odd"
+    told = of_stage(config, "skeleton")
+    assert (told["UP"], told["T"], told["labels"]) == (None, None, None)
+
+
+def test_unknown_stays_unless_it_is_a_yes():
+    assert merged({"labels": None}, {"labels": False}) == {"labels": None}
+    assert merged({"labels": None}, {"labels": True}) == {"labels": True}
+    assert merged({"labels": True}, {"labels": False}) == {"labels": True}
+
+
+def test_what_a_detector_needs_at_test():
+    assert at_test({"mask_input": True})["masks_at_test"] == "the input and the crop"
+    assert at_test({"mask_input": False, "mirror_test": True}) == {
+        "masks_at_test": "the crop",
+        "mirror_test": True,
+    }
