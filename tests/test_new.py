@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 
 from mask_sup.calibration import write_calibration
 from mask_sup.calibration.cameras import Calibration
@@ -113,3 +114,42 @@ def test_a_folder_without_videos_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="nothing to work on in .*empty"):
         inspect(tmp_path / "empty")
+
+
+STRANGE = [
+    "a: b",
+    "%x",
+    "*",
+    "null",
+    "~",
+    "- x",
+    "it's",
+    "Vidéos",
+    "100",
+    "x #y",
+    "[1]",
+    "${x}",
+    "&a",
+]
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_a_folder_of_any_name_makes_a_config_that_means_it(videos, tmp_path, name):
+    folder = tmp_path / name
+    new_project(folder, videos)
+    (path,) = (folder / "experiment").iterdir()
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        (tmp_path / "link").symlink_to(folder)  # --config-dir takes any path, this key does not
+        searched = f"hydra.searchpath=[file://{tmp_path / 'link'}]"
+        cfg = compose("train", [searched, f"+experiment={path.stem}"])
+    assert cfg.data.source.root == str(folder.resolve())
+    assert cfg.name == path.stem
+    assert isinstance(cfg.name, str)
+
+
+def test_another_name_is_told(videos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["new", str(tmp_path / "walk 3"), "--videos", str(videos)])
+    main()
+    said = capsys.readouterr().out
+    assert "the experiment is called walk_3" in said
+    assert f"--config-dir '{tmp_path}/walk 3' +experiment=walk_3" in said

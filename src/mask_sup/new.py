@@ -6,18 +6,23 @@ them, says what does not go together, and writes a commented config that trains 
 
 import argparse
 import json
+import re
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from mask_sup.calibration import Calibration, CalibrationError, find_calibration, read_calibration
 from mask_sup.calibration.formats import SUFFIXES
+from mask_sup.files.disk import write_file
 
 __all__ = ["Inspected", "inspect", "new_project"]
 
 CONFIG = """\
 # @package _global_
-# python -m mask_sup.train --config-dir {folder} +experiment={name}
+# python -m mask_sup.train --config-dir {shown} +experiment={name}
 # or from a trained start, in minutes: init=<checkpoint> cascade=adapt
 #
 {cameras}
@@ -133,6 +138,33 @@ def _files(source: Path | None) -> list[Path]:
     return [path for path in sorted(source.iterdir()) if path.suffix.lower() in SUFFIXES]
 
 
+def experiment_name(folder: Path) -> str:
+    """The folder's name as the command line can say it: Hydra's grammar has other uses for some.
+
+    >>> experiment_name(Path("walk 3")), experiment_name(Path("null")), experiment_name(Path("*"))
+    ('walk_3', 'project_null', 'project')
+    """
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", folder.resolve().name).strip("_-")
+    if not name:
+        return "project"
+    plain_word = isinstance(yaml.safe_load(name), str) and name[0].isalpha()
+    return name if plain_word else f"project_{name}"
+
+
+def shown(path: Path) -> str:
+    """A path as a shell takes it, on one line."""
+    return _one_line(shlex.quote(str(path)))
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _quoted(text: str) -> str:
+    """A string of YAML that OmegaConf reads as it is: no interpolation."""
+    return json.dumps(text.replace("${", "\\${"))
+
+
 def new_project(folder: Path, videos: Path) -> Inspected:
     """Make a project folder: links to the videos, the calibration, a commented config.
 
@@ -150,17 +182,18 @@ def new_project(folder: Path, videos: Path) -> Inspected:
     for path in _files(found.source):
         shutil.copy(path, folder / path.name)
     (folder / "experiment").mkdir()
-    frames = min(found.frames.values())
+    name, frames = experiment_name(folder), min(found.frames.values())
     every = max(1, round(frames / MOMENTS))
     text = CONFIG.format(
-        folder=json.dumps(str(folder.resolve())),
-        name=folder.name,
-        cameras="\n".join(f"# {line}" for line in (*found.lines(), *found.doubts)),
+        folder=_quoted(str(folder.resolve())),
+        shown=shown(folder.resolve()),
+        name=name,
+        cameras="\n".join(f"# {_one_line(line)}" for line in (*found.lines(), *found.doubts)),
         every=every,
         used=len(range(0, frames, every)),
         frames=frames,
     )
-    (folder / "experiment" / f"{folder.name}.yaml").write_text(text)
+    write_file(folder / "experiment" / f"{name}.yaml", text)
     return found
 
 
@@ -179,7 +212,10 @@ def main() -> None:
         print(f"calibration: {found.source}, cameras {list(found.calibration.names)}")
     for doubt in found.doubts:
         print(f"! {doubt}")
-    folder, name = given.project, given.project.name
+    name = experiment_name(given.project)
+    if name != given.project.resolve().name:
+        print(f"the experiment is called {name}: the command line cannot say the folder's name")
+    folder = shown(given.project)
     print(
         f"""next:
   python -m mask_sup.masks input={folder} output={folder}/masks extractor=grabcut

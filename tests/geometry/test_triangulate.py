@@ -176,3 +176,36 @@ def test_uncalibrated_views_are_refused_with_the_way_out():
 def test_one_view_cannot_be_triangulated():
     with pytest.raises(ValueError, match="at least 2 views, got 1"):
         triangulate(torch.zeros(1, 18, 2), ring(1))
+
+
+def spoilt(tensor, *place, value=torch.nan):
+    tensor = tensor.clone()
+    tensor[place] = value
+    return tensor
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("part", ["K", "R", "t", "joints"])
+def test_numbers_that_make_no_point_name_the_view(part, value):
+    camera, xy = ring(4, leading=(3,)), torch.rand(3, 4, 18, 2)
+    if part == "joints":
+        xy = spoilt(xy, 1, 2, 5, 0, value=value)
+    else:
+        camera = camera._replace(**{part: spoilt(getattr(camera, part), 1, 2, 0, value=value)})
+    for solve in (triangulate, triangulate_robustly):
+        with pytest.raises(
+            ValueError, match=rf"in view 2 of item 1 .*{part}.* (is|are) not finite"
+        ):
+            solve(xy, camera)
+
+
+def test_a_singular_camera_is_named():
+    camera, xy = ring(3), torch.rand(3, 18, 2)
+    camera = camera._replace(K=spoilt(camera.K, 1, value=0.0))
+    with pytest.raises(ValueError, match="in view 1 .*K is singular; correct the calibration"):
+        triangulate(xy, camera)
+
+
+def test_numbers_too_large_are_told():
+    with pytest.raises(ValueError, match="too large .* units"):
+        triangulate(torch.full((3, 18, 2), 1e38), ring(3))

@@ -43,7 +43,7 @@ def triangulate(
         confidence: Weight per view and joint, at least 0; None weighs all the same.
 
     Raises:
-        ValueError: With fewer than two views.
+        ValueError: With fewer than two views, or with numbers that make no point: says which view.
     """
     if xy.shape[-3] < 2:
         raise ValueError(
@@ -54,7 +54,10 @@ def triangulate(
         origin = camera_centre(camera).mean(-2, keepdim=True)  # *n 1 3
         t = (camera.t + (camera.R @ origin.unsqueeze(-1)).squeeze(-1)) / MM_PER_M
         ones = torch.ones_like(xy[..., :1])
-        rays = torch.linalg.solve(camera.K, torch.cat([xy, ones], -1).mT).mT  # *n v j 3
+        try:
+            rays = torch.linalg.solve(camera.K, torch.cat([xy, ones], -1).mT).mT  # *n v j 3
+        except torch.linalg.LinAlgError as error:
+            raise ValueError(f"cannot triangulate: {_culprit(xy, camera)}") from error
         rays = rays[..., :2] / rays[..., 2:]
         R, t = camera.R.unsqueeze(-3), t.unsqueeze(-2)  # *n v 1 3 (3)
         rows = R[..., :2, :] - rays.unsqueeze(-1) * R[..., 2:, :]  # *n v j 2 3
@@ -65,8 +68,36 @@ def triangulate(
         rows, target = rows.transpose(-4, -3).flatten(-3, -2), target.transpose(-3, -2).flatten(-2)
         normal = rows.mT @ rows  # *n j 3 3
         ridge = RIDGE * torch.eye(3, dtype=xy.dtype, device=xy.device)
-        point = torch.linalg.solve(normal + ridge, (rows.mT @ target.unsqueeze(-1)).squeeze(-1))
-        return point * MM_PER_M + origin
+        point, failed = torch.linalg.solve_ex(
+            normal + ridge, (rows.mT @ target.unsqueeze(-1)).squeeze(-1)
+        )
+        point = point * MM_PER_M + origin
+    if failed.any() or not point.isfinite().all():
+        raise ValueError(f"cannot triangulate: {_culprit(xy, camera)}")
+    return point
+
+
+def _culprit(xy: Tensor, camera: Camera) -> str:
+    """Which view, of which of the batch, holds what cannot be triangulated, and what to do."""
+    of_camera = "correct the calibration of this camera"
+    suspects = (
+        (~camera.K.isfinite().flatten(-2).all(-1), "K is not finite", of_camera),
+        (~camera.R.isfinite().flatten(-2).all(-1), "R is not finite", of_camera),
+        (~camera.t.isfinite().all(-1), "t is not finite", of_camera),
+        (torch.linalg.matrix_rank(camera.K.nan_to_num()) < 3, "K is singular", of_camera),
+        (
+            ~xy.isfinite().flatten(-2).all(-1),
+            "joints are not finite",
+            "a detector whose weights are not is of no use: go back to a checkpoint, lower "
+            "optimizer.lr",
+        ),
+    )
+    for wrong, what, cure in suspects:
+        if wrong.any():
+            *batch, view = wrong.nonzero()[0].tolist()
+            of = f" of item {batch if len(batch) > 1 else batch[0]}" if batch else ""
+            return f"in view {view}{of} (numbered from 0) {what}; {cure}"
+    return "numbers too large for a point in millimetres; look at the calibration's units"
 
 
 def triangulate_robustly(xy: Float[Tensor, "*n v j 2"], camera: Camera) -> Float[Tensor, "*n j 3"]:
