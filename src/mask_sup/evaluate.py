@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from mask_sup.files.build import build, trust_from_command_line
 from mask_sup.files.config import conf_dir, plain
 from mask_sup.files.disk import write_file
+from mask_sup.files.ranges import check_ranges
 
 __all__ = ["evaluate"]
 
@@ -210,6 +211,7 @@ def _print_table(values: dict[str, Any], about: dict[str, Any], folder: Path) ->
 def main(cfg: DictConfig) -> None:
     """Evaluate a checkpoint."""
     cfg = trust_from_command_line(cfg, HydraConfig.get().overrides.task)
+    check_ranges(cfg)
     evaluate(cfg)
 
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from mask_sup.files.build import build, trust_from_command_line
 from mask_sup.files.config import conf_dir, plain
 from mask_sup.files.disk import write_file
+from mask_sup.files.ranges import check_ranges
 
 if TYPE_CHECKING:
     from mask_sup.data.moments import Moment
@@ -276,6 +277,7 @@ def _header_lines(header: Mapping[str, Any]) -> list[str]:
 def main(cfg: DictConfig) -> None:
     """Look at a data set; the exit status is 1 where files are missing or damaged."""
     cfg = trust_from_command_line(cfg, HydraConfig.get().overrides.task)
+    check_ranges(cfg)
     report = look(cfg)
     if report["missing"]["count"] or report["damaged"]["count"]:
         raise SystemExit(1)

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from mask_sup.files.build import trust_from_command_line
 from mask_sup.files.config import conf_dir
 from mask_sup.files.poses import UNSURE, write_poses
+from mask_sup.files.ranges import check_ranges
 
 if TYPE_CHECKING:
     from mask_sup.data.moments import Moment, View
@@ -353,6 +354,7 @@ def _overlays(
 def main(cfg: DictConfig) -> None:
     """Predict poses."""
     cfg = trust_from_command_line(cfg, HydraConfig.get().overrides.task)
+    check_ranges(cfg)
     predict(cfg)
 
 

@@ -21,6 +21,7 @@ from mask_sup.files.build import build, trust_from_command_line
 from mask_sup.files.config import Config, conf_dir, load_config, plain
 from mask_sup.files.disk import write_file
 from mask_sup.files.lock import locked
+from mask_sup.files.ranges import check_ranges
 
 __all__ = ["build_data", "build_parts", "train"]
 
@@ -81,9 +82,11 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     from mask_sup.models.checkpoint import start_from
 
     check_keys(cfg)
+    check_ranges(cfg)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     parts, fuse, geodesic = build_parts(cfg)
+    check_sizes(cfg, parts)
     data = build_data(cfg, parts.detector.skeleton, geodesic)
     # Every stage is built once before the first step: a wrong key in the last one costs no hours.
     for name in cfg.cascade:
@@ -111,6 +114,29 @@ def check_keys(cfg: DictConfig) -> None:
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"the keys are {known}"
         raise ValueError(f"unknown key {key!r}: {hint}")
+
+
+def check_sizes(cfg: DictConfig, parts: Any) -> None:
+    """Refuse sizes that the networks cannot halve as often as they do.
+
+    Raises:
+        ValueError: With the key, the value and the multiple.
+    """
+    sides = {"renderer.size": (cfg.renderer.size, parts.shape_prior)}
+    sides |= {
+        f"{key}.image_size": (node.image_size, parts.detector.backbone)
+        for key, node in (("data", cfg.data), *_parts(cfg.data))
+        if "image_size" in node
+    }
+    for key, (side, network) in sides.items():
+        multiple = getattr(network, "multiple", 1)
+        if side % multiple:
+            raise ValueError(f"{key}={side}: expected a multiple of {multiple} for this network")
+
+
+def _parts(data: DictConfig) -> list[tuple[str, Any]]:
+    """The data sets of a mix, by their keys."""
+    return [(f"data.parts.{name}", node) for name, node in data.get("parts", {}).items()]
 
 
 def build_stage(cfg: DictConfig, name: str, parts: Any, fuse: Any) -> Any:

@@ -95,10 +95,14 @@ class SaveAndStop(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save, and stop."""
-        if _state["received"] is not None:
+        """Save, and stop: all processes at the same step, since they save together."""
+        number = _state["received"]
+        asked = number is not None
+        if trainer.world_size > 1:
+            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
+        if asked:
             trainer.save_checkpoint(self.path)
-            raise StoppedError(_state["received"])
+            raise StoppedError(number or signal.SIGTERM)
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException

@@ -41,7 +41,7 @@ class StackedHourglass(nn.Module):
         super().__init__()
         if stem_stride not in (2, 4):
             raise ValueError(f"stem_stride is 2 or 4, not {stem_stride}")
-        self.channels, self.stride, self.depth = channels, stem_stride, depth
+        self.channels, self.multiple = channels, stem_stride * 2**depth  # of images' sides
         self.stem = nn.Sequential(
             conv_norm_act(3, channels // 2, kernel=7, stride=2),
             ResidualBlock(channels // 2, channels, channels // 2, stride=stem_stride // 2),
@@ -57,10 +57,9 @@ class StackedHourglass(nn.Module):
         Raises:
             ValueError: If the image's sides are not a multiple of stem_stride * 2^depth.
         """
-        multiple = self.stride * 2**self.depth
-        if image.shape[-1] % multiple or image.shape[-2] % multiple:
+        if image.shape[-1] % self.multiple or image.shape[-2] % self.multiple:
             raise ValueError(
-                f"this hourglass needs image sides that are multiples of {multiple}, got "
+                f"this hourglass needs image sides that are multiples of {self.multiple}, got "
                 f"{tuple(image.shape[-2:])}: change data.image_size or detector.backbone.depth"
             )
         x = self.stem(image)

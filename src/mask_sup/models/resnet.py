@@ -19,7 +19,7 @@ class ResNet50(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.channels = channels
+        self.channels, self.multiple = channels, 32  # of images' sides
         layers: list[nn.Module] = [
             conv_norm_act(3, 64, kernel=7, stride=2),
             nn.MaxPool2d(3, 2, 1),
@@ -46,7 +46,7 @@ class ResNet50(nn.Module):
         Raises:
             ValueError: If they are not.
         """
-        if image.shape[-1] % 32 or image.shape[-2] % 32:
+        if image.shape[-1] % self.multiple or image.shape[-2] % self.multiple:
             raise ValueError(
                 f"ResNet-50 needs image sides that are multiples of 32, got "
                 f"{tuple(image.shape[-2:])}: change data.image_size"

@@ -30,6 +30,7 @@ class ShapePrior(nn.Module):
         self.up = nn.ModuleList(nn.ConvTranspose2d(low, high, 2, 2) for low, high in upwards)
         self.merge = nn.ModuleList(_double(2 * high, high) for _, high in upwards)
         self.out = nn.Conv2d(channels[0], 1, 1)
+        self.multiple = 2 ** len(self.up)  # of the sides of masks
 
     def forward(self, skeleton_mask: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n h w"]:
         """The Physique Mask, in (0, 1).
@@ -37,11 +38,10 @@ class ShapePrior(nn.Module):
         Raises:
             ValueError: If the mask's side cannot be halved once per level.
         """
-        multiple = 2 ** len(self.up)
-        if skeleton_mask.shape[-1] % multiple or skeleton_mask.shape[-2] % multiple:
+        if skeleton_mask.shape[-1] % self.multiple or skeleton_mask.shape[-2] % self.multiple:
             raise ValueError(
                 f"psi with {len(self.down)} levels needs mask sides that are multiples of "
-                f"{multiple}, got {tuple(skeleton_mask.shape[-2:])}: change renderer.size"
+                f"{self.multiple}, got {tuple(skeleton_mask.shape[-2:])}: change renderer.size"
             )
         x = skeleton_mask.reshape(-1, 1, *skeleton_mask.shape[-2:])
         skips = []

@@ -1,0 +1,169 @@
+"""The range of every number of a config, by its key; checked before anything heavy is loaded.
+
+A value outside of its range fails in the first second, with the key as it was typed, and not after
+hours, or never. `tests/files/test_ranges.py` walks the composed configs: a number without a row
+here fails there.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig
+
+from mask_sup.files.config import plain
+
+__all__ = ["RANGES", "Range", "check_ranges"]
+
+
+class Range(NamedTuple):
+    """Numbers from `low` to `high`, both included unless told otherwise."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    whole: bool = False
+    above: bool = False
+    """Whether `low` itself is left out."""
+    below: bool = False
+    """Whether `high` itself is left out."""
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is in the range; a text, true or NaN is in none."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+            return False
+        if self.whole and value != int(value if math.isfinite(value) else 0.5):
+            return False
+        low = value > self.low if self.above else value >= self.low
+        return low and (value < self.high if self.below else value <= self.high)
+
+    def __str__(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        words = []
+        if math.isfinite(self.low):
+            words.append(f"above {self.low:g}" if self.above else f"from {self.low:g}")
+        if math.isfinite(self.high):
+            words.append(f"below {self.high:g}" if self.below else f"to {self.high:g}")
+        return " ".join([kind, *words]) if words else "a finite number"
+
+
+COUNT, AMOUNT = Range(1, whole=True), Range(0, whole=True)
+POSITIVE, NOT_NEGATIVE, ANY = Range(0, above=True, high=1e9), Range(0, 1e9), Range(-1e9, 1e9)
+SHARE, SOME = Range(0, 1), Range(0, 1, above=True)
+PIXELS = Range(8, 4096, whole=True)
+MEMORY = Range(0, 1, below=True)  # of running means and of optimisers
+SEED = Range(0, 2**32 - 1, whole=True)
+
+RANGES: Mapping[str, Range] = {
+    "seed": SEED,
+    "*.seed": SEED,
+    "save_every": COUNT,
+    "skeleton.heights.*": SHARE,
+    # data
+    "data*.batch_size": COUNT,
+    "data*.image_size": PIXELS,
+    "data*.mask_size": PIXELS,
+    "data*.padding": Range(1, 10),
+    "data*.workers": Range(0, 256, whole=True),
+    "data.weights.*": POSITIVE,
+    "data*.source.every": COUNT,
+    "data*.source.joints": COUNT,
+    "data*.source.moments.*": COUNT,
+    "data*.source.size": Range(16, 4096, whole=True),
+    # networks and drawing
+    "detector.backbone.channels": COUNT,
+    "detector.backbone.depth": Range(1, 8, whole=True),
+    "detector.backbone.stacks": Range(1, 16, whole=True),
+    "detector.backbone.stem_stride": Range(2, 4, whole=True),
+    "detector.depth_range": POSITIVE,
+    "detector.head.depth_bins": Range(2, 1024, whole=True),
+    "renderer.size": PIXELS,
+    "renderer.width": POSITIVE,
+    "renderer.group_width.*": POSITIVE,
+    "shape_prior.channels.*": COUNT,
+    "geodesic.gain": NOT_NEGATIVE,
+    "geodesic.background_gain": NOT_NEGATIVE,
+    # a person's build
+    "anatomy.chains.*": ANY,
+    "anatomy.lengths.*": POSITIVE,
+    "anatomy.memory": MEMORY,
+    "anatomy.people": COUNT,
+    "anatomy.tolerance": NOT_NEGATIVE,
+    "body.capsules.*.2": POSITIVE,
+    "body.capsules.*": ANY,
+    "body.face.3": POSITIVE,
+    "body.feet.radius": POSITIVE,
+    "body.feet.*": ANY,
+    "body.size": PIXELS,
+    # rounds
+    "fitter.candidates.*": COUNT,
+    "fitter.kept": COUNT,
+    "fitter.loans.*": AMOUNT,
+    "fitter.second_chance": SHARE,
+    "fitter.tolerance": NOT_NEGATIVE,
+    "fitter.weights.*": NOT_NEGATIVE,
+    "fitter.yaw_steps": AMOUNT,
+    "fitter.yaws": COUNT,
+    # stages
+    "cascade.*.max_steps": COUNT,
+    "cascade.*.module.*_plateau.tolerance": MEMORY,
+    "cascade.*.module.*_plateau.window": Range(2, whole=True),
+    "cascade.*.module.keep": SOME,
+    "cascade.*.module.keep_front": SOME,
+    "cascade.*.module.scenes": COUNT,
+    "cascade.*.module.ramp_latest": AMOUNT,
+    "cascade.*.module.ramp_steps": AMOUNT,
+    "cascade.*.module.upright_steps": AMOUNT,
+    "cascade.*.module.weights.*": NOT_NEGATIVE,
+    "cascade.*.module.width_start": POSITIVE,
+    "cascade.*.module.width_steps": AMOUNT,
+    "cascade.*.module.zoom": MEMORY,
+    "optimizer.lr": POSITIVE,
+    "optimizer.adam_lr": POSITIVE,
+    "optimizer.momentum": MEMORY,
+    "optimizer.betas.*": MEMORY,
+    "trainer.devices": Range(-1, whole=True),
+    "trainer.num_nodes": COUNT,
+    "trainer.gradient_clip_val": NOT_NEGATIVE,
+    "trainer.log_every_n_steps": COUNT,
+    "trainer.num_sanity_val_steps": Range(-1, whole=True),
+    "trainer.val_check_interval": COUNT,
+    # other commands
+    "every": COUNT,
+    "person_height": POSITIVE,
+    "sample": COUNT,
+    "pictures": AMOUNT,
+    "most": COUNT,
+    "samples": COUNT,
+    "size": PIXELS,
+}
+"""Key, `*` for anything -> what it may be; the first row that fits counts."""
+
+
+def check_ranges(cfg: DictConfig | Mapping[str, Any]) -> None:
+    """Refuse numbers outside of their range, and what should be a number and is none.
+
+    Null is left to the keys that take it. Keys that no row knows, of packages of one's own, pass.
+
+    Raises:
+        ValueError: With key, value and range of each.
+    """
+    wrong = []
+    for key, value in _leaves(plain(cfg)):
+        known = next((r for pattern, r in RANGES.items() if fnmatchcase(key, pattern)), None)
+        texts = isinstance(value, str) and key.startswith(("body.capsules", "anatomy.chains"))
+        if known is not None and value is not None and not texts and not known.holds(value):
+            wrong.append(f"{key}={value}: expected {known}")
+    if wrong:
+        raise ValueError("\n".join(wrong))
+
+
+def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys and values of what is no mapping and no list."""
+    items = node.items() if isinstance(node, Mapping) else enumerate(node)
+    for name, value in items:
+        here = f"{key}.{name}" if key else str(name)
+        if isinstance(value, (Mapping, list)):
+            yield from _leaves(value, here)
+        else:
+            yield here, value

@@ -1,0 +1,100 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from omegaconf import OmegaConf
+
+from mask_sup.files.config import plain
+from mask_sup.files.ranges import Range, check_ranges
+
+TRAINS = [
+    ["train"],
+    ["train", "+experiment=quickstart"],
+    ["train", "+experiment=smoke"],
+    ["train", "+experiment=h36m_full", "trainer=slurm"],
+    ["train", "cascade=supervised"],
+    ["train", "cascade=adapt"],
+    ["train", "data=wild_mix"],
+    ["train", "+experiment=recording"],
+    ["train", "detector=resnet50", "renderer=gaussians"],
+]
+OTHERS = [
+    ["evaluate", "checkpoint=x"],
+    ["predict", "checkpoint=x", "input=y"],
+    ["sync", "input=x"],
+]
+
+
+def numbers(node, key=()):
+    if isinstance(node, (dict, list)):
+        items = node.items() if isinstance(node, dict) else enumerate(node)
+        for name, value in items:
+            yield from numbers(value, (*key, name))
+    elif isinstance(node, (int, float)) and not isinstance(node, bool):
+        yield key, node
+
+
+@pytest.mark.parametrize("words", TRAINS + OTHERS, ids=" ".join)
+def test_shipped_configs_pass_and_every_number_has_a_range(compose_config, words):
+    config = plain(compose_config(*words))
+    check_ranges(config)
+    for place, value in numbers(config):
+        *way, last = place
+        for bad in (float("nan"), -1e12, "x", True):
+            changed = json.loads(json.dumps(config))
+            node = changed
+            for name in way:
+                node = node[name]
+            node[last] = bad
+            if bad == "x" and place[0] in ("body", "anatomy"):
+                continue  # names of joints stand beside numbers there
+            key = ".".join(map(str, place))
+            with pytest.raises(ValueError, match=f"{key}=") as error:
+                check_ranges(changed)
+            assert "expected" in str(error.value), (key, value)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("cascade.first_round.module.keep=0", r"keep=0: expected a number above 0 to 1"),
+        ("cascade.first_round.module.scenes=0", "scenes=0: expected a whole number from 1"),
+        ("fitter.kept=0", "fitter.kept=0: expected a whole number from 1"),
+        ("save_every=0", "save_every=0: expected a whole number from 1"),
+        ("detector.depth_range=-5", "detector.depth_range=-5: expected a number above 0"),
+        ("data.batch_size=0", "data.batch_size=0: expected a whole number from 1"),
+        ("data.batch_size=1.5", "data.batch_size=1.5: expected a whole number from 1"),
+        ("cascade.last_round.max_steps=-1", "max_steps=-1: expected a whole number from 1"),
+        ("optimizer.lr=0", "optimizer.lr=0: expected a number above 0"),
+        ("cascade.last_round.module.zoom=1", "zoom=1: expected a number from 0 below 1"),
+    ],
+)
+def test_the_message_names_key_value_and_range(compose_config, override, says):
+    cfg = compose_config("train", "+experiment=quickstart", override)
+    with pytest.raises(ValueError, match=says):
+        check_ranges(cfg)
+
+
+def test_all_that_is_wrong_is_told_at_once():
+    with pytest.raises(ValueError, match="(?s)seed=-1: .*save_every=0: "):
+        check_ranges(OmegaConf.create({"seed": -1, "save_every": 0, "own_key": -3}))
+
+
+@pytest.mark.parametrize(
+    ("value", "holds"), [(1, True), (1.0, True), (0, False), (1.5, False), (float("inf"), False)]
+)
+def test_whole_numbers(value, holds):
+    assert Range(1, whole=True).holds(value) == holds
+
+
+def test_a_wrong_value_costs_no_drawing(tmp_path):
+    words = ["+experiment=smoke", "renderer.size=31", f"hydra.run.dir={tmp_path / 'run'}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mask_sup.train", *words, f"data.source.root={tmp_path / 'cache'}"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert "renderer.size=31: expected a multiple of 2" in done.stderr
+    assert not (tmp_path / "cache").exists()
