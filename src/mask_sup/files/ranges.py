@@ -107,7 +107,7 @@ RANGES: Mapping[str, Range] = {
     # stages
     "cascade.*.max_steps": COUNT,
     "cascade.*.module.*_plateau.tolerance": MEMORY,
-    "cascade.*.module.*_plateau.window": Range(2, whole=True),
+    "cascade.*.module.*_plateau.window": Range(20, whole=True),
     "cascade.*.module.keep": SOME,
     "cascade.*.module.keep_front": SOME,
     "cascade.*.module.scenes": COUNT,

@@ -47,6 +47,8 @@ from mask_sup.models.shape_prior import ShapePrior
 __all__ = ["ArmsStage", "CascadeStage", "Parts", "PhysiqueStage", "Plateau", "SkeletonStage"]
 
 
+BLOCKS = 10  # of the window of a plateau
+SURE = 2.896  # 99 % quantile of Student's t with BLOCKS - 2 degrees of freedom, one-sided
 CROP_PADDING = 1.2  # the padding of the crop that the upright start assumes
 
 
@@ -76,26 +78,56 @@ class Drawn(NamedTuple):
 
 
 class Plateau:
-    """Whether a loss has stopped falling.
+    """Whether a loss has come to rest, as far as its noise lets one see.
+
+    Twice a window, its steps are cut into ten blocks and a straight line is laid through their
+    means. The plateau is reached when even the upper confidence bound of the fall over the window
+    (99 %, Student's t on the scatter about the line) is below `tolerance` of the loss, and so is
+    the width of that bound: a fall that noise could hide keeps the stage going, up to its
+    `max_steps`. A loss that varies by a share s from step to step can be seen at rest within a
+    tolerance of about 10 s / sqrt(window).
 
     Args:
-        window: Steps whose mean is compared with that of the `window` steps before them.
-        tolerance: Smallest relative fall that still counts as progress.
+        window: Steps looked at, at least 20.
+        tolerance: Smallest relative fall over the window that still counts as progress.
     """
 
     def __init__(self, window: int, tolerance: float):
         self.window, self.tolerance = window, tolerance
-        self.values: deque[float] = deque(maxlen=2 * window)
+        self.values: deque[float] = deque(maxlen=window)
+        self.seen = 0
         self.reached = False
 
     def update(self, value: float) -> bool:
         """Take one more value; True from the step on which the plateau is reached."""
         self.values.append(value)
-        if len(self.values) == 2 * self.window:
-            values = list(self.values)
-            before, now = sum(values[: self.window]), sum(values[self.window :])
-            self.reached = self.reached or now > (1 - self.tolerance) * before
+        self.seen += 1
+        whole = len(self.values) == self.window
+        if whole and not self.reached and self.seen % (self.window // 2) == 0:
+            fall, doubt = self._fall()
+            self.reached = max(fall + doubt, doubt) < self.tolerance
         return self.reached
+
+    def _fall(self) -> tuple[float, float]:
+        """The fall over the window and how far off it may be, shares of the loss."""
+        size = self.window // BLOCKS
+        values = torch.tensor(list(self.values), dtype=torch.float64)[-BLOCKS * size :]
+        means = values.reshape(BLOCKS, size).mean(1)
+        place = torch.arange(BLOCKS, dtype=torch.float64) - (BLOCKS - 1) / 2
+        slope = (place * means).sum() / place.square().sum()
+        off = means - means.mean() - slope * place
+        error = (off.square().sum() / (BLOCKS - 2) / place.square().sum()).sqrt()
+        level = means.mean().abs().clamp_min(1e-12) / BLOCKS
+        return float(-slope / level), float(SURE * error / level)
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed stage needs to end where it would have."""
+        return {"values": list(self.values), "seen": self.seen, "reached": self.reached}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.values.extend(state["values"])
+        self.seen, self.reached = state["seen"], state["reached"]
 
 
 class DetectorStage(LightningModule):
@@ -157,7 +189,7 @@ class CascadeStage(DetectorStage):
         width_start: Factor on the bone width at the first step.
         width_steps: Steps over which the factor falls geometrically to 1 (coarse to fine).
         upright_steps: First steps, over which the `upright` term fades out.
-        exit_plateau: Window and tolerance of the plateau of the skeleton loss that ends the stage
+        exit_plateau: Window and tolerance of the plateau of the stage's own loss that ends it
             before its `max_steps`; None: steps alone.
     """
 
@@ -263,13 +295,23 @@ class CascadeStage(DetectorStage):
         return total
 
     def observe(self, terms: Mapping[str, Tensor]) -> None:
-        """Ends the stage when the skeleton loss has come to rest."""
+        """Ends the stage when the loss that it is about has come to rest."""
         if (
             self.exit_plateau
-            and self.global_step > max(self.width_steps, self.upright_steps)
-            and self.exit_plateau.update(self._everywhere(terms["skeleton"]))
+            and self.settled
+            and self.exit_plateau.update(self._everywhere(terms[self.about]))
         ):
             self.trainer.should_stop = True
+
+    @property
+    def about(self) -> str:
+        """The term whose rest ends the stage."""
+        return "skeleton"
+
+    @property
+    def settled(self) -> bool:
+        """Whether widths and weights have reached their last values."""
+        return self.global_step > max(self.width_steps, self.upright_steps)
 
     def _everywhere(self, loss: Tensor) -> float:
         """Mean over all processes, so that they all decide the same."""
@@ -286,16 +328,13 @@ class CascadeStage(DetectorStage):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the plateau windows, so that a resumed stage ends where it would have."""
         checkpoint["plateaus"] = {
-            name: {"values": list(p.values), "reached": p.reached}
-            for name, p in self._plateaus().items()
+            name: plateau.state() for name, plateau in self._plateaus().items()
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the plateau windows."""
         for name, plateau in self._plateaus().items():
-            state = checkpoint["plateaus"][name]
-            plateau.values.extend(state["values"])
-            plateau.reached = state["reached"]
+            plateau.restore(checkpoint["plateaus"][name])
 
     def _plateaus(self) -> dict[str, Plateau]:
         return {name: p for name, p in vars(self).items() if isinstance(p, Plateau)}
@@ -354,6 +393,16 @@ class PhysiqueStage(SkeletonStage):
             return super().weight_of(term)
         progress = (self.global_step - int(self.ramp_start) + 1) / max(1, self.ramp_steps)
         return self.weights[term] * min(1.0, max(0.0, progress))
+
+    @property
+    def about(self) -> str:
+        """The physique, where there is psi: the skeleton loss is at rest from the stage before."""
+        return "skeleton" if self.shape_prior is None else "physique"
+
+    @property
+    def settled(self) -> bool:
+        """Also lambda_p has reached its last value."""
+        return super().settled and self.global_step >= int(self.ramp_start) + self.ramp_steps
 
     def observe(self, terms: Mapping[str, Tensor]) -> None:
         """Also starts the ramp when the skeleton loss has come to rest."""
