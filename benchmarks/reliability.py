@@ -382,7 +382,7 @@ def page(told: dict[str, Any]) -> str:
     rows = []
     for name, part in told["parts"].items():
         tried = sum(part["counts"].values())
-        bad = sum(part["counts"][key] for key in part["bad"])
+        bad = sum(part["counts"].get(key, 0) for key in part["bad"])
         rows.append(f"| {name} | {tried} | {bad} | {part['says']} |")
     details = []
     for name, part in told["parts"].items():

@@ -8,7 +8,6 @@ import os
 import platform
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -235,13 +234,17 @@ def _relabel(module: Any, here: Path, parts: Any, dataset: Any) -> None:
     """
     from lightning.pytorch.utilities import rank_zero_only
 
+    from mask_sup.method.waiting import sign_of_life, wait_for
+
     poses, names = here / POSES, _names(dataset)
-    if not poses.is_file() and rank_zero_only.rank == 0:
-        module.relabel(dataset)
-        parts.poses.save(poses, names)
+    sign = here / "relabelling"
+    if rank_zero_only.rank != 0:
+        wait_for(poses, sign)
+    elif not poses.is_file():
+        with sign_of_life(sign):
+            module.relabel(dataset)
+            parts.poses.save(poses, names)
         _tell_purity(here, parts, dataset)
-    while not poses.is_file():
-        time.sleep(1)
     parts.poses.load(poses, names)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from mask_sup.figure.skeleton import Skeleton
 
@@ -128,10 +128,20 @@ class Anatomy(nn.Module):
         right, left = self.right, self.left
         lengths = lengths.clone()
         lengths[:, right] = lengths[:, left] = (lengths[:, right] + lengths[:, left]) / 2
-        for who in person.unique().tolist():
-            mean, before = lengths[person == who].mean(0), self.running[who]
+        for who, mean in self._means(lengths, person):
+            before = self.running[who]
             keep = torch.where(before > 0, self.memory, 0.0)
             self.running[who] = keep * before + (1 - keep) * mean
+
+    def _means(self, lengths: Tensor, person: Tensor) -> list[tuple[int, Tensor]]:
+        """Mean lengths of each person in the batch, over all processes that train together."""
+        if not (distributed.is_initialized() and distributed.get_world_size() > 1):
+            return [(who, lengths[person == who].mean(0)) for who in person.unique().tolist()]
+        sums = torch.zeros_like(self.running, dtype=lengths.dtype).index_add(0, person, lengths)
+        counts = lengths.new_zeros(len(sums)).index_add(0, person, lengths.new_ones(len(person)))
+        for part in (sums, counts):  # of all people: which ones a process sees differs
+            distributed.all_reduce(part)
+        return [(who, sums[who] / counts[who]) for who in counts.nonzero().flatten().tolist()]
 
     def _off(
         self, joints: Tensor, triples: Sequence[Sequence[int]], share: Tensor | float
