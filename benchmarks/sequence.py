@@ -55,10 +55,9 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder for the project and its run")
     given = parser.parse_args()
     root = (given.keep or Path(tempfile.mkdtemp())).absolute()
-    project = root / "man"
-    videos = project / "videos"
+    project, videos = root / "man", root / "raw" / "videos"
     shutil.copytree(given.recording / "videos", videos)
-    shutil.copy(given.recording / "Calib.qca.txt", project)
+    shutil.copy(given.recording / "Calib.qca.txt", videos.parent)
     seconds = {"new": timed(["mask_sup.new", str(project), "--videos", str(videos)])}
     for name, (module, *words) in steps(project, root / "run", given.init.absolute()).items():
         seconds[name] = timed([f"mask_sup.{module}", *words])

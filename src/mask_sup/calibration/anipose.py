@@ -50,9 +50,15 @@ def _has_cameras(path: Path, text: str) -> bool:
     )
 
 
+TOO_DEEP = re.compile(r"^\s*\[*\s*(?:[\w\"'-]+\s*\.\s*){20}", re.M)
+
+
 def read(path: Path) -> tuple[list[Entry], None]:
     """All tables that are cameras, but for those marked ignore = true."""
-    told = tomllib.loads(read_text(path))
+    text = read_text(path)
+    if TOO_DEEP.search(text):  # takes the parser hours
+        raise CalibrationError(f"{path}: keys nested 20 deep and more; expected {LAYOUT}")
+    told = tomllib.loads(text)
     tables = {key: table for key, table in told.items() if _is_camera(table)}
     if isinstance(told.get("cameras"), Mapping):  # newer Caliscope: [cameras.0]
         tables |= {f"cam_{key}": t for key, t in told["cameras"].items() if _is_camera(t)}

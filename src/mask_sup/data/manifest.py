@@ -17,6 +17,7 @@
 Pictures are free of lens distortion. Readable with numpy alone, without pickled objects.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,26 @@ def read_manifest(root: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
                 f"{path} lists {n} moments of {v} views, but {key} has the shape "
                 f"{arrays[key].shape}: prepare the data set again"
             )
+    _check_places(path, arrays)
     return arrays, header
+
+
+def _check_places(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Refuse files outside of the data set's folder, and splits that are no plain names.
+
+    Raises:
+        ValueError: With the first of them.
+    """
+    for split in np.unique(arrays["split"]).tolist():
+        if not re.fullmatch(r"[\w-]+", split):
+            raise ValueError(f"{path} has a split {split!r}: expected a word like train")
+    for key in ("images", "masks"):
+        for text in arrays[key].ravel().tolist():
+            parts = text.replace("\\", "/").split("/")
+            if ".." in parts or parts[0] == "" and len(parts) > 1 or parts[0].endswith(":"):
+                raise ValueError(
+                    f"{path} lists {text!r} among its {key}: expected a file inside {path.parent}"
+                )
 
 
 class PreparedData:

@@ -1,6 +1,7 @@
 """Files that are there as a whole or not at all, and arrays with a header that explains them."""
 
 import json
+import math
 import os
 import zipfile
 import zlib
@@ -11,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["claim", "read_arrays", "whole", "write_file", "write_arrays"]
+__all__ = ["check_arrays", "claim", "read_arrays", "whole", "write_file", "write_arrays"]
+
+
+MOST_BYTES = 2 << 30  # of one array; the manifest of all of Human3.6M takes 0.1 GB
 
 
 @contextmanager
@@ -82,6 +86,32 @@ def write_arrays(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.
         np.savez_compressed(file, header=told, **arrays)
 
 
+def check_arrays(path: Path) -> None:
+    """Refuse an npz whose arrays would take more memory than any of ours, before one is read.
+
+    A few megabytes of zeros unpack to gigabytes. What an array takes is in its own header.
+
+    Raises:
+        ValueError: With the array and its size, or if it holds Python objects.
+        zipfile.BadZipFile: If it is no archive.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+                    version, np.lib.format.read_array_header_2_0
+                )
+                shape, _, kind = read(file)
+            size = math.prod(shape) * kind.itemsize
+            if kind.hasobject or size > MOST_BYTES:
+                what = "Python objects" if kind.hasobject else f"{size / 1e9:.1f} GB"
+                raise ValueError(
+                    f"its array {member.filename.removesuffix('.npy')} holds {what}, expected "
+                    f"numbers and texts of at most {MOST_BYTES / 1e9:.0f} GB"
+                )
+
+
 def read_arrays(
     path: Path, version: int, cure: str
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -96,6 +126,7 @@ def read_arrays(
         ValueError: If the file is damaged, of another kind or of another version.
     """
     try:
+        check_arrays(path)
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(str(arrays.pop("header", "{}")))

@@ -1,6 +1,8 @@
 """Pictures and masks as files."""
 
+import io
 import re
+import warnings
 from pathlib import Path
 
 import cv2
@@ -57,10 +59,18 @@ def _decode(path: Path | Member, flags: int) -> np.ndarray:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"missing file {path}") from error
+    if (pixels := _pixels(data)) > MOST_PIXELS:
+        raise ValueError(
+            f"{path} says that it is a picture of {pixels / 1e6:.0f} megapixels, expected at most "
+            f"{MOST_PIXELS / 1e6:.0f}: make it smaller"
+        )
     picture = cv2.imdecode(data, flags) if len(data) else None
     if picture is None:
         raise ValueError(f"unreadable picture {path} ({len(data)} bytes): replace it")
     return picture
+
+
+MOST_PIXELS = 150_000_000  # a 1.2 MB file can say 40,000 x 40,000
 
 
 def frame_number(path: Path) -> int:
@@ -87,6 +97,21 @@ def list_pictures(folder: Path) -> list[Path]:
             f"no pictures in {folder}: expected files like 000000.png, one per frame"
         )
     return found
+
+
+def _pixels(data: np.ndarray) -> int:
+    """How many pixels a file says that it has; 0 where it does not say."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data)) as picture:  # reads the head alone
+                return picture.width * picture.height
+    except Image.DecompressionBombError:
+        return Image.MAX_IMAGE_PIXELS * 2 + 1
+    except Exception:  # whatever a damaged head does there, decoding tells
+        return 0
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:

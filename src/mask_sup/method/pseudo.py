@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mask_sup.files.disk import whole
+from mask_sup.files.disk import check_arrays, whole
 from mask_sup.method.fitting import Fit
 from mask_sup.metrics import flip_gain, joint_distances, root_relative
 
@@ -103,6 +103,7 @@ class PseudoPoses:
         Raises:
             ValueError: If they belong to other moments, or an earlier version wrote them.
         """
+        check_arrays(path)
         with np.load(path, allow_pickle=False) as file:
             if file["names"].tolist() != names:
                 raise ValueError(

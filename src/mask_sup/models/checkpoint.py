@@ -114,6 +114,14 @@ def restore(checkpoint: dict[str, Any]) -> Detector:
     """The detector of a checkpoint, in evaluation mode."""
     config = checkpoint["config"]
     skeleton = build(config.get("skeleton"), "skeleton")
+    with torch.device("meta"):  # takes no memory
+        asked = build(config.get("detector"), "detector", skeleton=skeleton)
+    numbers = sum(p.numel() for p in asked.parameters())
+    held = sum(value.numel() for value in checkpoint["state_dict"].values())
+    if numbers > held:
+        raise ValueError(
+            f"the checkpoint's config asks for a detector of {numbers:,} weights, it holds {held:,}"
+        )
     detector = build(config.get("detector"), "detector", skeleton=skeleton)
     _load_part(detector, "detector.", checkpoint["state_dict"])
     return detector.eval()
