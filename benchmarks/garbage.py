@@ -28,12 +28,15 @@ from omegaconf.errors import OmegaConfBaseException
 from mask_sup.calibration import Calibration, read_calibration, write_calibration
 from mask_sup.export import read_clip
 from mask_sup.files.config import conf_dir, plain
+from mask_sup.files.disk import write_arrays
 from mask_sup.files.pictures import read_image, read_mask
+from mask_sup.files.poses import VERSION
 from mask_sup.files.video import VideoWriter, read_frames
 from mask_sup.geometry.batch import Camera
 from mask_sup.geometry.triangulate import triangulate
 from mask_sup.models.checkpoint import read_checkpoint, restore
 from mask_sup.report.predictions import read_predictions
+from mask_sup.synthetic.bodies import JOINTS
 from mask_sup.synthetic.data import default_rig
 
 SLOW = 10.0  # seconds from which on a case counts as hanging
@@ -105,29 +108,6 @@ def other_trees(draw: st.DrawFn, tree: Any) -> Any:
     else:
         node[last] = draw(st.sampled_from(JUNK))
     return tree
-
-
-@st.composite
-def other_arrays(draw: st.DrawFn, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays with one of them changed or missing."""
-    name = draw(st.sampled_from(sorted(arrays)))
-    array = arrays[name]
-    changes: dict[str, Callable[[], np.ndarray | None]] = {
-        "gone": lambda: None,
-        "empty": lambda: array[:0],
-        "flat": lambda: array.reshape(-1),
-        "turned": lambda: array.T,
-        "text": lambda: array.astype(str),
-        "one more": lambda: np.concatenate([array, array[:1]]) if array.ndim else array,
-        "whole": lambda: np.zeros(array.shape, np.int16),
-        "nan": lambda: np.full(array.shape, np.nan),
-        "infinite": lambda: np.full(array.shape, np.inf),
-        "scalar": lambda: np.array(0.0),
-        "deeper": lambda: array[None],
-    }
-    changed = changes[draw(st.sampled_from(sorted(changes)))]()
-    rest = {key: value for key, value in arrays.items() if key != name}
-    return rest if changed is None else rest | {name: changed}
 
 
 # -- kinds: valid samples, what damages them, what reads them ------------------------------------
@@ -287,12 +267,59 @@ def triangulated(case: tuple[torch.Tensor, Camera]) -> None:
     hold(bool(torch.isfinite(triangulate(*case)).all()), "points are not finite")
 
 
-def poses(folder: Path, sample: Path) -> dict[str, Kind]:
+@st.composite
+def other_arrays(draw: st.DrawFn, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays with one of them changed or missing."""
+    name = draw(st.sampled_from(sorted(arrays)))
+    array = arrays[name]
+    changes: dict[str, Callable[[], np.ndarray | None]] = {
+        "gone": lambda: None,
+        "empty": lambda: array[:0] if array.ndim else array,
+        "flat": lambda: array.reshape(-1),
+        "turned": lambda: array.T,
+        "text": lambda: array.astype(str),
+        "one more": lambda: np.concatenate([array, array[:1]]) if array.ndim else array,
+        "nan": lambda: np.full(array.shape, np.nan),
+        "infinite": lambda: np.full(array.shape, np.inf),
+        "scalar": lambda: np.array(0.0),
+        "deeper": lambda: array[None],
+    }
+    changed = changes[draw(st.sampled_from(sorted(changes)))]()
+    rest = {key: value for key, value in arrays.items() if key != name}
+    return rest if changed is None else rest | {name: changed}
+
+
+def predicted(folder: Path) -> Path:
+    """A poses.npz of two views as predict writes it."""
+    joints, (n, v) = list(JOINTS), (3, 2)
+    j, rng = len(joints), np.random.default_rng(2)
+    header = {
+        "version": VERSION,
+        "joints": joints,
+        "parents": dict(zip(joints[1:], joints, strict=False)),
+        "fps": 25.0,
+    }
+    arrays = {
+        "pictures": np.full((n, v), str(folder / "image.png")),
+        "picture_size_px": np.full((n, v, 2), 100),
+        "person_px": np.full((n, v), 80.0),
+        "joints_px": rng.uniform(0, 100, (n, v, j, 2)),
+        "joints_root_mm": rng.normal(0, 300, (n, v, j, 3)),
+        "joints_world_mm": rng.normal(0, 300, (n, j, 3)),
+        "reprojected_px": rng.uniform(0, 100, (n, v, j, 2)),
+        "reprojection_error_px": rng.uniform(0, 9, (n, v, j)),
+        "confidence": rng.uniform(0, 1, (n, j)),
+    }
+    write_arrays(folder / "poses.npz", header, arrays)
+    return folder / "poses.npz"
+
+
+def poses(folder: Path) -> dict[str, Kind]:
     """A poses.npz: its bytes, its arrays, its header."""
+    sample, path = predicted(folder), folder / "changed.npz"
     with np.load(sample) as file:
         arrays = {name: file[name] for name in file.files}
     header = json.loads(str(arrays["header"]))
-    path = folder / "changed.npz"
 
     def use(path: Path) -> None:
         clip = read_clip(path)
@@ -358,3 +385,26 @@ def configs(check: Callable[[DictConfig], None], overrides: list[str]) -> dict[s
 
     expected = (ValueError, OSError, TypeError, HydraException, OmegaConfBaseException)
     return {"configs": Kind(other_trees(whole), use, expected)}
+
+
+def all_kinds(folder: Path, checkpoint: Path) -> dict[str, Kind]:
+    """Every kind, working in a folder, with a checkpoint of a small training."""
+    folder = folder / "garbage"
+    folder.mkdir(exist_ok=True)
+    kinds = pictures(folder) | videos(folder) | calibrations(folder) | poses(folder)
+    kinds |= checkpoints(folder, checkpoint)
+    return kinds | configs(check_training, ["+experiment=quickstart"])
+
+
+def check_training(cfg: DictConfig) -> None:
+    """All that a training builds before it looks at data."""
+    from mask_sup.files.ranges import check_ranges
+    from mask_sup.train import build_data, build_parts, build_stage, check_keys, check_sizes
+
+    check_keys(cfg)
+    check_ranges(cfg)
+    parts, fuse, geodesic = build_parts(cfg)
+    build_data(cfg, parts.detector.skeleton, geodesic)
+    for name in cfg.cascade:
+        build_stage(cfg, str(name), parts, fuse).configure_optimizers()
+    check_sizes(cfg, parts)

@@ -85,8 +85,8 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     parts, fuse, geodesic = build_parts(cfg)
-    check_sizes(cfg, parts)
     data = build_data(cfg, parts.detector.skeleton, geodesic)
+    check_sizes(cfg, parts)
     # Every stage is built once before the first step: a wrong key in the last one costs no hours.
     for name in cfg.cascade:
         build_stage(cfg, str(name), parts, fuse).configure_optimizers()

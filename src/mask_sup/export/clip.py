@@ -75,11 +75,11 @@ def read_clip(path: str | Path, up: str = "z", fps: float | None = None) -> Clip
     if fps is not None and not 0 < fps < np.inf:
         raise ValueError(f"fps={fps}: expected frames a second, above 0")
     path = Path(path).expanduser()
-    header, arrays = read_poses(path)
+    header, arrays = read_poses(path, "picture_size_px")
     told = {
         "joints": tuple(header["joints"]),
         "parents": dict(header["parents"]),
-        "fps": header["fps"] if fps is None else float(fps),
+        "fps": header.get("fps") if fps is None else float(fps),
         "pictures": arrays["pictures"],
         "picture_size_px": arrays["picture_size_px"],
         "source": header,

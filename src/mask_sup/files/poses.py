@@ -10,6 +10,19 @@ from mask_sup.files.disk import read_arrays, write_arrays
 __all__ = ["UNSURE", "VERSION", "read_poses", "write_poses"]
 
 VERSION = 2
+NEEDED = ("pictures", "joints_px", "joints_root_mm", "joints", "parents")  # joints, parents: header
+WITH_WORLD = ("reprojected_px", "confidence")
+SHAPES = {  # n frames, v views, j joints
+    "pictures": ("n", "v"),
+    "picture_size_px": ("n", "v", 2),
+    "person_px": ("n", "v"),
+    "joints_px": ("n", "v", "j", 2),
+    "joints_root_mm": ("n", "v", "j", 3),
+    "joints_world_mm": ("n", "j", 3),
+    "reprojected_px": ("n", "v", "j", 2),
+    "reprojection_error_px": ("n", "v", "j"),
+    "confidence": ("n", "j"),
+}
 UNSURE = 0.05  # of the person's size: expected error of a joint whose confidence is 0.5
 
 
@@ -59,13 +72,75 @@ def write_poses(
     write_arrays(path, header, {"pictures": pictures, **poses})
 
 
-def read_poses(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The header and the arrays of a poses.npz of this version.
+def read_poses(path: Path, *needed: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The header and the arrays of a poses.npz of this version, checked against each other.
+
+    Args:
+        path: The file.
+        needed: Arrays that the caller cannot do without, beside `NEEDED`; with poses in the world,
+            it needs all of `WITH_WORLD`, too, if it needs any.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no poses.npz, or of another version.
+        ValueError: If it is no poses.npz, of another version, or something in it is missing or does
+            not fit: says what.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no poses at {path}: give the poses.npz of mask_sup.predict")
-    return read_arrays(path, VERSION, "predict again")
+    header, arrays = read_arrays(path, VERSION, "predict again")
+    world = WITH_WORLD if needed and "joints_world_mm" in arrays else ()
+    if missing := [n for n in (*NEEDED, *needed, *world) if n not in {*arrays, *header}]:
+        raise ValueError(f"{path} lacks {missing}: predict again")
+    if wrong := _misfit(header, arrays):
+        raise ValueError(f"{path}: {wrong}: predict again")
+    return header, arrays
+
+
+def _misfit(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> str | None:
+    """What in a poses.npz does not fit, in words; None if all does."""
+    joints, parents, fps = header["joints"], header["parents"], header.get("fps")
+    if not isinstance(joints, list) or not all(isinstance(j, str) and j for j in joints):
+        return f"joints of its header are {joints!r:.80}, expected a list of names"
+    if not joints or len(set(joints)) != len(joints):
+        return f"joints of its header are {joints!r:.80}, expected names that differ"
+    named = isinstance(parents, dict) and all(isinstance(j, str) for j in parents.values())
+    if not named or not {*parents, *parents.values()} <= set(joints):
+        return f"parents of its header are {parents!r:.80}, expected a joint for each joint"
+    if len(parents) != len(joints) - 1 or _circles(parents):
+        return "parents of its header make no tree with one root"
+    if fps is not None and not (type(fps) in (int, float) and 0 < fps < float("inf")):
+        return f"fps of its header is {fps!r}, expected frames a second above 0, or null"
+    if any(not isinstance(header.get(key, ""), str) for key in ("skeleton", "input", "checkpoint")):
+        return "skeleton, input and checkpoint of its header are texts"
+    if arrays["joints_px"].ndim != 4:
+        return (
+            f"joints_px has the shape {arrays['joints_px'].shape}, expected frames, views, "
+            "joints and 2"
+        )
+    n, v = arrays["joints_px"].shape[:2]
+    sizes = {"n": n, "v": v, "j": len(joints)}
+    for name, axes in SHAPES.items():
+        if name not in arrays:
+            continue
+        shape, kind = tuple(sizes.get(axis, axis) for axis in axes), arrays[name].dtype.kind
+        if arrays[name].shape != shape:
+            return (
+                f"{name} has the shape {arrays[name].shape}, expected {shape} for {n} frames, {v} "
+                f"views and {len(joints)} joints"
+            )
+        if kind not in ("U" if name == "pictures" else "fiu"):
+            return f"{name} holds {arrays[name].dtype}, expected " + (
+                "file names" if name == "pictures" else "numbers"
+            )
+    return None
+
+
+def _circles(parents: dict[str, str]) -> bool:
+    """Whether some joint is its own ancestor."""
+    for joint in parents:
+        chain = [joint]
+        while chain[-1] in parents:
+            chain.append(parents[chain[-1]])
+            if len(chain) > len(parents) + 1:
+                return True
+    return False

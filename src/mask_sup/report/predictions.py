@@ -11,8 +11,6 @@ from mask_sup.files.poses import read_poses
 
 __all__ = ["Predictions", "read_predictions"]
 
-NEEDED = ("pictures", "joints_px", "joints_root_mm", "joints", "parents")  # joints, parents: header
-
 
 class Predictions(NamedTuple):
     """The content of a `poses.npz`; n frames, v views, j joints; what is not in it is None."""
@@ -54,10 +52,9 @@ def read_predictions(path: Path) -> Predictions:
         ValueError: If it is no file of `mask_sup.predict`, or its arrays do not fit each other.
     """
     header, arrays = read_poses(path)
-    if missing := [name for name in NEEDED if name not in {*arrays, *header}]:
-        raise ValueError(f"{path} lacks {missing}: predict again")
-    shape = arrays["joints_px"].shape[:3]
-    _check_shapes(path, arrays, (*shape[:2], len(header["joints"])))
+    if not np.isfinite(arrays["joints_px"]).any():
+        frames = len(arrays["joints_px"])
+        raise ValueError(f"{path} holds no pose in its {frames} frames: predict again")
     pictures = arrays["pictures"]
     for picture in pictures.flat:
         if not Path(picture).is_file():
@@ -79,29 +76,6 @@ def read_predictions(path: Path) -> Predictions:
         confidence=arrays.get("confidence"),
         fps=float(fps) if fps else None,
     )
-
-
-def _check_shapes(
-    path: Path, arrays: dict[str, np.ndarray], expected: tuple[int, int, int]
-) -> None:
-    n, v, j = expected
-    shapes = {
-        "pictures": (n, v),
-        "joints_px": (n, v, j, 2),
-        "joints_root_mm": (n, v, j, 3),
-        "joints_world_mm": (n, j, 3),
-        "reprojected_px": (n, v, j, 2),
-        "reprojection_error_px": (n, v, j),
-        "confidence": (n, j),
-    }
-    for name, shape in shapes.items():
-        if name in arrays and arrays[name].shape != shape:
-            raise ValueError(
-                f"{name} of {path} has the shape {arrays[name].shape}, expected {shape} for {n} "
-                f"frames, {v} views and {j} joints: predict again"
-            )
-    if not np.isfinite(arrays["joints_px"]).any():
-        raise ValueError(f"{path} holds no pose in its {n} frames: predict again")
 
 
 def _skeleton(header: dict[str, Any]) -> Skeleton:
