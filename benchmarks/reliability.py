@@ -430,7 +430,7 @@ def main() -> None:
         print(name, json.dumps(found.counts, indent=1))
         record("reliability", parts={name: parts[name] for name in PARTS if name in parts})
     write_file(PAGE, page(json.loads(path.read_text())))
-    bad = {name: part["bad"] for name, part in parts.items() if part["bad"]}
+    bad = [f"{n}: {key}" for n, p in parts.items() for key in p["bad"] if p["counts"].get(key)]
     raise SystemExit(f"went wrong: {bad}" if bad else 0)
 
 

@@ -108,6 +108,8 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
 def check_keys(cfg: DictConfig) -> None:
     """Refuse root keys that a `+` on the command line has smuggled past the schema."""
+    if not OmegaConf.is_dict(cfg.without):
+        raise ValueError(f"without={cfg.without!r}: expected psi, G and Delta, each true or false")
     known = [field.name for field in dataclasses.fields(Config)]
     for key in set(cfg) - set(known):
         near = difflib.get_close_matches(key, known, n=1)

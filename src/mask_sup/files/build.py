@@ -121,7 +121,8 @@ def build(node: Any, key: str, **objects: Any) -> Any:
 
     Raises:
         ValueError: If the node has no `_target_`, or names what its kind does not allow.
-        TypeError: If a key is not a parameter of the target, or one is missing.
+        TypeError: If a key is not a parameter of the target, one is missing, or a value is of
+            another kind than the target expects.
     """
     node = plain(node)
     if not isinstance(node, Mapping) or "_target_" not in node:
@@ -140,7 +141,8 @@ def build(node: Any, key: str, **objects: Any) -> Any:
         return call
     try:
         return call()
-    except TypeError as error:
+    except (TypeError, AttributeError, LookupError, RuntimeError) as error:
+        # Values of another kind than the class expects: a text for a list, too few of them.
         told = f"cannot build {node['_target_']} from the keys {sorted(map(str, node))}: {error}"
         raise TypeError(f"{key}: {told}") from error
 
