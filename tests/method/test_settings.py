@@ -78,12 +78,22 @@ def test_a_checkpoint_from_before_tells_what_its_config_does(runs, tmp_path):
     checkpoint = read_checkpoint(last(runs[0] / "pupil", "first_round"))
     del checkpoint["settings"]
     told = of_checkpoint(checkpoint)
-    assert told["relabel"] == 1
+    assert told["T"] is True
     assert told["labels"] is None  # what init brought is not known
-    assert told["stages"][0] == "unknown"
+    assert told["UP"] is None
+    assert told["stages"] == ["unknown"]
     checkpoint["config"]["init"] = None
-    assert of_checkpoint(checkpoint)["labels"] is False
+    told = of_checkpoint(checkpoint)
+    assert (told["labels"], told["relabel"]) == (False, 1)
     assert torch.is_tensor(next(iter(checkpoint["state_dict"].values())))
+
+
+def test_of_an_old_checkpoint_only_what_all_stages_share_is_known(compose_config):
+    config = plain(compose_config("train", "+experiment=quickstart"))
+    told = of_checkpoint({"config": config})
+    assert told["labels"] is False
+    assert told["T"] is True  # a standing start, then rounds
+    assert (told["relabel"], told["time"]) == (None, None)  # rounds may not have come yet
 
 
 ZERO = "cascade.skeleton.module.weights"
@@ -124,9 +134,12 @@ def test_each_fact_has_its_cause(compose_config, stage, overrides, fact, value):
 
 def test_a_stage_of_somebody_elses_is_not_known(compose_config):
     config = plain(compose_config("train"))
-    config["cascade"]["skeleton"]["module"]["_target_"] = "my_package.stages.Odd"
-    told = of_stage(config, "skeleton")
-    assert (told["UP"], told["T"], told["labels"]) == (None, None, None)
+    for target in ("my_package.stages.Odd", "my_package.stages.SkeletonStage"):
+        config["cascade"]["skeleton"]["module"]["_target_"] = target
+        told = of_stage(config, "skeleton")
+        for fact in ("UP", "T", "labels", "person_ids", "time", "relabel", "anatomy"):
+            assert told[fact] is None, fact
+        assert told["calibrated"] is True
 
 
 def test_unknown_stays_unless_it_is_a_yes():

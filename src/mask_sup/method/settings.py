@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mask_sup.figure.anatomy import ANATOMY_TERMS
+from mask_sup.files.build import KINDS
 
 __all__ = ["at_test", "merged", "of_checkpoint", "of_stage"]
 
-OURS = {"ArmsStage", "PhysiqueStage", "RelabelStage", "SkeletonStage", "SupervisedStage"}
 MASKS = {
     "SyntheticData": "rendered, exact to the pixel",
     "RecordingData": "of a recording, as given",
@@ -37,9 +37,11 @@ def of_stage(config: Mapping[str, Any], stage: str) -> Settings:
     training's are), `calibrated` (cameras tie the views).
     """
     module = config["cascade"][stage]["module"]
-    kind, weights = _class(module), module.get("weights") or {}
+    target, weights = module.get("_target_"), module.get("weights") or {}
+    known = target in KINDS["cascade.*.module"]  # of a class of somebody's own, no no is known
+    kind = _class(module) if known else ""
     on = {term for term, weight in weights.items() if weight}
-    round_, known = kind == "RelabelStage", kind in OURS
+    round_ = kind == "RelabelStage"
     fitter = config.get("fitter") or {}
     if round_:
         on |= {term for term, weight in fitter.get("weights", {}).items() if weight}
@@ -47,20 +49,26 @@ def of_stage(config: Mapping[str, Any], stage: str) -> Settings:
     in_time = any(fitter.get("loans", ())) or bool(fitter.get("weights", {}).get("smoothness"))
     data = config.get("data") or {}
     sources = [data.get("source"), *(p.get("source") for p in data.get("parts", {}).values())]
-    return {
-        "UP": False if known else None,
-        "T": round_ or "upright" in on or (False if known else None),
+    facts = {
+        "UP": False,
+        "T": round_ or "upright" in on,
         "hanging_arms": "rest" in on,
         "anatomy": sorted(anatomy),
         "upright": "upright" in on,
         "relabel": int(round_),
-        "labels": kind == "SupervisedStage" or (False if known else None),
+        "labels": kind == "SupervisedStage",
         "person_ids": round_ or "constancy" in anatomy,
         "time": round_ and in_time,
         "masks": sorted({MASKS.get(_class(s), "of another data set") for s in sources if s}),
         "calibrated": round_ or not config.get("without", {}).get("Delta", False),
         "stages": [f"{config.get('name', '')}/{stage}"],
     }
+    return facts if known else _without_noes(facts)
+
+
+def _without_noes(facts: Settings) -> Settings:
+    """The facts with None for every no."""
+    return {key: value or None for key, value in facts.items()}
 
 
 def merged(before: Settings | None, here: Settings) -> Settings:
@@ -69,6 +77,8 @@ def merged(before: Settings | None, here: Settings) -> Settings:
     >>> merged({"labels": None, "relabel": 2, "anatomy": ["chains"]},
     ...        {"labels": False, "relabel": 1, "anatomy": ["midpoints"]})
     {'labels': None, 'relabel': 3, 'anatomy': ['chains', 'midpoints']}
+    >>> merged({"relabel": None, "anatomy": None}, {"relabel": 1, "anatomy": ["chains"]})
+    {'relabel': None, 'anatomy': ['chains', 'unknown']}
     """
     if before is None:
         return here
@@ -76,10 +86,11 @@ def merged(before: Settings | None, here: Settings) -> Settings:
     for key in {**before, **here}:
         a, b = before.get(key), here.get(key)
         if isinstance(a, list) or isinstance(b, list):
-            both = [*(a or ()), *(b or ())]
+            unknown = ["unknown"] if a is None or b is None else []
+            both = [*(a or ()), *(b or ()), *unknown]
             told[key] = both if key == "stages" else sorted(set(both))
         elif key == "relabel":
-            told[key] = (a or 0) + (b or 0)
+            told[key] = None if a is None or b is None else a + b
         else:
             told[key] = True if True in (a, b) else None if None in (a, b) else False
     return told
@@ -88,18 +99,19 @@ def merged(before: Settings | None, here: Settings) -> Settings:
 def of_checkpoint(checkpoint: Mapping[str, Any]) -> Settings:
     """The facts in a checkpoint; of those from before they were kept, what its config tells.
 
-    Such a config names all stages of its run, trained or not, and of `init` only that there was
-    one: then whatever is not known to be so is unknown.
+    Such a config names all stages of its run, trained yet or not, so that only what they have in
+    common is known; and of `init` it tells no more than that there was one: then no no is known.
     """
     if isinstance(told := checkpoint.get("settings"), dict):
         return told
-    config, facts = checkpoint["config"], None
-    for stage in config["cascade"]:
-        facts = merged(facts, of_stage(config, stage))
-    if config.get("init"):
-        facts = merged({key: None for key, value in facts.items() if value is False}, facts)
-        facts["stages"] = ["unknown", *facts["stages"]]
-    return facts
+    config = checkpoint["config"]
+    each = [of_stage(config, stage) for stage in config["cascade"]]
+    facts = {
+        key: value if all(other[key] == value for other in each) else None
+        for key, value in each[0].items()
+    }
+    facts["stages"] = ["unknown"]
+    return _without_noes(facts) if config.get("init") else facts
 
 
 def at_test(detector: Mapping[str, Any]) -> Settings:
