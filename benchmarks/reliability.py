@@ -27,7 +27,7 @@ import garbage
 import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
-from record import RESULTS, record
+from record import RESULTS, record, revision
 from rich.progress import track
 
 from mask_sup.files.config import conf_dir, load_config
@@ -383,7 +383,7 @@ def page(told: dict[str, Any]) -> str:
     for name, part in told["parts"].items():
         tried = sum(part["counts"].values())
         bad = sum(part["counts"].get(key, 0) for key in part["bad"])
-        rows.append(f"| {name} | {tried} | {bad} | {part['says']} |")
+        rows.append(f"| {name} | {tried} | {bad} | {part['commit'][:12]} | {part['says']} |")
     details = []
     for name, part in told["parts"].items():
         lines = [f"| {key} | {n} |" for key, n in sorted(part["counts"].items())]
@@ -399,9 +399,9 @@ def page(told: dict[str, Any]) -> str:
             "# Reliability\n",
             "Written by `python benchmarks/reliability.py`; the counts are in "
             "`benchmarks/results/reliability.json`.",
-            f"Revision {told['commit'][:12]}, {told['machine']}.\n",
-            "| part | tried | went wrong | what |",
-            "|---|---|---|---|",
+            f"{told['machine']}.\n",
+            "| part | tried | went wrong | revision | what |",
+            "|---|---|---|---|---|",
             *rows,
             *details,
             "",
@@ -426,7 +426,7 @@ def main() -> None:
     parts = json.loads(path.read_text())["parts"] if path.is_file() else {}
     for name in given.parts:
         found = PARTS[name](root, getattr(given, name))
-        parts[name] = found._asdict()
+        parts[name] = found._asdict() | {"commit": revision()}
         print(name, json.dumps(found.counts, indent=1))
         record("reliability", parts={name: parts[name] for name in PARTS if name in parts})
     write_file(PAGE, page(json.loads(path.read_text())))
