@@ -9,8 +9,16 @@ One run, of the revision and threads that it says; `benchmarks/learning.py` is f
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from record import record
+
+
+def figures(path: Path) -> dict[str, Any]:
+    """An evaluation's figures and settings, but for where its checkpoint lies."""
+    told = json.loads(path.read_text())
+    del told["checkpoint"]
+    return told
 
 
 def main() -> None:
@@ -24,7 +32,7 @@ def main() -> None:
     record(
         "demo",
         trained=json.loads((run / "run.json").read_text())["git"],
-        evaluations={path.parent.name: json.loads(path.read_text()) for path in found},
+        evaluations={path.parent.name: figures(path) for path in found},
     )
 
 
