@@ -119,10 +119,10 @@ def _about(cfg: DictConfig, checkpoint: dict[str, Any], data: Any) -> dict[str, 
     left_right = "not fixed by labels or priors"
     if facts["relabel"]:
         left_right = "fixed by the masks and the template's front (feet point there)"
+    if facts["labels"] is None or facts["relabel"] is None:
+        left_right = "unknown: not all that has led to these weights is known"
     if facts["labels"]:
         left_right = "fixed by labels"
-    if facts["labels"] is None:
-        left_right = "unknown: the weights have ancestors that nobody knows"
     about = {
         # SF, SPP: done to predictions by an evaluation; no figure but those named sf_ has it.
         "settings": facts | at_test(checkpoint["config"]["detector"]) | {"SF": False, "SPP": False},
