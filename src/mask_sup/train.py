@@ -199,7 +199,10 @@ def run_stage(
 
     here, max_steps = folder / name, cfg.cascade[name].max_steps
     last, done = here / "checkpoints" / "last.ckpt", here / "finished.json"
-    if done.is_file():
+    if done.is_file() and (steps := _steps_done(last)) != json.loads(done.read_text())["steps"]:
+        # The checkpoint before the last one has taken its place, as a damaged one's cure.
+        print(f"stage {name}: finished before, but its checkpoint is of step {steps}: goes on")
+    elif done.is_file():
         if (poses := here / POSES).is_file():
             parts.poses.load(poses, _names(data.dataset("train")))
         start_from(last, parts.detector, parts.shape_prior, parts.anatomy)

@@ -9,8 +9,10 @@ import time
 import pytest
 import torch
 
+from mask_sup.method.stages import DetectorStage
 from mask_sup.method.stopping import StoppedError, exit_code, listening
 from mask_sup.models.checkpoint import read_checkpoint
+from mask_sup.train import train as run_training
 
 SMALL = [
     "+experiment=smoke",
@@ -118,3 +120,59 @@ def test_under_slurm_usr1_asks_for_the_job_again(tmp_path, monkeypatch, rank, as
         os.kill(os.getpid(), signal.SIGUSR1)
     path = tmp_path / "asked"
     assert (path.read_text() if path.is_file() else "") == asked
+
+
+def test_without_scontrol_the_signal_still_tells(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    with pytest.raises(StoppedError, match="SIGUSR1"), listening():
+        os.kill(os.getpid(), signal.SIGUSR1)
+    assert "job 77 is not requeued" in capsys.readouterr().out
+
+
+@pytest.fixture
+def configured(compose_config, tmp_path):
+    words = [word for word in SMALL if "val_check" not in word and "moments=" not in word]
+    words += ["data.source.moments={train: 4, val: 3}", "trainer.val_check_interval=4"]
+    words += ["cascade.skeleton.max_steps=12", f"data.source.root={tmp_path / 'cache'}"]
+    return compose_config("train", *words)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_a_validation_is_not_waited_for(configured, tmp_path, monkeypatch, name):
+    run_training(configured, tmp_path / "whole")
+    validate, seen = DetectorStage.validation_step, []
+
+    def told_to_stop(stage, batch, batch_idx):
+        seen.append((stage.global_step, batch_idx))
+        if seen[-1] == (8, 0):
+            os.kill(os.getpid(), getattr(signal, name))
+        return validate(stage, batch, batch_idx)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DetectorStage, "validation_step", told_to_stop)
+        with pytest.raises(StoppedError, match=name), listening():
+            run_training(configured, tmp_path / "stopped")
+    assert seen[-1] == (8, 0)  # of three batches
+    last = tmp_path / "stopped" / "skeleton" / "checkpoints" / "last.ckpt"
+    assert read_checkpoint(last)["global_step"] == 8
+    run_training(configured, tmp_path / "stopped")
+    expected = weights(tmp_path / "whole" / "skeleton" / "checkpoints" / "last.ckpt")
+    assert all(torch.equal(value, expected[key]) for key, value in weights(last).items())
+
+
+@pytest.mark.slow
+def test_the_checkpoint_before_as_a_cure_is_not_taken_for_a_finished_stage(configured, tmp_path):
+    configured.save_every = 5
+    folder = tmp_path / "run" / "skeleton" / "checkpoints"
+    run_training(configured, tmp_path / "run")
+    expected = weights(folder / "last.ckpt")
+    assert read_checkpoint(folder / "previous.ckpt")["global_step"] < 12
+    (folder / "previous.ckpt").replace(folder / "last.ckpt")
+    run_training(configured, tmp_path / "run")
+    assert read_checkpoint(folder / "last.ckpt")["global_step"] == 12
+    assert all(
+        torch.equal(value, expected[key]) for key, value in weights(folder / "last.ckpt").items()
+    )

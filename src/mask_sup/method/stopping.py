@@ -61,14 +61,19 @@ def listening() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _state.update(received=None, in_stage=False)  # the next training is not told to stop
 
 
 def _requeue() -> None:
     """Put a Slurm job back into its queue: Slurm has said that its time is nearly up."""
     job = os.environ.get("SLURM_JOB_ID")
     if job and os.environ.get("SLURM_PROCID", "0") == "0":
-        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
-        print(f"requeued job {job}" if done.returncode == 0 else f"not requeued: {done.stderr}")
+        try:
+            done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
+            problem = done.stderr if done.returncode else ""
+        except OSError as error:  # no scontrol in a container
+            problem = str(error)
+        print(f"job {job} is not requeued: {problem}" if problem else f"requeued job {job}")
 
 
 class SaveAndStop(Callback):
@@ -95,7 +100,16 @@ class SaveAndStop(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save, and stop: all processes at the same step, since they save together."""
+        """After a step."""
+        self._stop_if_told(trainer)
+
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """A validation between steps need not be waited for; weights are as after the step."""
+        if _state["in_stage"]:
+            self._stop_if_told(trainer)
+
+    def _stop_if_told(self, trainer: Trainer) -> None:
+        """Save, and stop: all processes at the same place, since they save together."""
         number = _state["received"]
         asked = number is not None
         if trainer.world_size > 1:
