@@ -10,6 +10,7 @@ import hydra
 from omegaconf import DictConfig
 
 from mask_sup.files.config import conf_dir
+from mask_sup.files.ranges import check_ranges
 
 # Where the function of that name is; imported when it runs, so that help is quick.
 COMMANDS = {
@@ -34,6 +35,7 @@ def main() -> None:
 
     @hydra.main(version_base="1.3", config_path=conf_dir(), config_name=f"calibration_{word}")
     def run(cfg: DictConfig) -> None:
+        check_ranges(cfg)
         getattr(import_module(COMMANDS[word]), word)(cfg)
 
     run()

@@ -136,14 +136,47 @@ RANGES: Mapping[str, Range] = {
     "most": COUNT,
     "samples": COUNT,
     "size": PIXELS,
+    "roi.*": NOT_NEGATIVE,
+    "extractor*.closing": SHARE,
+    "extractor*.core": SHARE,
+    "extractor*.reach": SHARE,
+    "extractor*.scene": SHARE,
+    "extractor*.saturation": SHARE,
+    "extractor*.value": SHARE,
+    "extractor*.threshold": NOT_NEGATIVE,
+    "extractor*.shadow_colour": NOT_NEGATIVE,
+    "extractor*.width": Range(0, 180, above=True),
+    "extractor*.hue.*": Range(0, 720),
+    "extractor*.rounds": COUNT,
+    "extractor*.size": PIXELS,
+    "extractor*.points": COUNT,
+    "extractor*.padding": Range(1, 10),
+    "smallest": SHARE,
+    "border": SHARE,
+    "second": SHARE,
+    "outside": SHARE,
+    "area": Range(1, 1e9, above=True),
+    "jump": NOT_NEGATIVE,
+    "neighbours": COUNT,
+    "moments": COUNT,
+    "rays": COUNT,
+    "min_confidence": SHARE,
+    "fill": AMOUNT,
+    "cutoff_hz": POSITIVE,
+    "window": COUNT,
+    "fps": POSITIVE,
 }
 """Key, `*` for anything -> what it may be; the first row that fits counts."""
+
+
+NULL = ("cascade.*.module.scenes", "fps", "size", "roi", "extractor*.hue", "trainer.*")
+"""Keys that may be null although they have a range."""
 
 
 def check_ranges(cfg: DictConfig | Mapping[str, Any]) -> None:
     """Refuse numbers outside of their range, and what should be a number and is none.
 
-    Null is left to the keys that take it. Keys that no row knows, of packages of one's own, pass.
+    Null passes where `NULL` says so. Keys that no row knows, of packages of one's own, pass.
 
     Raises:
         ValueError: With key, value and range of each.
@@ -152,7 +185,8 @@ def check_ranges(cfg: DictConfig | Mapping[str, Any]) -> None:
     for key, value in _leaves(plain(cfg)):
         known = next((r for pattern, r in RANGES.items() if fnmatchcase(key, pattern)), None)
         texts = isinstance(value, str) and key.startswith(("body.capsules", "anatomy.chains"))
-        if known is not None and value is not None and not texts and not known.holds(value):
+        null = value is None and any(fnmatchcase(key, pattern) for pattern in NULL)
+        if known is not None and not null and not texts and not known.holds(value):
             wrong.append(f"{key}={value}: expected {known}")
     if wrong:
         raise ValueError("\n".join(wrong))

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from mask_sup.files.build import trust_from_command_line
 from mask_sup.files.config import conf_dir
+from mask_sup.files.ranges import check_ranges
 
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="masks")
@@ -15,6 +16,7 @@ def extract_main(cfg: DictConfig) -> None:
     """Make masks of videos."""
     from mask_sup.masks.extract import extract
 
+    check_ranges(cfg)
     extract(trust_from_command_line(cfg, HydraConfig.get().overrides.task))
 
 
@@ -23,6 +25,7 @@ def check_main(cfg: DictConfig) -> None:
     """Look for bad masks."""
     from mask_sup.masks.gate import check
 
+    check_ranges(cfg)
     check(cfg)
 
 
