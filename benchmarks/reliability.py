@@ -314,9 +314,7 @@ def ranks(root: Path, count: int) -> Part:
     for number in track(range(count), "ranks"):
         folder, victim = root / f"ranks{number}", number % 2
         awaited, wait = list(PLACES.values())[number // 2 % len(PLACES)]
-        words = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2",
-                 "trainer.strategy=ddp_spawn"]  # fmt: skip
-        del words[-1]
+        words = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
         with open(f"{folder}.log", "w") as log:
             process = command(*training(root, folder, *words), log=log, start_new_session=True)
             while process.poll() is None and not (folder / awaited).exists():

@@ -91,6 +91,13 @@ def test_a_finished_run_is_taken_over_without_training(finished, cache):
     assert (folder / "arms" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
 
 
+def test_what_a_failed_round_told_is_forgotten(finished, cache):
+    sign = finished[0] / "relabel" / "relabelling"
+    sign.write_text("failed: ValueError: in the run before")
+    train(smoke(cache), finished[0])
+    assert not sign.exists()
+
+
 @pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_weights(finished, cache, tmp_path, monkeypatch):
     from mask_sup.method.stages import PhysiqueStage

@@ -25,6 +25,7 @@ from mask_sup.files.ranges import check_ranges
 __all__ = ["build_data", "build_parts", "train"]
 
 POSES = "poses.npz"  # pseudo-labels, in the folder of their round
+SIGN = "relabelling"  # there while they are made: signs of life for the processes that wait
 
 
 def build_parts(cfg: DictConfig) -> tuple[Any, Any, Any]:
@@ -98,6 +99,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     check_views(data, fuse)
     record_run(cfg, folder)
     record_data(data, folder)
+    _forget_signs(folder)
     metrics: dict[str, Any] = {}
     for name in cfg.cascade:
         ancestry = merged(ancestry, of_stage(plain(cfg), str(name)))
@@ -242,7 +244,7 @@ def _relabel(module: Any, here: Path, parts: Any, dataset: Any) -> None:
     from mask_sup.method.waiting import sign_of_life, wait_for
 
     poses, names = here / POSES, _names(dataset)
-    sign = here / "relabelling"
+    sign = here / SIGN
     if rank_zero_only.rank != 0:
         wait_for(poses, sign)
     elif not poses.is_file():
@@ -251,6 +253,15 @@ def _relabel(module: Any, here: Path, parts: Any, dataset: Any) -> None:
             parts.poses.save(poses, names)
         _tell_purity(here, parts, dataset)
     parts.poses.load(poses, names)
+
+
+def _forget_signs(folder: Path) -> None:
+    """Remove what a round that failed has told: whoever waits now would take it for this one's."""
+    from lightning.pytorch.utilities import rank_zero_only
+
+    if rank_zero_only.rank == 0:
+        for sign in folder.glob(f"*/{SIGN}"):
+            sign.unlink()
 
 
 def _names(dataset: Any) -> list[str]:

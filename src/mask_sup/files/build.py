@@ -211,9 +211,8 @@ def _optimiser(name: str) -> Any:
 
     found = getattr(torch.optim, name, None) if name.isidentifier() else None
     base = torch.optim.Optimizer
-    return (
-        found if isinstance(found, type) and issubclass(found, base) and found is not base else None
-    )
+    known = isinstance(found, type) and issubclass(found, base) and found is not base
+    return found if known else None
 
 
 def _is_trusted(target: str) -> bool:

@@ -2,7 +2,6 @@
 
 import io
 import re
-import warnings
 from pathlib import Path
 
 import cv2
@@ -21,6 +20,7 @@ __all__ = [
 ]
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+MOST_PIXELS = 150_000_000  # a 1.2 MB file can say 40,000 x 40,000
 
 
 def read_image(path: Path | Member) -> np.ndarray:
@@ -70,9 +70,6 @@ def _decode(path: Path | Member, flags: int) -> np.ndarray:
     return picture
 
 
-MOST_PIXELS = 150_000_000  # a 1.2 MB file can say 40,000 x 40,000
-
-
 def frame_number(path: Path) -> int:
     """The last number in a file's name: 000012.png, cam01_012.png.
 
@@ -104,10 +101,8 @@ def _pixels(data: np.ndarray) -> int:
     from PIL import Image
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as picture:  # reads the head alone
-                return picture.width * picture.height
+        with Image.open(io.BytesIO(data)) as picture:  # reads the head alone
+            return picture.width * picture.height
     except Image.DecompressionBombError:
         return Image.MAX_IMAGE_PIXELS * 2 + 1
     except Exception:  # whatever a damaged head does there, decoding tells

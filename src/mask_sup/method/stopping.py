@@ -93,9 +93,7 @@ class SaveAndStop(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on a signal ends the program at once."""
         _state["in_stage"] = False
-        if _state["received"] is not None:
-            trainer.save_checkpoint(self.path)
-            raise StoppedError(_state["received"])
+        self._stop_if_told(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
