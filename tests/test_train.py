@@ -56,10 +56,36 @@ def test_a_run_leaves_all_that_explains_it(finished):
     assert told["seed"] == 0
     assert told["versions"]["torch"] == torch.__version__
     assert OmegaConf.load(folder / "config.yaml").detector.depth_range == 2000
-    for stage in STAGES:
+    for stage in (*STAGES, "relabel"):
         assert (folder / stage / "finished.json").is_file()
         sheet = cv2.imread(str(next((folder / stage / "overlays").glob("*.png"))))
         assert sheet.std() > 10  # a picture, not a blank
+        assert json.loads((folder / stage / "settings.json").read_text())["labels"] is False
+    assert cv2.imread(str(folder / "relabel" / "labels.png")).std() > 10
+    assert cv2.imread(str(folder / "curves.png")).std() > 10
+    page = (folder / "training.html").read_text()
+    assert "finished after" in page
+    assert page.count("<figcaption>") == 5  # a sheet a stage, and the pseudo-labels
+
+
+def test_a_round_tells_again_what_a_kill_has_lost(finished, cache, capsys):
+    folder, _ = finished
+    path = folder / "relabel" / "relabel.json"
+    before = path.read_text()
+    path.unlink()
+    (folder / "relabel" / "finished.json").rename(folder / "kept.json")
+    train(smoke(cache), folder)
+    assert path.read_text() == before
+    assert "pseudo-labels: kept_pct" in capsys.readouterr().out
+
+
+def test_a_report_that_cannot_be_drawn_stops_no_training(finished, cache, monkeypatch):
+    def fails(folder):
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr("mask_sup.report.training.write_training", fails)
+    with pytest.warns(UserWarning, match="no report of the training: RuntimeError\\('no room'"):
+        train(smoke(cache), finished[0])
 
 
 def test_the_loss_falls_in_the_first_stage(finished):

@@ -24,6 +24,8 @@ from mask_sup.files.ranges import check_ranges
 
 __all__ = ["build_data", "build_parts", "train"]
 
+SETTINGS = "settings.json"  # what the weights of a stage were given
+PURITY = "relabel.json"  # how pure a round's pseudo-labels are
 POSES = "poses.npz"  # pseudo-labels, in the folder of their round
 SIGN = "relabelling"  # there while they are made: signs of life for the processes that wait
 
@@ -77,6 +79,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     import logging
 
     import lightning
+    from lightning.pytorch.utilities import rank_zero_only
 
     from mask_sup.method.settings import merged, of_checkpoint, of_stage
     from mask_sup.models.checkpoint import start_from
@@ -103,8 +106,11 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     for name in cfg.cascade:
         ancestry = merged(ancestry, of_stage(plain(cfg), str(name)))
+        _record(folder / str(name) / SETTINGS, json.dumps(ancestry, indent=2))
         metrics = run_stage(cfg, folder, str(name), parts, fuse, data, ancestry)
     _record(folder / "metrics.json", json.dumps(metrics, indent=2))
+    if rank_zero_only.rank == 0:
+        _report(folder)
     return metrics
 
 
@@ -251,8 +257,9 @@ def _relabel(module: Any, here: Path, parts: Any, dataset: Any) -> None:
         with sign_of_life(sign):
             module.relabel(dataset)
             parts.poses.save(poses, names)
-        _tell_purity(here, parts, dataset)
     parts.poses.load(poses, names)
+    if rank_zero_only.rank == 0 and not (here / PURITY).is_file():
+        _tell_purity(here, parts, dataset)
 
 
 def _forget_signs(folder: Path) -> None:
@@ -274,7 +281,7 @@ def _trainer(
     """The trainer of one stage, with all that watches it."""
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    from mask_sup.method.callbacks import LogOverlays, SaveConfig, StageProgress
+    from mask_sup.method.callbacks import LogOverlays, Redraw, SaveConfig, StageProgress
     from mask_sup.method.health import HealthMonitor
     from mask_sup.method.stopping import SaveAndStop
     from mask_sup.models.checkpoint import WholeCheckpointIO
@@ -291,7 +298,8 @@ def _trainer(
             SaveConfig(plain(cfg), settings),
             SaveAndStop(here / "checkpoints" / "last.ckpt"),
             LogOverlays(here / "overlays"),
-            HealthMonitor(),
+            HealthMonitor(here / "health.json"),
+            Redraw(lambda: _report(here.parent)),
             ModelCheckpoint(
                 here / "checkpoints",
                 filename="last",
@@ -304,16 +312,33 @@ def _trainer(
 
 
 def _tell_purity(here: Path, parts: Any, dataset: Any) -> None:
-    """Write and print how pure a round's pseudo-labels are; labels are read for this alone."""
+    """Draw a round's pseudo-labels, and tell how pure they are; labels are read for this alone."""
     import numpy as np
     import torch
 
+    from mask_sup.files.pictures import write_png
+    from mask_sup.method.visualize import label_sheet, labels_of_all_kinds
+
+    which = labels_of_all_kinds(parts.poses)
+    title = f"{here.name}: pseudo-labels of training moments"
+    sheet = label_sheet(parts.poses, dataset, which, parts.detector.skeleton, title)
+    write_png(here / "labels.png", sheet)
     labels = torch.tensor(np.stack([m.joints_world for m in dataset.moments]), dtype=torch.float32)
     skeleton = parts.detector.skeleton
     told = parts.poses.monitors() | parts.poses.purity(labels, skeleton.root, skeleton.flip)
     known = {key: value for key, value in told.items() if value == value}
-    _record(here / "relabel.json", json.dumps(known, indent=2))
+    _record(here / PURITY, json.dumps(known, indent=2))
     print("pseudo-labels:", ", ".join(f"{key} {value:.3g}" for key, value in known.items()))
+
+
+def _report(folder: Path) -> None:
+    """Draw curves.png and training.html; where that fails, it is told, and no training stops."""
+    from mask_sup.report.training import write_training
+
+    try:
+        write_training(folder)
+    except Exception as error:
+        warnings.warn(f"no report of the training: {error!r}", stacklevel=2)
 
 
 def _steps_done(path: Path) -> int:

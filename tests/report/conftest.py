@@ -122,5 +122,5 @@ def configured_fixture():
 
 
 def configured(folder: Path, **given):
-    values = {"poses": str(folder / "poses.npz"), "output": None, "fps": None}
+    values = {"poses": str(folder / "poses.npz"), "run": None, "output": None, "fps": None}
     return OmegaConf.create({**values, "video": True, "html": True, **given})

@@ -157,7 +157,8 @@ class ExportConfig:
 class ReportConfig:
     """Keys of a report."""
 
-    poses: str = MISSING
+    poses: str | None = None
+    run: str | None = None
     video: bool = MISSING
     html: bool = MISSING
     output: str | None = None

@@ -1,18 +1,18 @@
-"""What happens beside training: the config in every checkpoint, and pictures of the progress."""
+"""What happens beside training: the config in every checkpoint, pictures, and the report."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch.callbacks import RichProgressBar
 
-from mask_sup.data.moments import expand
 from mask_sup.geometry.batch import Views
-from mask_sup.method.stages import CascadeStage
+from mask_sup.method.stages import DetectorStage
 
-__all__ = ["LogOverlays", "SaveConfig", "StageProgress"]
+__all__ = ["LogOverlays", "Redraw", "SaveConfig", "StageProgress"]
 
 
 class SaveConfig(Callback):
@@ -43,35 +43,61 @@ class StageProgress(RichProgressBar):
 
 
 class LogOverlays(Callback):
-    """Writes a sheet of image, mask, skeleton mask, physique mask, weights and 3D pose.
+    """Writes a sheet of what goes in, what the stage draws, and its poses in 2D and 3D.
 
-    The same few validation moments at every validation, to `folder/<step>.png` and to W&B.
+    The same few validation moments, of several people, at every validation, to
+    `folder/<step>.png` and to W&B.
 
     Args:
-        folder: Where the sheets go.
+        folder: Where the sheets go, in the folder of the stage.
         moments: How many moments are drawn.
     """
 
-    def __init__(self, folder: Path, moments: int = 2):
+    def __init__(self, folder: Path, moments: int = 4):
         self.folder, self.moments = folder, moments
         self.views: Views | None = None
+        self.names: list[str] = []
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the sheet."""
-        if not isinstance(pl_module, CascadeStage) or not trainer.is_global_zero:
+        if not isinstance(pl_module, DetectorStage) or not trainer.is_global_zero:
             return
         from mask_sup.files.pictures import write_png
-        from mask_sup.method.visualize import stage_sheet
+        from mask_sup.method.visualize import named, of_several_people, stage_sheet, views_of
 
         if self.views is None:
             dataset = trainer.datamodule.dataset("val")
-            picks = torch.linspace(0, len(dataset) - 1, min(self.moments, len(dataset))).int()
-            items = [dataset[int(i)] for i in picks]
-            batch = expand(torch.utils.data.default_collate(items))
-            self.views = move_data_to_device(batch.views, pl_module.device)
-        sheet = stage_sheet(pl_module, self.views)
+            which = of_several_people(dataset.moments, self.moments)
+            self.names = [named(dataset.moments[i]) for i in which]
+            self.views = move_data_to_device(views_of(dataset, which), pl_module.device)
+        title = f"{self.folder.parent.name}, step {trainer.global_step}: validation moments"
+        sheet = stage_sheet(pl_module, self.views, self.names, title)
         path = self.folder / f"{trainer.global_step:06d}.png"
         write_png(path, sheet)
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):
                 logger.log_image("overlays", [str(path)], step=trainer.global_step)
+
+
+class Redraw(Callback):
+    """Has the report of the run drawn anew after validations, for a twentieth of the time at most.
+
+    Args:
+        draw: Draws it from the files of the run.
+    """
+
+    SHARE = 0.05  # of the time that a stage takes
+
+    def __init__(self, draw: Callable[[], None]):
+        self.draw, self.due = draw, 0.0
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write out what is logged so far, and draw."""
+        begun = time.monotonic()
+        if not trainer.is_global_zero or begun < self.due:
+            return
+        for logger in trainer.loggers:
+            logger.save()
+        self.draw()
+        ended = time.monotonic()
+        self.due = ended + (ended - begun) / self.SHARE

@@ -4,8 +4,10 @@ Each measure is a share in [0, 1] of joints, limbs, poses or views; above its li
 named once per stage, with the override that helps.
 """
 
+import json
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mask_sup.figure.body import Body
+from mask_sup.files.disk import write_file
 from mask_sup.geometry.batch import Batch, Views
 from mask_sup.method.stages import CascadeStage, Drawn
 
@@ -87,9 +90,14 @@ def check_up(drawn: Drawn, views: Views, body: Body, physique: Tensor | None) ->
 
 
 class HealthMonitor(Callback):
-    """Measures the troubles of a stage at every validation, logs them, and warns of each once."""
+    """Measures the troubles of a stage at every validation, logs them, and warns of each once.
 
-    def __init__(self):
+    Args:
+        path: Where the newest measures go, with their limits and what helps, as JSON.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
         self.named: set[str] = set()
 
     def on_validation_batch_end(
@@ -111,6 +119,9 @@ class HealthMonitor(Callback):
         found = check_up(drawn, batch.views, pl_module.body, physique)
         told = {f"health/{name}": value for name, value in found.items()}
         pl_module.log_dict(told, sync_dist=True)
+        if trainer.is_global_zero:
+            newest = {n: {"value": v, **TROUBLES[n]._asdict()} for n, v in found.items()}
+            write_file(self.path, json.dumps(newest, indent=2))
         for name, value in found.items():
             trouble = TROUBLES[name]
             if value > trouble.limit and name not in self.named and trainer.global_step:

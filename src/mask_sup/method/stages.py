@@ -44,7 +44,15 @@ from mask_sup.metrics import PoseMetrics, score
 from mask_sup.models.detector import Detector
 from mask_sup.models.shape_prior import ShapePrior
 
-__all__ = ["ArmsStage", "CascadeStage", "Parts", "PhysiqueStage", "Plateau", "SkeletonStage"]
+__all__ = [
+    "ArmsStage",
+    "CascadeStage",
+    "DetectorStage",
+    "Parts",
+    "PhysiqueStage",
+    "Plateau",
+    "SkeletonStage",
+]
 
 
 BLOCKS = 10  # of the window of a plateau

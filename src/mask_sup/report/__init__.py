@@ -1,7 +1,7 @@
-"""Pictures of predictions for people: overlay videos, a mosaic, and a page that opens offline.
+"""Pictures for people: of predictions (videos and a page) and of a training (curves and a page).
 
 `predictions` reads poses.npz, `figures` has the numbers, `scene` the 3D pose, `overlays` the
-videos, `page` the HTML.
+videos, `page` the HTML. `run` reads a training's folder, `curves` draws it, `training` is its page.
 """
 
 from pathlib import Path
@@ -14,13 +14,13 @@ FPS = 25.0  # where nothing tells
 
 
 def write_report(cfg: DictConfig) -> Path:
-    """Videos and a page, beside poses.npz or in `output`.
+    """Videos and a page, beside poses.npz or in `output`; of a training, in its folder.
 
     Returns:
         The folder that was written.
 
     Raises:
-        FileNotFoundError: If poses.npz or one of its pictures is missing.
+        FileNotFoundError: If poses.npz, one of its pictures, or the run is missing.
         ValueError: If the file does not fit, or there is nothing to do.
         OSError: If the folder cannot be written.
     """
@@ -29,6 +29,17 @@ def write_report(cfg: DictConfig) -> Path:
     from mask_sup.report.predictions import read_predictions
     from mask_sup.report.scene import make_scene
 
+    if bool(cfg.poses) == bool(cfg.run):
+        raise ValueError(
+            "a report is of predictions or of a training: give poses=<folder>/poses.npz or "
+            "run=<folder of a training>"
+        )
+    if cfg.run:
+        from mask_sup.report.training import write_training
+
+        page = write_training(Path(cfg.run).expanduser())
+        print(f"drawn: {page} and curves.png beside it")
+        return page.parent
     if not (cfg.video or cfg.html):
         raise ValueError("video=false and html=false leave nothing to write: keep one of them")
     source = Path(cfg.poses).expanduser()

@@ -5,11 +5,9 @@ escaped. Numbers come from `figures` and `scene`, the script only shows them.
 """
 
 import base64
-import hashlib
 import json
 from collections.abc import Sequence
 from html import escape
-from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -19,6 +17,17 @@ from jaxtyping import Float
 
 from mask_sup.files.disk import write_file
 from mask_sup.report import figures
+from mask_sup.report.pieces import (
+    asset,
+    chips,
+    definitions,
+    embedded,
+    fingerprint,
+    number,
+    plural,
+    table,
+    warnings,
+)
 from mask_sup.report.plots import PLOT_X, bar, line_plot, swatch
 from mask_sup.report.predictions import Predictions
 from mask_sup.report.scene import Scene
@@ -50,33 +59,25 @@ def write_page(
         fps: Frames per second.
         fps_is_told: Whether that is known rather than assumed.
     """
-    style, script = _asset("page.css"), _asset("page.js")
+    style, script = asset("page.css"), asset("page.js")
     data = _player(poses, scene, thumbnails, thumbnail_step, fps)
     name = poses.source.stem or path.parent.name
-    page = Template(_asset("page.html")).substitute(
+    page = Template(asset("page.html")).substitute(
         style=style,
         script=script,
-        style_hash=_hash(style),
-        script_hash=_hash(script),
+        style_hash=fingerprint(style),
+        script_hash=fingerprint(script),
         data=json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
         name=escape(name),
         subtitle=_subtitle(poses, fps, fps_is_told),
         chips=_chips(poses),
-        warnings=_warnings(figures.warnings_in_words(poses)),
+        warnings=warnings(figures.warnings_in_words(poses)),
         views=_views(poses, thumbnails),
         last=data["frames"] - 1,
         sections=_error_section(poses, fps) + _tables(poses),
         about=_about(poses, scene, fps, fps_is_told),
     )
     write_file(path, page)
-
-
-def _asset(name: str) -> str:
-    return (resources.files("mask_sup.report") / name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 # ---- what the script shows -----------------------------------------------------------------------
@@ -137,50 +138,33 @@ def _rounded(values: np.ndarray, digits: int) -> list[float | None]:
 # ---- what is plain HTML --------------------------------------------------------------------------
 
 
-def _number(value: float, digits: int = 1, unit: str = "") -> str:
-    if not np.isfinite(value):
-        return "–"
-    return f"{round(value, digits) + 0.0:.{digits}f}{unit}".replace("-", "−")  # never -0
-
-
 def _subtitle(poses: Predictions, fps: float, fps_is_told: bool) -> str:
     count, views = len(poses.pictures), len(poses.cameras)
     assumed = "" if fps_is_told else " (assumed)"
     seconds = f"{count / fps:.1f} s at {fps:g} frames per second{assumed}"
-    return f"{_plural(count, 'frame')}, {_plural(views, 'camera')}, {seconds}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+    return f"{plural(count, 'frame')}, {plural(views, 'camera')}, {seconds}"
 
 
 def _chips(poses: Predictions) -> str:
     cells = []
     if poses.error_px is not None:
         error = float(figures.mean_known(poses.error_px))
-        cells.append((_number(error, 1, " px"), "mean reprojection error"))
+        cells.append((number(error, 1, " px"), "mean reprojection error"))
     found = float(np.isfinite(poses.joints_px).all(-1).mean())
     cells.append((f"{100 * found:.0f} %", "of all joints found"))
     spread = figures.bone_spread(figures.bone_figures(poses.points_mm, poses.skeleton))
-    cells.append((_number(100 * spread, 0, " %"), "median variation of a bone's length"))
+    cells.append((number(100 * spread, 0, " %"), "median variation of a bone's length"))
     if poses.confidence is not None:
-        cells.append((_number(float(figures.mean_known(poses.confidence)), 2), "mean confidence"))
-    return "".join(f"<div><b>{value}</b><span>{text}</span></div>" for value, text in cells)
-
-
-def _warnings(told: Sequence[str]) -> str:
-    if not told:
-        return '<p class="quiet">Nothing stands out.</p>'
-    return f'<ul class="warnings">{"".join(f"<li>{escape(line)}</li>" for line in told)}</ul>'
+        cells.append((number(float(figures.mean_known(poses.confidence)), 2), "mean confidence"))
+    return chips(cells)
 
 
 def _views(poses: Predictions, thumbnails: Sequence[Sequence[bytes]]) -> str:
     parts = []
     for k, name in enumerate(poses.cameras):
-        first = base64.b64encode(thumbnails[0][k]).decode()
         parts.append(
             f'<figure><img alt="Camera {escape(name)} with the pose drawn over it" '
-            f'src="data:image/jpeg;base64,{first}">'
+            f'src="{embedded(thumbnails[0][k], "jpeg")}">'
             f"<figcaption>{escape(name)}<span></span></figcaption></figure>"
         )
     return "".join(parts)
@@ -209,31 +193,16 @@ def _tables(poses: Predictions) -> str:
     return _camera_table(poses) + beside
 
 
-def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], note: str) -> str:
-    """A section with a table; cells are HTML, with or without their `<td>`."""
-    name = "h-" + title.split()[0].lower()
-    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
-    body = ""
-    for first, *others in rows:
-        cells = "".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in others)
-        body += f'<tr><th scope="row">{first}</th>{cells}</tr>'
-    return (
-        f'<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2><div class="scroll">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        f'<p class="quiet">{note}</p></section>'
-    )
-
-
 def _camera_table(poses: Predictions) -> str:
     if poses.error_px is None:
         return ""
     rows = []
     for k, row in enumerate(figures.camera_figures(poses)):
         share = 100 * row.error_px / row.person_px
-        cells = (_number(row.error_px), _number(row.high_px), _number(share))
+        cells = (number(row.error_px), number(row.high_px), number(share))
         name = swatch(k) + escape(row.name)
         rows.append((name, *cells, escape(row.worst_joint.replace("_", " "))))
-    return _table(
+    return table(
         "Cameras",
         ("camera", "error px", "95 % below px", "error % of person", "worst joint"),
         rows,
@@ -251,13 +220,13 @@ def _joint_table(poses: Predictions) -> str:
         cell = [escape(row.name.replace("_", " "))]
         if measured:
             share = row.error_px / max(np.nanmax(errors), 1e-9)
-            cell += [_number(row.error_px), f'<td class="bar">{bar(share)}</td>']
+            cell += [number(row.error_px), f'<td class="bar">{bar(share)}</td>']
         cell.append(f"{100 * row.found:.0f}")
         if sure:
-            cell.append(_number(row.confidence, 2))
+            cell.append(number(row.confidence, 2))
         cells.append(cell)
     heads += ["confidence"] if sure else []
-    return _table("Joints", heads, cells, "Means over all frames and cameras.")
+    return table("Joints", heads, cells, "Means over all frames and cameras.")
 
 
 def _bone_table(poses: Predictions) -> str:
@@ -265,18 +234,18 @@ def _bone_table(poses: Predictions) -> str:
     for row in figures.bone_figures(poses.points_mm, poses.skeleton):
         mean, spread = row.mean_mm, row.deviation_mm
         if "middle" in mean:
-            cell = f"{_number(mean['middle'], 0)} ± {_number(spread['middle'], 0)}"
+            cell = f"{number(mean['middle'], 0)} ± {number(spread['middle'], 0)}"
             rows.append((escape(row.name), f'<td class="both" colspan="2">{cell}</td>', ""))
             continue
         sides = [
-            f"{_number(mean[side], 0)} ± {_number(spread[side], 0)}" if side in mean else ""
+            f"{number(mean[side], 0)} ± {number(spread[side], 0)}" if side in mean else ""
             for side in ("right", "left")
         ]
         gap = figures.side_difference(row)
         rows.append(
-            (escape(row.name), *sides, _number(100 * gap, 0, " %") if np.isfinite(gap) else "")
+            (escape(row.name), *sides, number(100 * gap, 0, " %") if np.isfinite(gap) else "")
         )
-    return _table(
+    return table(
         "Bones",
         ("bone", "right mm", "left mm", "R − L"),
         rows,
@@ -306,11 +275,7 @@ def _about(poses: Predictions, scene: Scene, fps: float, fps_is_told: bool) -> s
         "Joints": ", ".join(poses.skeleton.joints),
         "Root": poses.skeleton.joints[poses.skeleton.root],
     }
-    rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in entries.items())
-    arrays = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(str(text))}</dd>"
-        for name, text in header.get("arrays", {}).items()
-    )
+    arrays = definitions({name: str(text) for name, text in header.get("arrays", {}).items()})
     return (
-        f"<dl>{rows}</dl><details><summary>Arrays of poses.npz</summary><dl>{arrays}</dl></details>"
+        f"{definitions(entries)}<details><summary>Arrays of poses.npz</summary>{arrays}</details>"
     )
