@@ -283,6 +283,7 @@ def _trainer(
 
     from mask_sup.method.callbacks import LogOverlays, Redraw, SaveConfig, StageProgress
     from mask_sup.method.health import HealthMonitor
+    from mask_sup.method.ranks import SameRun
     from mask_sup.method.stopping import SaveAndStop
     from mask_sup.models.checkpoint import WholeCheckpointIO
 
@@ -295,6 +296,7 @@ def _trainer(
         plugins=[WholeCheckpointIO()],
         callbacks=[
             *bar,
+            SameRun(plain(cfg), here.parent),
             SaveConfig(plain(cfg), settings),
             SaveAndStop(here / "checkpoints" / "last.ckpt"),
             LogOverlays(here / "overlays"),
@@ -449,10 +451,12 @@ def main(cfg: DictConfig) -> None:
     else:
         folder = Path(job.runtime.output_dir)
     print(f"run folder: {folder}")
+    from mask_sup.method.ranks import started_from
     from mask_sup.method.stopping import StoppedError, exit_code, listening
 
+    trusted = [word for word in job.overrides.task if word.lstrip("+").startswith("trust=")]
     try:
-        with _alone(folder), listening():
+        with _alone(folder), listening(), started_from(folder, trusted):
             train(cfg, folder)
     except StoppedError as stopped:
         print(f"{stopped}: python -m mask_sup.train resume={folder} goes on")

@@ -226,8 +226,8 @@ def test_labels_of_another_skeleton_are_refused(make, figures):
 # ---- backgrounds ---------------------------------------------------------------------------------
 
 
-def transferred(data, training, step=3):
-    data.trainer = SimpleNamespace(training=training, global_step=step)
+def transferred(data, training, step=3, rank=0):
+    data.trainer = SimpleNamespace(training=training, global_step=step, global_rank=rank)
     batch = default_collate([data.dataset("train")[0], data.dataset("train")[1]])
     return data.on_after_batch_transfer(batch, 0).views, expand(batch).views
 
@@ -243,11 +243,13 @@ def test_random_backgrounds_leave_the_person(make):
     assert seen.image.max() <= 1
 
 
-def test_backgrounds_are_those_of_the_step(make):
+def test_backgrounds_are_those_of_the_step_and_the_process(make):
     data = make(background="random", mask_size=16)
-    first, again, other = (transferred(data, True, step)[0].image for step in (3, 3, 4))
+    at = ((3, 0), (3, 0), (4, 0), (3, 1))
+    first, again, other, elsewhere = (transferred(data, True, *place)[0].image for place in at)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+    assert not torch.equal(first, elsewhere)
 
 
 @pytest.mark.parametrize(("background", "training"), [("keep", True), ("random", False)])

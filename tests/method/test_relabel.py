@@ -290,7 +290,7 @@ def test_joints_stay_on_their_pixels_when_crops_grow(by):
     assert seen[0, 0].sum() / blob[0, 0].sum() == pytest.approx(by**2, rel=1e-2)
 
 
-def test_regression_varies_what_it_shows_and_the_same_when_resumed(parts):
+def test_regression_varies_what_it_shows_and_the_same_when_resumed(parts, monkeypatch):
     stage = SupervisedStage(parts, Triangulate(), **{**OPTIMIZER, "zoom": 0.2})
     image, joints = torch.rand(64, 3, 16, 16), torch.rand(1, 18, 3).expand(64, -1, -1)
     seen, there = stage._varied(image, joints)
@@ -299,6 +299,8 @@ def test_regression_varies_what_it_shows_and_the_same_when_resumed(parts):
     assert 1.15 < by.max() < 1.201
     assert torch.equal(there[..., 2], joints[..., 2])
     assert torch.equal(stage._varied(image, joints)[0], seen)
+    monkeypatch.setattr(SupervisedStage, "global_rank", 1)
+    assert not torch.equal(stage._varied(image, joints)[0], seen)
     still = SupervisedStage(parts, Triangulate(), **OPTIMIZER)._varied(image, joints)
     assert torch.equal(still[0], image)
     assert torch.equal(still[1], joints)

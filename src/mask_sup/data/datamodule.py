@@ -19,6 +19,9 @@ from mask_sup.geometry.geodesic import GeodesicWeight
 __all__ = ["PoseDataModule", "Source", "StepSampler", "own_rank"]
 
 
+APART = 7_368_787  # between the seeds of two processes: further than steps go
+
+
 @runtime_checkable
 class Source(Protocol):
     """What a data set has to provide."""
@@ -206,8 +209,9 @@ class PoseDataModule(LightningDataModule):
         """Pictures travel as bytes and become floats on the device."""
         batch = expand(batch)
         if self.background == "random" and self.trainer.training:
+            step, rank = self.trainer.global_step, self.trainer.global_rank
             generator = torch.Generator().manual_seed(
-                self.seed * 100_003 + self.trainer.global_step
+                self.seed * 100_003 + step + rank * APART  # each process draws its own
             )
             views = batch.views
             image = on_random_background(views.image, views.mask, generator)

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mask_sup.data.datamodule import APART
 from mask_sup.geometry.batch import Batch, Camera
 from mask_sup.geometry.camera import cam_from_world, crop_from_cam
 from mask_sup.method.stages import DetectorStage, Parts
@@ -93,7 +94,8 @@ class RegressionStage(DetectorStage):
 
     def _varied(self, image: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
         """The crops, mirrored and magnified at random, with their joints."""
-        generator = torch.Generator().manual_seed(self.global_step)  # the same when resumed
+        seed = self.global_step + self.global_rank * APART  # the same when resumed
+        generator = torch.Generator().manual_seed(seed)
         flip, grow = torch.rand(2, len(image), generator=generator).to(image.device)
         if self.mirror:
             image, joints = mirrored(image, joints, flip < 0.5, self.detector.skeleton.flip)
