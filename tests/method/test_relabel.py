@@ -10,7 +10,7 @@ from mask_sup.geometry.triangulate import Independent, Triangulate
 from mask_sup.method.fitting import Fit
 from mask_sup.method.losses import anchor_loss
 from mask_sup.method.pseudo import PseudoPoses
-from mask_sup.method.regression import SupervisedStage, crop_targets, mirrored, zoomed
+from mask_sup.method.regression import SupervisedStage, crop_targets, mirrored, recoloured, zoomed
 from mask_sup.method.relabel import RelabelStage, both_ways, same_side, some_runs, statures
 from mask_sup.method.stages import Parts
 from mask_sup.models.detector import Detector
@@ -290,6 +290,26 @@ def test_joints_stay_on_their_pixels_when_crops_grow(by):
     assert seen[0, 0].sum() / blob[0, 0].sum() == pytest.approx(by**2, rel=1e-2)
 
 
+def test_colours_change_and_the_grey_behind_stays():
+    generator = torch.Generator().manual_seed(0)
+    image = 0.2 + 0.6 * torch.rand(5, 3, 8, 8, generator=generator)
+    image[..., :3] = 102 / 255
+    none = torch.zeros(4, 5)
+    assert torch.allclose(recoloured(image, none), image, atol=1e-6)
+    for which in range(4):
+        by = none.clone()
+        by[which, :4] = 0.3  # the last crop stays
+        seen = recoloured(image, by)
+        assert torch.equal(seen[..., :3], image[..., :3])
+        assert (seen[:4, ..., 3:] - image[:4, ..., 3:]).abs().mean() > 0.01
+        assert torch.allclose(seen[4], image[4], atol=1e-6)
+        assert seen.min() >= 0
+        assert seen.max() <= 1
+    red, turned = torch.zeros(1, 3, 1, 1), torch.zeros(4, 1)
+    red[:, 0], turned[3] = 1.0, 1.0
+    assert recoloured(red, turned).flatten().tolist() == pytest.approx([0, 1, 0], abs=1e-5)
+
+
 def test_regression_varies_what_it_shows_and_the_same_when_resumed(parts, monkeypatch):
     stage = SupervisedStage(parts, Triangulate(), **{**OPTIMIZER, "zoom": 0.2})
     image, joints = torch.rand(64, 3, 16, 16), torch.rand(1, 18, 3).expand(64, -1, -1)
@@ -299,6 +319,12 @@ def test_regression_varies_what_it_shows_and_the_same_when_resumed(parts, monkey
     assert 1.15 < by.max() < 1.201
     assert torch.equal(there[..., 2], joints[..., 2])
     assert torch.equal(stage._varied(image, joints)[0], seen)
+    stage.colour = 0.5
+    recolour, same = stage._varied(image, joints)
+    assert torch.equal(same, there)
+    assert not torch.equal(recolour, seen)
+    assert torch.equal(stage._varied(image, joints)[0], recolour)
+    stage.colour = 0.0
     monkeypatch.setattr(SupervisedStage, "global_rank", 1)
     assert not torch.equal(stage._varied(image, joints)[0], seen)
     still = SupervisedStage(parts, Triangulate(), **OPTIMIZER)._varied(image, joints)

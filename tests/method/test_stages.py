@@ -220,6 +220,22 @@ def test_the_physique_stage_waits_for_its_own_loss_at_full_weight():
     assert make("physique", "without.psi=true").about == "skeleton"
 
 
+def test_the_ramp_waits_for_the_widths(monkeypatch):
+    stage = make(
+        "physique",
+        "cascade.physique.module.ramp_plateau={window: 20, tolerance: 0.5}",
+        "cascade.physique.module.ramp_latest=1000",
+        "cascade.physique.module.width_steps=50",
+    )
+    monkeypatch.setattr(stage, "_everywhere", float)
+    for step in range(100):
+        monkeypatch.setattr(type(stage), "global_step", step, raising=False)
+        type(stage).observe(stage, {"skeleton": torch.tensor(0.1)})
+        if int(stage.ramp_start) < 1000:
+            break
+    assert int(stage.ramp_start) == 71  # 20 steps after the widths have settled, and the next
+
+
 def test_a_single_moment_is_learned(batch):
     # Measured: the skeleton loss falls to about a quarter in 60 steps.
     stage = make("skeleton", "optimizer.lr=0.003")

@@ -118,6 +118,7 @@ RANGES: Mapping[str, Range] = {
     "cascade.*.module.width_start": POSITIVE,
     "cascade.*.module.width_steps": AMOUNT,
     "cascade.*.module.zoom": MEMORY,
+    "cascade.*.module.colour": MEMORY,
     "optimizer.lr": POSITIVE,
     "optimizer.adam_lr": POSITIVE,
     "optimizer.momentum": MEMORY,

@@ -10,14 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mask_sup.data.datamodule import APART
+from mask_sup.data.moments import GREY
 from mask_sup.geometry.batch import Batch, Camera
 from mask_sup.geometry.camera import cam_from_world, crop_from_cam
 from mask_sup.method.stages import DetectorStage, Parts
 from mask_sup.models.detector import Detector
 
-__all__ = ["RegressionStage", "SupervisedStage", "crop_targets", "mirrored", "zoomed"]
+__all__ = ["RegressionStage", "SupervisedStage", "crop_targets", "mirrored", "recoloured", "zoomed"]
 
 WARMUP_STEPS = 50
+THIRD = 2 * math.pi / 3  # of the circle of hues: from red to green
 LAST_RATE = 0.02  # share of the learning rate at the last step
 
 
@@ -54,6 +56,27 @@ def zoomed(
     return F.grid_sample(image, grid, align_corners=False), torch.cat([xy, joints[..., 2:]], -1)
 
 
+def recoloured(
+    image: Float[Tensor, "n 3 h w"], by: Float[Tensor, "4 n"]
+) -> Float[Tensor, "n 3 h w"]:
+    """Crops with other brightness, contrast, saturation and hue, by Kornia.
+
+    The grey behind masked people stays as it is: it says where the mask ends.
+
+    Args:
+        image: RGB in [0, 1].
+        by: A number about 0 for each of the four; saturation, contrast and brightness change by
+            this share of theirs, the hue by as much of a third of its circle.
+    """
+    from kornia.enhance import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation
+
+    brightness, contrast, saturation, hue = by
+    other = adjust_hue(adjust_saturation(image, 1 + saturation), hue * THIRD)
+    other = adjust_brightness(adjust_contrast(other, 1 + contrast), brightness)
+    behind = (image == GREY / 255).all(1, keepdim=True)
+    return torch.where(behind, image, other)
+
+
 class RegressionStage(DetectorStage):
     """Regress poses with an L1 loss, varied crops, and a learning rate that falls as a cosine.
 
@@ -62,6 +85,7 @@ class RegressionStage(DetectorStage):
         optimizer: Parameters -> optimiser.
         mirror: Whether half of the crops are seen in a mirror.
         zoom: Crops are magnified by at most this share, or made as much smaller.
+        colour: Brightness, contrast, saturation and hue vary by at most this share (`recoloured`).
     """
 
     def __init__(
@@ -70,9 +94,10 @@ class RegressionStage(DetectorStage):
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
         mirror: bool,
         zoom: float,
+        colour: float = 0.0,  # stages of before it was there go on as they were
     ):
         super().__init__(detector, optimizer)
-        self.mirror, self.zoom = mirror, zoom
+        self.mirror, self.zoom, self.colour = mirror, zoom, colour
 
     def targets(self, batch: Batch) -> tuple[Float[Tensor, "n j 3"], Bool[Tensor, "n"]]:
         """World poses to learn, mm, and which of the batch have one."""
@@ -93,10 +118,13 @@ class RegressionStage(DetectorStage):
         return loss
 
     def _varied(self, image: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
-        """The crops, mirrored and magnified at random, with their joints."""
+        """The crops, mirrored, magnified and recoloured at random, with their joints."""
         seed = self.global_step + self.global_rank * APART  # the same when resumed
         generator = torch.Generator().manual_seed(seed)
         flip, grow = torch.rand(2, len(image), generator=generator).to(image.device)
+        if self.colour:
+            by = self.colour * (2 * torch.rand(4, len(image), generator=generator) - 1)
+            image = recoloured(image, by.to(image.device))
         if self.mirror:
             image, joints = mirrored(image, joints, flip < 0.5, self.detector.skeleton.flip)
         if self.zoom:

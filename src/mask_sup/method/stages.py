@@ -93,7 +93,9 @@ class Plateau:
     (99 %, Student's t on the scatter about the line) is below `tolerance` of the loss, and so is
     the width of that bound: a fall that noise could hide keeps the stage going, up to its
     `max_steps`. A loss that varies by a share s from step to step can be seen at rest within a
-    tolerance of about 10 s / sqrt(window).
+    tolerance of about 10 s / sqrt(window), where steps vary independently; noise that lasts for c
+    steps hides as much as one sqrt(c) times as strong. `benchmarks/plateau.py` counts how often
+    rest is seen, and a fall taken for it.
 
     Args:
         window: Steps looked at, at least 20.
@@ -417,6 +419,7 @@ class PhysiqueStage(SkeletonStage):
         super().observe(terms)
         if (
             self.ramp_plateau
+            and super().settled  # a loss at a changing bone width says nothing about rest
             and not self.ramp_plateau.reached
             and self.global_step < int(self.ramp_start)
             and self.ramp_plateau.update(self._everywhere(terms["skeleton"]))
