@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import garbage
 import numpy as np
@@ -372,7 +373,32 @@ def garbled(root: Path, count: int) -> Part:
     return Part(dict(found), tuple(n for n in found if n.endswith(ends)), "cases by hypothesis")
 
 
-PARTS = {"kills": kills, "flips": flips, "signals": signals, "ranks": ranks, "garbage": garbled}
+# -- hostile files --------------------------------------------------------------------------------
+
+
+def hostile(root: Path, _: int) -> Part:
+    """The attacks of tests/test_hostile.py: files made to run code, or to eat memory or time."""
+    attacks = Path(__file__).parents[1] / "tests" / "test_hostile.py"
+    told = root / "hostile.xml"
+    words = [sys.executable, "-m", "pytest", "-q", str(attacks), f"--junitxml={told}"]
+    subprocess.run(words, cwd=attacks.parents[1], stdout=subprocess.DEVNULL)
+    found: Counter[str] = Counter()
+    for case in ElementTree.parse(told).iter("testcase"):
+        name = case.get("name", "").partition("[")[0].removeprefix("test_").replace("_", " ")
+        failed = case.find("failure") is not None or case.find("error") is not None
+        found[f"{name}: {'NOT SO' if failed else 'so it is'}"] += 1
+    bad = tuple(name for name in found if name.endswith("NOT SO"))
+    return Part(dict(found), bad, "files made to run code, or to eat memory or time")
+
+
+PARTS = {
+    "kills": kills,
+    "flips": flips,
+    "signals": signals,
+    "ranks": ranks,
+    "garbage": garbled,
+    "hostile": hostile,
+}
 
 
 def page(told: dict[str, Any]) -> str:
@@ -415,7 +441,7 @@ def main() -> None:
     parser.add_argument("--flips", type=int, default=1000)
     parser.add_argument("--signals", type=int, default=18)
     parser.add_argument("--ranks", type=int, default=6)
-    parser.add_argument("--garbage", type=int, default=10_000)
+    parser.add_argument("--garbage", type=int, default=11_000)
     parser.add_argument("--folder", type=Path, help="where to work; kept")
     given = parser.parse_args()
     root = (given.folder or Path(tempfile.mkdtemp())).absolute()
@@ -423,7 +449,7 @@ def main() -> None:
     path = RESULTS / "reliability.json"
     parts = json.loads(path.read_text())["parts"] if path.is_file() else {}
     for name in given.parts:
-        found = PARTS[name](root, getattr(given, name))
+        found = PARTS[name](root, getattr(given, name, 1))
         parts[name] = found._asdict() | {"commit": revision()}
         print(name, json.dumps(found.counts, indent=1))
         record("reliability", parts={name: parts[name] for name in PARTS if name in parts})

@@ -91,7 +91,14 @@ def test_the_conditions_of_the_figures_are_written_beside_them(finished, checkpo
     assert (values["split"], values["moments"], values["untrained"]) == ("val", 5, False)
     assert values["checkpoint"] == str(checkpoint)
     flags = dict.fromkeys(("UP", "T", "SF", "SPP", "upright", "labels", "person_ids"), False)
-    told = {"anatomy": [], "relabel": 0, "mirror_test": True, "hanging_arms": True, "time": False}
+    told = {
+        "anatomy": [],
+        "body": [],
+        "relabel": 0,
+        "mirror_test": True,
+        "hanging_arms": True,
+        "time": False,
+    }
     told |= {"masks": ["of a prepared data set, as its header tells"], "calibrated": True}
     told |= {"masks_at_test": "the input and the crop"}
     # The checkpoint is made without a training: it tells what all stages of its config share.

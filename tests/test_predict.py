@@ -7,6 +7,7 @@ import torch
 
 from mask_sup.data.moments import MomentDataset, View, expand, mask_box
 from mask_sup.data.recording import RecordingData
+from mask_sup.files.lock import locked
 from mask_sup.files.pictures import read_image, read_mask
 from mask_sup.geometry.batch import Camera
 from mask_sup.geometry.camera import crop_from_world
@@ -462,6 +463,16 @@ def test_every_frame_has_an_overlay_of_all_views(finished):
     assert sheet.shape == (3 * 240, 4 * 2 * 240, 3)
     assert sheet[480:, :480].std() > 10  # the ninth
     assert not sheet[480:, 480:].any()
+
+
+def test_a_second_prediction_into_one_folder_is_told_who_runs(finished, configure, tmp_path):
+    root, checkpoint, *_ = finished
+    cfg = configure(checkpoint=checkpoint, input=root, output=tmp_path / "out", overlays=False)
+    with (
+        locked(tmp_path / "out", ".predict.lock"),
+        pytest.raises(ValueError, match="out is being written to by process"),
+    ):
+        predict(cfg)
 
 
 def test_without_overlays_only_poses_are_written(finished, configure, tmp_path):

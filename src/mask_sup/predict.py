@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from mask_sup.files.build import trust_from_command_line
 from mask_sup.files.config import conf_dir
+from mask_sup.files.lock import locked
 from mask_sup.files.poses import UNSURE, write_poses
 from mask_sup.files.ranges import check_ranges
 
@@ -46,21 +47,30 @@ def predict(cfg: DictConfig) -> Path:
 
     Raises:
         FileNotFoundError: If the input, a picture or a mask is missing.
-        ValueError: If the detector was trained on masked input and there are no masks.
+        ValueError: If the detector was trained on masked input and there are no masks, or another
+            prediction writes to the folder.
     """
+    from mask_sup.models.checkpoint import run_folder
+
+    folder = run_folder(cfg.checkpoint) / "predictions" / Path(cfg.input).expanduser().stem
+    folder = Path(cfg.output) if cfg.output else folder
+    with locked(folder, ".predict.lock"):
+        return _predict(cfg, folder)
+
+
+def _predict(cfg: DictConfig, folder: Path) -> Path:
+    """What `predict` does, once the folder is its own."""
     import torch
     from rich.progress import track
 
     from mask_sup.data.moments import check_view, crop_view
     from mask_sup.method.settings import at_test, of_checkpoint
-    from mask_sup.models.checkpoint import read_checkpoint, restore, run_folder
+    from mask_sup.models.checkpoint import read_checkpoint, restore
 
     checkpoint = read_checkpoint(cfg.checkpoint)
     detector = restore(checkpoint).to(cfg.device)
     trained = checkpoint["config"]["data"]
     source = Path(cfg.input).expanduser()
-    folder = run_folder(cfg.checkpoint) / "predictions" / source.stem
-    folder = Path(cfg.output) if cfg.output else folder
     moments = input_moments(source, cfg.masks, cfg.every, folder)
     views = [view for moment in moments for view in moment.views]
     for view in views:

@@ -225,7 +225,7 @@ def run_stage(
     data.plan(max_steps, _steps_done(last) if resume else 0, module.moments)
     loggers = build(cfg.logger, "logger")(folder=here, run=folder.name, stage=name)
     for logger in loggers:
-        logger.log_hyperparams(plain(cfg))
+        logger.log_hyperparams(plain(cfg) | {"settings": settings})
     trainer = _trainer(cfg, here, max_steps, loggers, settings)
     status = "error"
     try:

@@ -17,6 +17,7 @@ from mask_sup.data.datamodule import StepSampler
 from mask_sup.data.manifest import PreparedData, join, read_manifest, tabulate, write_manifest
 from mask_sup.data.moments import MomentDataset
 from mask_sup.data.shards import MEGABYTE, write_shards
+from mask_sup.files.lock import locked
 from mask_sup.geometry.geodesic import GeodesicWeight
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "shard.py"
@@ -222,6 +223,14 @@ def test_a_damaged_archive_is_not_taken_over(damage, store, shards, tmp_path):
     (out / "train-00001.tar").write_bytes(data[:9000] if damage == "cut off" else other)
     with pytest.raises(ValueError, match=r"train-00001\.tar is damaged.*: remove it and run"):
         write_shards(store, out, SMALL)
+
+
+def test_a_second_run_into_one_folder_is_told_who_runs(store, tmp_path):
+    with (
+        locked(tmp_path / "out"),
+        pytest.raises(ValueError, match="out is being written to by process"),
+    ):
+        write_shards(store, tmp_path / "out", SMALL)
 
 
 def test_a_folder_of_another_store_is_refused(store, shards, tmp_path):

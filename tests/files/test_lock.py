@@ -42,6 +42,27 @@ def test_a_lock_ends_with_its_process(other, tmp_path):
     assert not list((tmp_path / "run").iterdir())
 
 
+def test_commands_with_locks_of_their_own_write_side_by_side(other, tmp_path):
+    with locked(tmp_path / "run", ".export.lock"):
+        pass
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+
+
+def test_a_folder_that_nothing_was_written_to_is_gone_again(tmp_path):
+    def fails():
+        with locked(tmp_path / "new"):
+            raise ValueError
+
+    with pytest.raises(ValueError):
+        fails()
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "old").mkdir()
+    with locked(tmp_path / "old"), locked(tmp_path / "new"):
+        (tmp_path / "new" / "file").touch()
+    assert (tmp_path / "old").exists()
+    assert (tmp_path / "new" / "file").exists()
+
+
 def test_one_after_another(tmp_path):
     for _ in range(2):
         with locked(tmp_path / "run"):

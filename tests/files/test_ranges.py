@@ -81,6 +81,9 @@ def test_shipped_configs_pass_and_every_number_has_a_range(compose_config, words
         ("data.batch_size=1.5", "data.batch_size=1.5: expected a whole number from 1"),
         ("cascade.last_round.max_steps=-1", "max_steps=-1: expected a whole number from 1"),
         ("optimizer.lr=0", "optimizer.lr=0: expected a number above 0"),
+        ("data.batch_size=1000000000", "batch_size=1000000000: expected a whole number from 1"),
+        ("optimizer.betas=0.9", "optimizer.betas=0.9: expected several values, not one"),
+        ("body.capsules=3", "body.capsules=3: expected several values"),
         ("cascade.last_round.module.zoom=1", "zoom=1: expected a number from 0 below 1"),
     ],
 )

@@ -24,6 +24,12 @@ def fitter(**changed):
     return build(settings() | changed, "fitter", body=body, anatomy=anatomy)
 
 
+def test_no_more_directions_are_followed_than_tried():
+    fitter(yaws=1, kept=2)
+    with pytest.raises(ValueError, match="fitter.kept=3: expected at most twice fitter.yaws=1"):
+        fitter(yaws=1, kept=3)
+
+
 @pytest.fixture(scope="module")
 def scene():
     """A walking person and how the cameras see him: 64-pixel masks of the fitter's own body."""

@@ -56,6 +56,7 @@ def test_labels_of_an_ancestor_stay(runs):
     assert told["T"] is True
     assert told["stages"] == ["teacher/supervised", "pupil/first_round"]
     assert {"symmetry", "midpoints", "chains"} <= set(told["anatomy"])
+    assert told["body"] == ["capsules on human18"]
     assert told["masks"] == ["rendered, exact to the pixel"]
 
 

@@ -107,7 +107,7 @@ def read_manifest(root: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             f"missing {path}: prepare the data set first (scripts/prepare_*.py; layout: "
             "mask_sup/data/manifest.py)"
         )
-    header, arrays = read_arrays(path, VERSION, "prepare the data set again")
+    header, arrays = read_arrays(path, KEYS, VERSION, "prepare the data set again")
     if missing := sorted(set(KEYS) - set(arrays)):
         raise ValueError(f"{path} lacks {missing}: prepare the data set again")
     n, v = len(np.atleast_1d(arrays["names"])), np.atleast_2d(arrays["images"]).shape[1]

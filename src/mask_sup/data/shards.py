@@ -26,6 +26,7 @@ from rich.progress import track
 from mask_sup.data.manifest import MANIFEST, read_manifest, write_manifest
 from mask_sup.files.archive import Member, locate
 from mask_sup.files.disk import claim, whole
+from mask_sup.files.lock import locked
 
 __all__ = ["write_shards"]
 
@@ -62,7 +63,8 @@ def write_shards(root: Path, out: Path, megabytes: float) -> dict[str, Any]:
     Raises:
         FileNotFoundError: If the manifest or a picture is missing.
         ValueError: If the store is in archives already, two files would have one name, `out` holds
-            something else or is finished, or an archive in it is damaged.
+            something else, is finished or written to by another process, or an archive in it is
+            damaged.
         OSError: If the disk is full.
     """
     if megabytes <= 0:
@@ -70,15 +72,16 @@ def write_shards(root: Path, out: Path, megabytes: float) -> dict[str, Any]:
     arrays, header = read_manifest(root)
     shards = _plan(root, arrays, megabytes * MEGABYTE)
     made_of = hashlib.sha256((root / MANIFEST).read_bytes()).hexdigest()
-    claim(out, SETTINGS, {"manifest": made_of, "megabytes": megabytes}, MANIFEST)
-    places = {key: arrays[key].astype(object) for key in ("images", "masks")}
-    work = _run(root, out, arrays, shards, places)
-    for _ in track(work, "moments", total=len(arrays["names"])):
-        pass
-    written = {key: paths.astype(str) for key, paths in places.items()}
-    header = {**header, "shards": [shard.name for shard in shards]}
-    write_manifest(out, {**arrays, **written}, header)
-    return header
+    with locked(out):
+        claim(out, SETTINGS, {"manifest": made_of, "megabytes": megabytes}, MANIFEST)
+        places = {key: arrays[key].astype(object) for key in ("images", "masks")}
+        work = _run(root, out, arrays, shards, places)
+        for _ in track(work, "moments", total=len(arrays["names"])):
+            pass
+        written = {key: paths.astype(str) for key, paths in places.items()}
+        header = {**header, "shards": [shard.name for shard in shards]}
+        write_manifest(out, {**arrays, **written}, header)
+        return header
 
 
 def _plan(root: Path, arrays: Mapping[str, np.ndarray], limit: float) -> list[Shard]:

@@ -23,6 +23,7 @@ from mask_sup.export.rrd import write_rrd
 from mask_sup.export.tables import write_csv
 from mask_sup.export.trc import write_trc
 from mask_sup.files.config import plain
+from mask_sup.files.lock import locked
 
 __all__ = [
     "FORMATS",
@@ -85,11 +86,13 @@ def export(cfg: DictConfig) -> list[Path]:
     clip = read_clip(cfg.poses, cfg.up, cfg.fps)
     clip = clean(clip, cfg.min_confidence, cfg.fill, cfg.smooth, cfg.cutoff_hz, cfg.window)
     folder = Path(cfg.output or Path(cfg.poses).parent).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
     chosen = [FORMATS[name] for name in dict.fromkeys(cfg.formats)]
     told = {form.file: form.holds.format(up=clip.up) for form in chosen}
     record = {"files": told, "origin": clip.origin, "fps": clip.fps, "settings": plain(cfg)}
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as unfinished:
+    with (
+        locked(folder, ".export.lock"),
+        tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as unfinished,
+    ):
         for form in chosen:
             form.write(clip, Path(unfinished) / form.file)
         (Path(unfinished) / RECORD).write_text(json.dumps(record, indent=2))

@@ -5,12 +5,14 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from mask_sup.files.lock import LOCK
 
 __all__ = ["check_arrays", "claim", "read_arrays", "whole", "write_file", "write_arrays"]
 
@@ -113,12 +115,13 @@ def check_arrays(path: Path) -> None:
 
 
 def read_arrays(
-    path: Path, version: int, cure: str
+    path: Path, names: Collection[str], version: int, cure: str
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The header and the arrays that `write_arrays` wrote.
+    """The header and, of these names, the arrays that `write_arrays` wrote; others are not read.
 
     Args:
         path: The file, which exists.
+        names: Arrays to read, where the file has them.
         version: That its header must tell.
         cure: What to do where it cannot be read.
 
@@ -128,9 +131,10 @@ def read_arrays(
     try:
         check_arrays(path)
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        header = json.loads(str(arrays.pop("header", "{}")))
-        found = header.get("version")
+            header = json.loads(str(file["header"]) if "header" in file.files else "{}")
+            found = header.get("version")
+            wanted = [name for name in file.files if name in names and found == version]
+            arrays = {name: file[name] for name in wanted}
     except (ValueError, OSError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} cannot be read ({error}): {cure}") from error
     if found != version:
@@ -154,7 +158,7 @@ def claim(out: Path, record: str, settings: Mapping[str, Any], last: str) -> Non
     if path.is_file() and (there := json.loads(path.read_text())) != settings:
         other = sorted(key for key in {*there, *settings} if there.get(key) != settings.get(key))
         raise ValueError(f"{out} was begun with other {other}: choose another folder or remove it")
-    if not path.is_file() and out.is_dir() and any(out.iterdir()):
+    if not path.is_file() and out.is_dir() and any(p.name != LOCK for p in out.iterdir()):
         raise ValueError(f"{out} is not empty and was not begun by us: choose another folder")
     if (out / last).is_file():
         raise ValueError(f"{out / last} is there already: this is finished")

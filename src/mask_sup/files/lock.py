@@ -9,17 +9,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["locked"]
+__all__ = ["LOCK", "locked"]
 
 LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; it is made if it is not there.
+def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
+    """Hold a lock of the folder; it is made if it is not there, and gone again if nothing came.
 
     The operating system lets go of the lock with the process, however that ends, so that none stays
     behind. On network file systems it is as good as their `flock`; on Windows there is none.
+
+    Args:
+        folder: What is written to.
+        name: The lock's file: commands with locks of their own write side by side.
 
     Raises:
         ValueError: If another process holds it, with who that is.
@@ -29,8 +33,9 @@ def locked(folder: Path) -> Iterator[None]:
     except ImportError:  # Windows
         yield
         return
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK
+    path = folder / name
     while True:
         file = path.open("a+", encoding="utf-8")
         try:
@@ -58,6 +63,9 @@ def locked(folder: Path) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+            if new:
+                with contextlib.suppress(OSError):  # there is something in it
+                    folder.rmdir()
 
 
 def _holder(path: Path) -> str:

@@ -87,7 +87,7 @@ def read_poses(path: Path, *needed: str) -> tuple[dict[str, Any], dict[str, np.n
     """
     if not path.is_file():
         raise FileNotFoundError(f"no poses at {path}: give the poses.npz of mask_sup.predict")
-    header, arrays = read_arrays(path, VERSION, "predict again")
+    header, arrays = read_arrays(path, {*SHAPES, *needed}, VERSION, "predict again")
     world = WITH_WORLD if needed and "joints_world_mm" in arrays else ()
     if missing := [n for n in (*NEEDED, *needed, *world) if n not in {*arrays, *header}]:
         raise ValueError(f"{path} lacks {missing}: predict again")

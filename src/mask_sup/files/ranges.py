@@ -60,7 +60,7 @@ RANGES: Mapping[str, Range] = {
     "save_every": COUNT,
     "skeleton.heights.*": SHARE,
     # data
-    "data*.batch_size": COUNT,
+    "data*.batch_size": Range(1, 65536, whole=True),
     "data*.image_size": PIXELS,
     "data*.mask_size": PIXELS,
     "data*.padding": Range(1, 10),
@@ -170,6 +170,9 @@ RANGES: Mapping[str, Range] = {
 """Key, `*` for anything -> what it may be; the first row that fits counts."""
 
 
+SEVERAL = tuple(pattern.removesuffix(".*") for pattern in RANGES if pattern.endswith(".*"))
+"""Keys of lists and mappings."""
+
 NULL = ("cascade.*.module.scenes", "fps", "size", "roi", "extractor*.hue", "trainer.*")
 """Keys that may be null although they have a range."""
 
@@ -187,6 +190,8 @@ def check_ranges(cfg: DictConfig | Mapping[str, Any]) -> None:
         known = next((r for pattern, r in RANGES.items() if fnmatchcase(key, pattern)), None)
         texts = isinstance(value, str) and key.startswith(("body.capsules", "anatomy.chains"))
         null = value is None and any(fnmatchcase(key, pattern) for pattern in NULL)
+        if known is None and value is not None and any(fnmatchcase(key, p) for p in SEVERAL):
+            wrong.append(f"{key}={value}: expected several values, not one")
         if known is not None and not null and not texts and not known.holds(value):
             wrong.append(f"{key}={value}: expected {known}")
     if wrong:

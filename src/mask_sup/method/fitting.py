@@ -100,6 +100,11 @@ class PoseFitter:
             raise ValueError("fitting poses needs bone lengths: choose anatomy=human")
         if not loans:
             raise ValueError("fitter.loans names a number for each search, got none: try [2, 1]")
+        if kept > 2 * yaws:
+            raise ValueError(
+                f"fitter.kept={kept}: expected at most twice fitter.yaws={yaws}, each direction is "
+                "tried upright and not"
+            )
         self.body = copy.deepcopy(body)  # radii change from round to round
         self.anatomy, self.weights = anatomy, dict(weights)
         self.tolerance, self.yaws, self.kept = tolerance, yaws, kept

@@ -33,8 +33,8 @@ def of_stage(config: Mapping[str, Any], stage: str) -> Settings:
     In the words of the paper's table 1, UP: unpaired poses, T: a manually designed template, which
     is the body of capsules with its front, feet and face, or a standing start. Ours: `hanging_arms`
     (undrawn arms hang as a standing figure's do), `anatomy` (terms that are weighed), `upright`,
-    `relabel` (rounds), `labels`, `person_ids`, `time` (neighbouring moments), `masks` (what the
-    training's are), `calibrated` (cameras tie the views).
+    `relabel` (rounds), `body` (that poses are fitted with), `labels`, `person_ids`, `time`
+    (neighbouring moments), `masks` (what the training's are), `calibrated` (cameras tie the views).
     """
     module = config["cascade"][stage]["module"]
     target, weights = module.get("_target_"), module.get("weights") or {}
@@ -57,6 +57,7 @@ def of_stage(config: Mapping[str, Any], stage: str) -> Settings:
         "upright": "upright" in on,
         "relabel": int(round_),
         "labels": kind == "SupervisedStage",
+        "body": [_body(config)] if round_ else [],
         "person_ids": round_ or "constancy" in anatomy,
         "time": round_ and in_time,
         "masks": sorted({MASKS.get(_class(s), "of another data set") for s in sources if s}),
@@ -64,6 +65,12 @@ def of_stage(config: Mapping[str, Any], stage: str) -> Settings:
         "stages": [f"{config.get('name', '')}/{stage}"],
     }
     return facts if known else _without_noes(facts)
+
+
+def _body(config: Mapping[str, Any]) -> str:
+    """The body that poses are fitted with, in words."""
+    skeleton = (config.get("skeleton") or {}).get("name", "an unnamed skeleton")
+    return f"capsules on {skeleton}"
 
 
 def _without_noes(facts: Settings) -> Settings:

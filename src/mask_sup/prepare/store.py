@@ -22,6 +22,7 @@ from rich.progress import track
 from mask_sup.data.manifest import MANIFEST, join, tabulate, write_manifest
 from mask_sup.data.moments import Moment, View, crop_square, lens_maps, mask_box
 from mask_sup.files.disk import claim, whole
+from mask_sup.files.lock import locked
 from mask_sup.prepare.protocol import Keep, Protocol
 from mask_sup.prepare.release import Clip
 
@@ -55,7 +56,8 @@ def write_store(
         The header of the manifest.
 
     Raises:
-        ValueError: If the folder holds another data set, nothing is kept, or a file is damaged.
+        ValueError: If the folder holds another data set, nothing is kept, a file is damaged,
+            or another process writes there.
         FileNotFoundError: If a file is missing.
         OSError: If the disk is full.
     """
@@ -67,29 +69,30 @@ def write_store(
         **told,
     }
     settings = json.loads(json.dumps(settings))  # tuples as lists
-    claim(out, SETTINGS, settings, MANIFEST)
-    todo = [clip for clip in clips if not _part(out, clip).is_file()]
-    if len(todo) < len(clips):
-        print(f"{len(clips) - len(todo)} of {len(clips)} sequences were finished before")
-    finished = _run([(clip, out, protocol, size) for clip in todo], workers)
-    for _ in track(finished, "sequences", total=len(todo)):
-        pass
-    parts = [_read_part(_part(out, clip)) for clip in clips]
-    dropped: Counter[str] = Counter()
-    for _, reasons in parts:
-        dropped.update(reasons)
-    tables = [table for table, _ in parts if table]
-    if not tables:
-        raise ValueError(
-            f"none of the moments is kept, dropped: {dict(dropped)}: see `keep` of the protocol "
-            f"{protocol.name} and the masks"
-        )
-    arrays = join(tables)
-    splits = Counter(arrays["split"].tolist())
-    header = {**settings, "moments": dict(splits), "dropped": dict(dropped)}
-    write_manifest(out, arrays, header)
-    shutil.rmtree(out / PARTS)
-    return header
+    with locked(out):
+        claim(out, SETTINGS, settings, MANIFEST)
+        todo = [clip for clip in clips if not _part(out, clip).is_file()]
+        if len(todo) < len(clips):
+            print(f"{len(clips) - len(todo)} of {len(clips)} sequences were finished before")
+        finished = _run([(clip, out, protocol, size) for clip in todo], workers)
+        for _ in track(finished, "sequences", total=len(todo)):
+            pass
+        parts = [_read_part(_part(out, clip)) for clip in clips]
+        dropped: Counter[str] = Counter()
+        for _, reasons in parts:
+            dropped.update(reasons)
+        tables = [table for table, _ in parts if table]
+        if not tables:
+            raise ValueError(
+                f"none of the moments is kept, dropped: {dict(dropped)}: see `keep` of the "
+                f"protocol {protocol.name} and the masks"
+            )
+        arrays = join(tables)
+        splits = Counter(arrays["split"].tolist())
+        header = {**settings, "moments": dict(splits), "dropped": dict(dropped)}
+        write_manifest(out, arrays, header)
+        shutil.rmtree(out / PARTS)
+        return header
 
 
 def _part(out: Path, clip: Clip) -> Path:

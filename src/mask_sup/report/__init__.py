@@ -8,6 +8,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from mask_sup.files.lock import locked
+
 __all__ = ["write_report"]
 
 FPS = 25.0  # where nothing tells
@@ -50,10 +52,11 @@ def write_report(cfg: DictConfig) -> Path:
     fps = told or FPS
     scene = make_scene(poses, fps)
     step = thumbnail_step(poses) if cfg.html else 0
-    thumbnails = write_overlays(poses, scene, folder, fps, cfg.video, step)
-    if cfg.html:
-        path = folder / "report.html"
-        write_page(path, poses, scene, thumbnails, step, fps, fps_is_told=told is not None)
+    with locked(folder, ".report.lock"):
+        thumbnails = write_overlays(poses, scene, folder, fps, cfg.video, step)
+        if cfg.html:
+            path = folder / "report.html"
+            write_page(path, poses, scene, thumbnails, step, fps, fps_is_told=told is not None)
     print(f"{len(poses.pictures)} frames of {len(poses.cameras)} view(s) shown in {folder}")
     return folder
 
