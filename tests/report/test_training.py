@@ -140,6 +140,15 @@ def test_a_run_that_has_just_begun_can_be_drawn(run):
         ("round/relabel.json", "[1]", "round/relabel.json holds no entries by name"),
         ("skeleton/metrics.csv", "a,b\n1,2\n", "skeleton/metrics.csv is no metrics.csv"),
         ("config.yaml", "seed: 1\n", "has no cascade"),
+        ("config.yaml", "cascade: {arms: 3}\n", "cascade.arms has no module and max_steps"),
+        ("skeleton/health.json", '{"zigzag": {"value": "x"}}', "zigzag.value is 'x'"),
+        ("config.yaml", "cascade: {arms: {max_steps: 1, module: 2}}\n", "no module and max_steps"),
+        ("skeleton/health.json", '{"zigzag": 3}', "health.json: zigzag is 3"),
+        ("round/relabel.json", '{"kept_pct": null}', "relabel.json: kept_pct is None"),
+        ("run.json", '{"command": 3}', "run.json: command is 3"),
+        ("run.json", '{"versions": []}', "run.json: versions is []"),
+        ("data.json", '{"moments": 1}', "data.json: moments is 1"),
+        ("skeleton/finished.json", '{"steps": "many"}', "finished.json: steps is 'many'"),
     ],
 )
 def test_damaged_files_are_named(run, path, content, said):

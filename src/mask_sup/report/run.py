@@ -16,6 +16,8 @@ from mask_sup.files.config import load_config, plain
 
 __all__ = ["Curve", "Run", "StageRecord", "read_run"]
 
+TROUBLE = {"value": (int, float), "limit": (int, float), "says": str, "helps": str}
+
 
 class Curve(NamedTuple):
     """One column of metrics.csv."""
@@ -86,6 +88,11 @@ def read_run(folder: Path) -> Run:
         raise ValueError(f"{folder / 'config.yaml'} has no cascade: it is no training's config")
     stages: list[StageRecord] = []
     for name, node in cascade.items():
+        known = isinstance(node, dict) and isinstance(node.get("module"), dict)
+        if not known or not isinstance(node.get("max_steps"), int):
+            raise ValueError(
+                f"{folder / 'config.yaml'}: cascade.{name} has no module and max_steps"
+            )
         here = folder / Path(str(name)).name  # a name is no path
         if here.is_dir():
             first = sum(stage.steps for stage in stages)
@@ -95,8 +102,8 @@ def read_run(folder: Path) -> Run:
     return Run(
         folder.resolve().name,
         config,
-        _read_json(folder / "run.json"),
-        _read_json(folder / "data.json"),
+        _read_json(folder / "run.json", command=list, versions=dict),
+        _read_json(folder / "data.json", moments=dict),
         tuple(stages),
         tuple(map(str, cascade)),
     )
@@ -104,7 +111,15 @@ def read_run(folder: Path) -> Run:
 
 def _read_stage(here: Path, node: Mapping[str, Any], first: int) -> StageRecord:
     curves = _read_curves(here / "metrics.csv")
-    done = _read_json(here / "finished.json")
+    done = _read_json(here / "finished.json", steps=int)
+    health = _read_json(here / "health.json")
+    for name, told in health.items():
+        _check(here / "health.json", name, told, dict)
+        for key, kind in TROUBLE.items():
+            _check(here / "health.json", f"{name}.{key}", told.get(key), kind)
+    purity = _read_json(here / "relabel.json")
+    for name, value in purity.items():
+        _check(here / "relabel.json", name, value, (int, float))
     last = max((int(curve.steps[-1]) for curve in curves.values()), default=0)
     labels = here / "labels.png"
     return StageRecord(
@@ -115,8 +130,8 @@ def _read_stage(here: Path, node: Mapping[str, Any], first: int) -> StageRecord:
         int(node["max_steps"]),
         bool(done),
         curves,
-        _read_json(here / "relabel.json"),
-        _read_json(here / "health.json"),
+        purity,
+        health,
         _read_json(here / "settings.json"),
         tuple(sorted((here / "overlays").glob("*.png"))),
         labels if labels.is_file() else None,
@@ -148,7 +163,8 @@ def _read_curves(path: Path) -> dict[str, Curve]:
     return curves
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, **kinds: type) -> dict[str, Any]:
+    """The entries of a file, {} where there is none; those of `kinds` have that type if there."""
     if not path.is_file():
         return {}
     try:
@@ -157,4 +173,16 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is no JSON ({error}): remove it, and draw again") from error
     if not isinstance(told, dict):
         raise ValueError(f"{path} holds no entries by name: remove it, and draw again")
+    for name in kinds.keys() & told.keys():
+        _check(path, name, told[name], kinds[name])
     return told
+
+
+def _check(path: Path, name: str, value: Any, kind: type | tuple[type, ...]) -> None:
+    """Refuse an entry of another type.
+
+    Raises:
+        ValueError: With the file, the entry and what it is.
+    """
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"{path}: {name} is {value!r:.40}: remove the file, and draw again")

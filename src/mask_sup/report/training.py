@@ -96,7 +96,7 @@ def _subtitle(run: Run) -> str:
             f"stage {stage.name} ({len(run.stages)} of {len(run.planned)}), step {stage.steps:,} "
             f"of at most {stage.max_steps:,}"
         )
-    train = run.data.get("moments", {}).get("train", "").partition(",")[0]
+    train = str(run.data.get("moments", {}).get("train", "")).partition(",")[0]
     moments = f"{int(train):,} training moments, " if train.isdigit() else ""
     return escape(f"{state}; {moments}seed {run.config.get('seed')}")
 
