@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from mask_sup.files.config import conf_dir
+from mask_sup.method.stopping import StoppedError
 from mask_sup.models.checkpoint import load
 from mask_sup.train import train
 
@@ -77,6 +78,15 @@ def test_a_round_tells_again_what_a_kill_has_lost(finished, cache, capsys):
     train(smoke(cache), folder)
     assert path.read_text() == before
     assert "pseudo-labels: kept_pct" in capsys.readouterr().out
+
+
+def test_a_signal_while_the_report_is_drawn_ends_the_training(finished, cache, monkeypatch):
+    def stopped(folder):
+        raise StoppedError(15)
+
+    monkeypatch.setattr("mask_sup.report.training.write_training", stopped)
+    with pytest.raises(StoppedError):
+        train(smoke(cache), finished[0])
 
 
 def test_a_report_that_cannot_be_drawn_stops_no_training(finished, cache, monkeypatch):

@@ -25,8 +25,8 @@ BY_SHELLS = 128  # exit codes of processes that a signal has ended: 128 + its nu
 _state: dict[str, Any] = {"received": None, "in_stage": False}
 
 
-class StoppedError(Exception):
-    """A signal has ended a training."""
+class StoppedError(BaseException):
+    """A signal has ended a training; like KeyboardInterrupt no `except Exception` may take it."""
 
     def __init__(self, number: int):
         super().__init__(f"stopped by {signal.Signals(number).name}")
