@@ -50,7 +50,7 @@ def test_commands_with_locks_of_their_own_write_side_by_side(other, tmp_path):
 
 def test_a_folder_that_nothing_was_written_to_is_gone_again(tmp_path):
     def fails():
-        with locked(tmp_path / "new"):
+        with locked(tmp_path / "new" / "inner"):
             raise ValueError
 
     with pytest.raises(ValueError):

@@ -33,7 +33,7 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
     except ImportError:  # Windows
         yield
         return
-    new = not folder.exists()
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     while True:
@@ -63,9 +63,9 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
-            if new:
-                with contextlib.suppress(OSError):  # there is something in it
-                    folder.rmdir()
+            with contextlib.suppress(OSError):  # there is something in it
+                for made in new:
+                    made.rmdir()
 
 
 def _holder(path: Path) -> str:
