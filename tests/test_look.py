@@ -11,8 +11,9 @@ from mask_sup import look as command
 from mask_sup.data.manifest import join, tabulate, write_manifest
 from mask_sup.data.moments import Moment, View
 from mask_sup.data.shards import write_shards
+from mask_sup.figure.draw import BAND as HEAD
 from mask_sup.files.pictures import read_image
-from mask_sup.look import HEAD, SIZE, label_px, main
+from mask_sup.look import SIZE, label_px, main
 
 PREPARED = {
     "dataset": "h36m",

@@ -24,7 +24,6 @@ __all__ = ["label_px", "look"]
 VERSION = 1
 NAMED = 10  # missing and damaged files that are listed
 SIZE = 256  # pixels, side of a picture in the sheet
-HEAD = 18  # pixels, height of its row's title
 OUTLINE = (80, 255, 160)
 
 
@@ -204,7 +203,7 @@ def _row(moment: "Moment", split: str, skeleton: "Skeleton", padding: float) -> 
     import cv2
 
     from mask_sup.data.moments import crop_view
-    from mask_sup.figure.draw import draw_skeleton
+    from mask_sup.figure.draw import draw_skeleton, title_band
 
     pictures = []
     for k, view in enumerate(moment.views):
@@ -213,9 +212,7 @@ def _row(moment: "Moment", split: str, skeleton: "Skeleton", padding: float) -> 
         outlines, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         picture = cv2.drawContours(crop.image, outlines, -1, OUTLINE, 1)
         pictures.append(draw_skeleton(picture, label_px(moment, k, crop.box, SIZE), skeleton))
-    head = np.full((HEAD, SIZE * len(pictures), 3), 30, np.uint8)
-    title = f"{split}: {moment.name}"
-    cv2.putText(head, title, (3, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255,) * 3, 1, cv2.LINE_AA)
+    head = title_band(f"{split}: {moment.name}", SIZE * len(pictures))
     return np.concatenate([head, np.concatenate(pictures, 1)])
 
 

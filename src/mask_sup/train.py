@@ -79,7 +79,6 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     import logging
 
     import lightning
-    from lightning.pytorch.utilities import rank_zero_only
 
     from mask_sup.method.settings import merged, of_checkpoint, of_stage
     from mask_sup.models.checkpoint import start_from
@@ -106,11 +105,9 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     for name in cfg.cascade:
         ancestry = merged(ancestry, of_stage(plain(cfg), str(name)))
-        _record(folder / str(name) / SETTINGS, json.dumps(ancestry, indent=2))
         metrics = run_stage(cfg, folder, str(name), parts, fuse, data, ancestry)
     _record(folder / "metrics.json", json.dumps(metrics, indent=2))
-    if rank_zero_only.rank == 0:
-        _report(folder)
+    _report(folder)
     return metrics
 
 
@@ -207,6 +204,7 @@ def run_stage(
 
     here, max_steps = folder / name, cfg.cascade[name].max_steps
     last, done = here / "checkpoints" / "last.ckpt", here / "finished.json"
+    _record(here / SETTINGS, json.dumps(settings, indent=2))
     if done.is_file() and (steps := _steps_done(last)) != json.loads(done.read_text())["steps"]:
         # The checkpoint before the last one has taken its place, as a damaged one's cure.
         print(f"stage {name}: finished before, but its checkpoint is of step {steps}: goes on")
@@ -334,11 +332,17 @@ def _tell_purity(here: Path, parts: Any, dataset: Any) -> None:
 
 
 def _report(folder: Path) -> None:
-    """Draw curves.png and training.html; where that fails, it is told, and no training stops."""
+    """Draw curves.png and training.html; where that fails, it is told, and no training stops.
+
+    Of several processes the first one does.
+    """
+    from lightning.pytorch.utilities import rank_zero_only
+
     from mask_sup.report.training import write_training
 
     try:
-        write_training(folder)
+        if rank_zero_only.rank == 0:
+            write_training(folder)
     except Exception as error:
         warnings.warn(f"no report of the training: {error!r}", stacklevel=2)
 

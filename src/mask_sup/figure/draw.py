@@ -5,8 +5,19 @@ import numpy as np
 
 from mask_sup.figure.skeleton import Skeleton
 
-__all__ = ["LEFT", "MIDDLE", "RIGHT", "draw_pose", "draw_skeleton", "fit_into", "pose_sheet"]
+__all__ = [
+    "BAND",
+    "LEFT",
+    "MIDDLE",
+    "RIGHT",
+    "draw_pose",
+    "draw_skeleton",
+    "fit_into",
+    "pose_sheet",
+    "title_band",
+]
 
+BAND = 18  # height of a line of text, pixels
 # The person's right in warm, left in cool, the middle in light grey; RGB.
 RIGHT, LEFT, MIDDLE = (255, 110, 40), (60, 170, 255), (235, 235, 235)
 
@@ -64,6 +75,14 @@ def pose_sheet(rows: list[list[np.ndarray]], size: int) -> np.ndarray:
     """A grid of RGB pictures, each fitted into size x size with a black border."""
     fitted = [[fit_into(picture, size, size) for picture in row] for row in rows]
     return np.concatenate([np.concatenate(row, 1) for row in fitted])
+
+
+def title_band(text: str, width: int) -> np.ndarray:
+    """A line of text above a column or a row, (BAND, width, 3) RGB; OpenCV writes ASCII alone."""
+    band = np.full((BAND, width, 3), 30, np.uint8)
+    plain = text.encode("ascii", "replace").decode()
+    cv2.putText(band, plain, (3, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255,) * 3, 1, cv2.LINE_AA)
+    return band
 
 
 def fit_into(picture: np.ndarray, height: int, width: int) -> np.ndarray:

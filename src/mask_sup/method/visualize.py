@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import default_collate
 
 from mask_sup.data.moments import Moment, MomentDataset, expand
-from mask_sup.figure.draw import draw_pose, draw_skeleton
+from mask_sup.figure.draw import draw_pose, draw_skeleton, title_band
 from mask_sup.figure.skeleton import Skeleton
 from mask_sup.geometry.batch import Camera, Views
 from mask_sup.geometry.camera import cam_from_world, crop_from_cam
@@ -26,8 +26,6 @@ __all__ = [
 
 VIEWS = 2  # of each moment that are shown
 SIDE = 160  # of each picture, pixels
-BAND = 18  # height of a line of text, pixels
-INK, PAPER = (255, 255, 255), (30, 30, 30)
 
 
 def of_several_people(moments: Sequence[Moment], count: int) -> list[int]:
@@ -80,24 +78,16 @@ def _rgb(image: np.ndarray) -> np.ndarray:
     return cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
 
 
-def _band(text: str, width: int) -> np.ndarray:
-    """A line of text; OpenCV's letters are ASCII."""
-    band = np.full((BAND, width, 3), PAPER, np.uint8)
-    plain = text.encode("ascii", "replace").decode()
-    cv2.putText(band, plain, (3, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, INK, 1, cv2.LINE_AA)
-    return band
-
-
 def _sheet(title: str, moments: Sequence[tuple[str, list[dict[str, np.ndarray]]]]) -> np.ndarray:
     """A titled column per kind of picture; a band names each moment, a row is a view of it."""
     heads = list(moments[0][1][0])
     width = SIDE * len(heads)
     parts = [
-        _band(title, width),
-        np.concatenate([_band(head, SIDE) for head in heads], 1),
+        title_band(title, width),
+        np.concatenate([title_band(head, SIDE) for head in heads], 1),
     ]
     for name, rows in moments:
-        parts.append(_band(name, width))
+        parts.append(title_band(name, width))
         parts += [np.concatenate([row[head] for head in heads], 1) for row in rows]
     return np.concatenate(parts)
 
@@ -142,7 +132,8 @@ def stage_sheet(stage: DetectorStage, views: Views, names: Sequence[str], title:
         if fused is not None:
             pictures["fused"] = _posed(image, fused.xy[i, k].float().cpu().numpy(), skeleton)
             if fused.joints_world is not None:
-                pose = _seen(fused.joints_world[i], views.camera, i, k)
+                seen = cam_from_world(fused.joints_world[i], _one(views.camera, i, k))
+                pose = seen.float().cpu().numpy()
         return pictures | _turned(pose, skeleton)
 
     n, v = views.mask.shape[:2]
@@ -165,9 +156,9 @@ def label_sheet(
 
     def row(i: int, k: int) -> dict[str, np.ndarray]:
         image = _rgb(views.image[i, k].numpy())
-        joints = poses.joints_world[which[i]]
-        seen = cam_from_world(joints, _one(views.camera, i, k))
-        xy = crop_from_cam(seen, _one(views.camera, i, k)).numpy()
+        camera = _one(views.camera, i, k)
+        seen = cam_from_world(poses.joints_world[which[i]], camera)
+        xy = crop_from_cam(seen, camera).numpy()
         mask = _heat(views.mask[i, k].numpy(), 1)
         pictures = {"image": image, "mask": mask, "pseudo-label": _posed(image, xy, skeleton)}
         pictures["over the mask"] = _posed(mask, xy, skeleton)
@@ -195,7 +186,3 @@ def _turned(pose: np.ndarray, skeleton: Skeleton) -> dict[str, np.ndarray]:
 
 def _one(camera: Camera, i: int, k: int) -> Camera:
     return Camera(*(part[i, k] for part in camera))
-
-
-def _seen(joints_world: torch.Tensor, camera: Camera, i: int, k: int) -> np.ndarray:
-    return cam_from_world(joints_world, _one(camera, i, k)).float().cpu().numpy()
