@@ -62,7 +62,7 @@ def test_the_config_composes_and_finds_the_recording(videos, tmp_path, monkeypat
         search = f"hydra.searchpath=[file://{project}]"
         cfg = compose("train", [search, "+experiment=walk"])
     assert cfg.name == "walk"
-    assert cfg.fitter.second_chance == 1.0  # of experiment/recording
+    assert cfg.data.source._target_.endswith("RecordingData")  # of experiment/recording
     source = RecordingData(**{k: v for k, v in cfg.data.source.items() if k != "_target_"})
     assert os.path.samefile(source.root, project)
     source.prepare()

@@ -5,13 +5,14 @@ from figures import HUMAN, INDEX, cameras, person, walking
 from omegaconf import OmegaConf
 from torch import nn
 
+from mask_sup.fitting.fitter import Fitted
+from mask_sup.fitting.scenes import Build
 from mask_sup.geometry.batch import Batch, Camera, Labels, Views
 from mask_sup.geometry.triangulate import Independent, Triangulate
-from mask_sup.method.fitting import Fit
 from mask_sup.method.losses import anchor_loss
 from mask_sup.method.pseudo import PseudoPoses
 from mask_sup.method.regression import SupervisedStage, crop_targets, mirrored, recoloured, zoomed
-from mask_sup.method.relabel import RelabelStage, both_ways, same_side, some_runs, statures
+from mask_sup.method.relabel import RelabelStage, some_runs
 from mask_sup.method.stages import Parts
 from mask_sup.models.detector import Detector
 from mask_sup.train import build_parts
@@ -30,7 +31,8 @@ OPTIMIZER = {
 def parts(compose_config):
     tiny = ("detector.backbone.channels=8", "data.image_size=32")
     cfg = compose_config("train", "anatomy=human", *tiny)
-    OmegaConf.update(cfg, "fitter.candidates", {"legs": 20, "arms": 20})
+    few = {"branches": 12, "beams": 8, "finalists": 8}
+    OmegaConf.update(cfg, "fitter", {"search": few, "improve": {"alternatives": 2}}, merge=True)
     return build_parts(cfg)[0]
 
 
@@ -77,33 +79,6 @@ class Oracle(Detector):
         which = (image.flatten(2).mean((1, 2)) * 255).round().long()
         camera = cameras(len(which))
         return crop_targets(self.poses[which], camera, HUMAN.root, self.depth_range)
-
-
-def test_a_twisted_trunk_is_turned_back(parts):
-    twisted = person().clone()
-    twisted[ARMS] = person()[HUMAN.flip][ARMS]
-    torch.testing.assert_close(same_side(torch.stack([twisted, person()]), parts.body)[0], person())
-    torch.testing.assert_close(same_side(person()[None], parts.body)[0], person())
-
-
-@pytest.mark.parametrize("pose", [walking(), person()], ids=["bent knees", "straight legs"])
-def test_masks_are_explained_better_by_the_right_names(parts, pose):
-    poses = torch.stack([pose, pose[HUMAN.flip]])
-    mask = parts.body(poses[:1], cameras(1), 64).expand(2, -1, -1, -1)
-    as_named, exchanged = both_ways(poses, parts.fitter, cameras(2), mask)
-    right, wrong = (exchanged.residual - as_named.residual).tolist()
-    assert right > 1e-4
-    assert wrong < -1e-4
-
-
-def test_bone_lengths_follow_the_size_of_each_person(parts):
-    poses = torch.stack([person(), person() * 1.1, person() * 1.1, person() * 3])
-    who = torch.tensor([0, 1, 1, 1])
-    trusted = torch.tensor([True, True, True, False])
-    lengths = statures(poses, who, trusted, parts.fitter)
-    usual = parts.fitter.anatomy.length
-    torch.testing.assert_close(lengths[0], usual, rtol=0.01, atol=0)
-    torch.testing.assert_close(lengths[3], 1.1 * usual, rtol=0.01, atol=0)
 
 
 def relabelled(parts, poses, seen, fuse=None, label=None, **changed):
@@ -194,21 +169,28 @@ def test_what_a_round_needs_is_told(parts, changed, fuse):
         RelabelStage(parts._replace(**changed), fuse, how="polish", **SETTINGS, **OPTIMIZER)
 
 
-def test_a_round_starts_in_one_of_three_ways(parts):
-    with pytest.raises(ValueError, match="can explore, polish or refine, got how='settle'"):
-        RelabelStage(parts, Triangulate(), how="settle", **SETTINGS, **OPTIMIZER)
+def test_a_round_follows_a_recipe_of_the_fitter(parts):
+    with pytest.raises(ValueError, match="how='guess': expected one of fitter.recipes"):
+        RelabelStage(parts, Triangulate(), how="guess", **SETTINGS, **OPTIMIZER)
+
+
+def found(joints, residual, front):
+    """What a fitter may have found."""
+    build = Build(torch.rand(2, 17), torch.rand(2, 23))
+    return Fitted(joints, residual, 10 * residual, front, build)
 
 
 def test_pseudo_labels_come_back_from_their_file(tmp_path):
     poses, back = PseudoPoses(), PseudoPoses()
     kept = torch.tensor([True, False])
-    fit = Fit(torch.rand(2, 18, 3), torch.rand(2))
-    poses.fill(3, torch.tensor([2, 0]), fit, torch.rand(2), kept, torch.rand(23))
+    fit = found(torch.rand(2, 18, 3), torch.rand(2), torch.rand(2))
+    poses.fill(3, torch.tensor([2, 0]), fit, kept)
     poses.save(tmp_path / "new" / "poses.npz", ["a", "b", "c"])
     back.load(tmp_path / "new" / "poses.npz", ["a", "b", "c"])
     joints, trusted = back.at(torch.tensor([2, 1]))
     assert torch.equal(joints[0], fit.joints_world[0])
     assert torch.equal(back.radius, poses.radius)
+    assert torch.equal(back.lengths, poses.lengths)
     assert trusted.tolist() == [True, False]
     with pytest.raises(ValueError, match="other moments"):
         back.load(tmp_path / "new" / "poses.npz", ["a", "b"])
@@ -221,13 +203,12 @@ def test_pseudo_labels_come_back_from_their_file(tmp_path):
 
 def test_purity_is_measured_with_and_without_labels():
     truth = torch.stack([walking(), walking(), walking()])
-    found = truth.clone()
-    found[1] = walking()[HUMAN.flip]
-    found[2] += 500  # a shift of the whole pose is no error: metrics are root-relative
+    joints = truth.clone()
+    joints[1] = walking()[HUMAN.flip]
+    joints[2] += 500  # a shift of the whole pose is no error: metrics are root-relative
     poses = PseudoPoses()
-    fit = Fit(found, torch.tensor([0.01, 0.02, 0.03]))
-    kept = torch.tensor([True, True, False])
-    poses.fill(3, torch.arange(3), fit, torch.tensor([1.0, 3.0, 0.0]), kept, torch.rand(23))
+    fit = found(joints, torch.tensor([0.01, 0.02, 0.03]), torch.tensor([1.0, 3.0, 0.0]))
+    poses.fill(3, torch.arange(3), fit, torch.tensor([True, True, False]))
     told = poses.monitors()
     assert told["kept_pct"] == pytest.approx(200 / 3)
     assert told["residual_kept"] == pytest.approx(0.01)

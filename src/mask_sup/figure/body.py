@@ -3,7 +3,7 @@
 The Skeleton Mask draws thin lines of one width in the crop; a shape prior learns to fatten them.
 This body is explicit instead: radii in millimetres, projected by the camera, feet that point to the
 front. It names no pose and no person, and serves to judge and refine triangulated poses against
-masks (`mask_sup.method.fitting`).
+masks (`mask_sup.fitting`).
 """
 
 import math
@@ -30,11 +30,11 @@ class Capsules(NamedTuple):
     """Line segments with a radius, mm."""
 
     ends: Float[Tensor, "*n b 2 3"]
-    radius: Float[Tensor, " b"]
+    radius: Float[Tensor, "*#n b"]
 
     def only(self, which: Sequence[int]) -> "Capsules":
         """Some of them."""
-        return Capsules(self.ends[..., list(which), :, :], self.radius[list(which)])
+        return Capsules(self.ends[..., list(which), :, :], self.radius[..., list(which)])
 
 
 class Body(nn.Module):
@@ -98,6 +98,7 @@ class Body(nn.Module):
         self.legs = (tuple(right_leg), tuple(flip[j] for j in right_leg))
         self.arms = (tuple(right_arm), tuple(flip[j] for j in right_arm))
         self.trunk = (index[trunk[0]], index[trunk[1]])
+        self.spine = self._chain(*self.trunk)
         self.face = tuple(index[str(j)] for j in face[:3])
         self.forward_mm = float(face[3])
         self.start, self.end = [row[0] for row in rows], [row[1] for row in rows]
@@ -106,6 +107,13 @@ class Body(nn.Module):
         self._keep("beyond", [row[3] for row in rows])
         self._keep("ahead", [row[4:] for row in rows])
         self._keep("below", [row[1] in low for row in rows])
+
+    def _chain(self, low: int, high: int) -> tuple[int, ...]:
+        """Joints from the lower end of the trunk to the upper one, along the tree."""
+        parent, chain = {child: parent for parent, child in self.skeleton.tree}, [high]
+        while chain[-1] != low:
+            chain.append(parent[chain[-1]])
+        return tuple(chain[::-1])
 
     def _keep(self, name: str, values: list) -> None:
         self.register_buffer(name, torch.tensor(values), persistent=False)
@@ -185,7 +193,9 @@ class Body(nn.Module):
         xy = crop_from_cam(cam, camera).unflatten(-2, (count, 2))
         depth = cam[..., 2].detach().mean(-1, keepdim=True).clamp_min(1.0)
         per_mm = camera.K[..., 0, 0, None] / depth
-        width = capsules.radius * per_mm * (scale / math.log(2) ** (1 / (2 * EXPONENT)))
+        width = (
+            capsules.radius.unsqueeze(-2) * per_mm * (scale / math.log(2) ** (1 / (2 * EXPONENT)))
+        )
         lines = draw_segments(xy, width.expand(*n, xy.shape[-4], count), size or self.size, "max")
         return (-(lines.clamp_min(SMALLEST).log().square())).exp()
 

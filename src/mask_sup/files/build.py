@@ -38,7 +38,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     ),
     "shape_prior": ("mask_sup.models.shape_prior.ShapePrior",),
     "geodesic": ("mask_sup.geometry.geodesic.GeodesicWeight",),
-    "fitter": ("mask_sup.method.fitting.PoseFitter",),
+    "fitter": ("mask_sup.fitting.fitter.PoseFitter",),
     "fuse": (
         "mask_sup.geometry.triangulate.Independent",
         "mask_sup.geometry.triangulate.Triangulate",

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mask_sup.files.disk import check_arrays, whole
-from mask_sup.method.fitting import Fit
+from mask_sup.fitting.fitter import Fitted
 from mask_sup.metrics import flip_gain, joint_distances, root_relative
 
 __all__ = ["PseudoPoses"]
@@ -27,33 +27,30 @@ class PseudoPoses:
         self.kept = torch.zeros(0, dtype=torch.bool)
         self.residual = torch.zeros(0)
         self.front = torch.zeros(0)
-        self.radius = torch.zeros(0)
+        self.lengths, self.radius = torch.zeros(0), torch.zeros(0)
 
     def fill(
         self,
         moments: int,
         which: Int[Tensor, " n"],
-        fit: Fit,
-        front: Float[Tensor, " n"],
+        found: Fitted,
         kept: Bool[Tensor, " n"],
-        radius: Float[Tensor, " b"],
     ) -> None:
         """Take a round's result.
 
         Args:
             moments: Number of moments in the data set.
             which: Those that were looked at.
-            fit: Their poses and how badly they explain the masks.
-            front: How much worse the masks are explained with left and right exchanged.
+            found: Their poses, how badly they explain the masks, how surely they are named, and how
+                people are built; the next round starts from that.
             kept: Which of them to learn from.
-            radius: Of the body that they were fitted with, mm; the next round starts from it.
         """
-        joints, self.radius = fit.joints_world, radius
+        joints, (self.lengths, self.radius) = found.joints_world, found.build
         self.joints_world = joints.new_zeros(moments, *joints.shape[1:])
         self.kept = torch.zeros(moments, dtype=torch.bool)
         self.residual, self.front = torch.full((2, moments), torch.nan).unbind()
         self.joints_world[which], self.kept[which] = joints, kept
-        self.residual[which], self.front[which] = fit.residual, front
+        self.residual[which], self.front[which] = found.residual, found.front
 
     def at(self, index: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n j 3"], Bool[Tensor, " n"]]:
         """The poses of moments, mm, and whether each is trusted.

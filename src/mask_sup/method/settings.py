@@ -46,7 +46,9 @@ def of_stage(config: Mapping[str, Any], stage: str) -> Settings:
     if round_:
         on |= {term for term, weight in fitter.get("weights", {}).items() if weight}
     anatomy = set() if _class(config.get("anatomy")) == "NoAnatomy" else on & ANATOMY_TERMS
-    in_time = any(fitter.get("loans", ())) or bool(fitter.get("weights", {}).get("smoothness"))
+    in_time = any(
+        (fitter.get("travel"), fitter.get("loans"), fitter.get("weights", {}).get("smoothness"))
+    )
     data = config.get("data") or {}
     sources = [data.get("source"), *(p.get("source") for p in data.get("parts", {}).values())]
     facts = {

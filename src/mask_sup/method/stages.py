@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from mask_sup.figure.anatomy import ANATOMY_TERMS
 from mask_sup.figure.body import Body
 from mask_sup.figure.render import SkeletonRenderer
+from mask_sup.fitting.fitter import PoseFitter
 from mask_sup.geometry.batch import Batch, Views
 from mask_sup.geometry.triangulate import Fused
-from mask_sup.method.fitting import PoseFitter
 from mask_sup.method.losses import (
     anchor_loss,
     consistency_loss,

@@ -1,0 +1,365 @@
+"""Poses fitted to masks by search and gradient, with no training.
+
+A network that learns from masks shares one mistake among many scenes (arms in the trunk, legs
+crossed). A single scene is small enough to be searched instead: turn the trunk, try limbs, draw the
+body, keep what covers the masks best, then follow the gradient. Where scenes follow each other in
+time, each may borrow from its neighbours, the cheapest story is told, and movements are smooth.
+Image, mask and camera are all that is read.
+"""
+
+import math
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from rich.progress import track
+from torch import Tensor
+from torch.nn import functional as F
+
+from mask_sup.figure.anatomy import Anatomy, NoAnatomy
+from mask_sup.figure.body import Body
+from mask_sup.fitting.hypotheses import Hypotheses
+from mask_sup.fitting.naming import both_names, same_side
+from mask_sup.fitting.objective import Objective
+from mask_sup.fitting.scenes import Build, Fit, Scenes, better
+from mask_sup.fitting.search import LimbSearch
+from mask_sup.fitting.sequences import choose, with_neighbours
+from mask_sup.fitting.subject import fitted_radii, sizes
+from mask_sup.geometry.batch import Camera
+
+__all__ = ["Fitted", "PoseFitter"]
+
+CHUNK = 50  # scenes of one job: time is cut between jobs, elsewhere in every step
+SEEN = 0.5  # value of a mask somewhere in a view that is looked at
+LIMBS = ("legs", "arms")
+STEP, TURN = 1 << 48, 1 << 32  # of seeds: scenes, turns of a step and steps share none
+
+
+class Fitted(NamedTuple):
+    """What a recipe made of scenes."""
+
+    joints_world: Float[Tensor, "n j 3"]
+    residual: Float[Tensor, " n"]
+    """Mean squared difference of the drawn body and the masks, over all views."""
+    unexplained: Float[Tensor, " n"]
+    """The same as a share of the foreground."""
+    front: Float[Tensor, " n"]
+    """How much larger the residual is with left and right exchanged; NaN where not asked."""
+    build: Build
+    """Of each subject."""
+
+
+class PoseFitter:
+    """Fits free 3D joints to masks.
+
+    Args:
+        body: What is drawn.
+        anatomy: Terms that keep the joints a figure's; its lengths are the usual ones.
+        weights: See `Objective`.
+        tolerance: See `Objective`.
+        search: See `LimbSearch`.
+        rough_search: The same for figures that have just been put on a trunk line.
+        hypotheses: See `Hypotheses`.
+        explore: `badly`, the share of the foreground that a pose leaves unexplained from which on
+            its scene is explored, or `worse` times the median; `followed` figures, with limbs,
+            follow the gradient for `steps` of `step_mm` at first, and `kept` of them are improved.
+        improve: `alternatives` of each pair of limbs follow the gradient for `steps` of `step_mm`;
+            the chosen ones for `last_steps` of `last_step_mm`.
+        name: `steps` of `step_mm` that either naming of the sides settles for.
+        build: From how many `scenes` of a subject its build is learned, among the share `keep` of
+            them that is explained best, if they leave less than `below` unexplained.
+        repeat: `improve` and `name` go on, `at_most` so many times, until the mean unexplained
+            share falls by less than `gain` of itself.
+        travel: Share of the foreground, left unexplained, that one metre of a pose's mean way to
+            the next moment weighs.
+        recipes: Name -> what is done in turn: `explore`, `improve`, `name`, `build`, `repeat`.
+        seed: Of all random directions.
+
+    Raises:
+        ValueError: Without bone lengths, or if a recipe names something else.
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        anatomy: Anatomy | NoAnatomy,
+        weights: Mapping[str, float],
+        tolerance: float,
+        search: Mapping[str, Any],
+        rough_search: Mapping[str, Any],
+        hypotheses: Mapping[str, Any],
+        explore: Mapping[str, Any],
+        improve: Mapping[str, Any],
+        name: Mapping[str, Any],
+        build: Mapping[str, Any],
+        repeat: Mapping[str, Any],
+        travel: float,
+        recipes: Mapping[str, Sequence[str]],
+        seed: int,
+    ):
+        if not isinstance(anatomy, Anatomy):
+            raise ValueError("fitting poses needs bone lengths: choose anatomy=human")
+        steps = ("explore", "improve", "name", "build", "repeat")
+        for recipe, told in recipes.items():
+            if not told or set(told) - set(steps):
+                raise ValueError(
+                    f"fitter.recipes.{recipe}={list(told)}: expected one or more of {list(steps)}"
+                )
+        self.body, self.anatomy, self.seed = body, anatomy, seed
+        self.objective = Objective(body, anatomy, weights, tolerance)
+        self.search = LimbSearch(self.objective, **search)
+        self.rough_search = LimbSearch(self.objective, **rough_search)
+        self.hypotheses = Hypotheses(self.objective, **hypotheses)
+        self.explore, self.improve, self.name = dict(explore), dict(improve), dict(name)
+        self.build, self.repeat, self.travel = dict(build), dict(repeat), travel
+        self.recipes = {recipe: list(told) for recipe, told in recipes.items()}
+
+    # -- public ---------------------------------------------------------------------------------
+
+    def usual(self, subjects: int = 1) -> Build:
+        """The build of so many subjects of whom nothing is known."""
+        lengths, radius = self.anatomy.length, self.body.radius
+        return Build(*(part.repeat(subjects, 1) for part in (lengths, radius)))
+
+    def fit(
+        self,
+        recipe: str,
+        joints_world: Float[Tensor, "n j 3"],
+        camera: Camera,
+        mask: Float[Tensor, "n v hm wm"],
+        subject: Int[Tensor, " n"] | None = None,
+        sequence: Int[Tensor, " n"] | None = None,
+        build: Build | None = None,
+    ) -> Fitted:
+        """Poses that explain the masks, from a start that may be wrong.
+
+        Scenes are fitted in chunks, in as many processes as torch has threads.
+
+        Args:
+            recipe: One of `recipes`.
+            joints_world: Where to start, mm.
+            camera: Cameras of the views (n v).
+            mask: Foreground in [0, 1]; a view without any is not looked at.
+            subject: Who is seen, 0, 1, ...; None: all the same.
+            sequence: Scenes in a row with the same number follow each other in time; None: each
+                stands alone.
+            build: How subjects are built, as far as known; None: as usual.
+
+        Raises:
+            ValueError: If there is no such recipe, or a scene shows foreground in fewer than two
+                views.
+        """
+        if recipe not in self.recipes:
+            raise ValueError(f"no recipe {recipe!r}: fitter.recipes has {list(self.recipes)}")
+        subject = torch.zeros(len(mask), dtype=torch.long) if subject is None else subject
+        sequence = torch.arange(len(mask)) if sequence is None else sequence
+        build = build or self.usual(int(subject.max()) + 1)
+        camera, mask = _seen(camera, self._scaled(mask))
+        scenes = Scenes(camera, mask, build.lengths[subject], build.radius[subject], sequence)
+        fit = self.objective.fit_of(joints_world, scenes)
+        front = torch.full_like(fit.residual, torch.nan)
+        with _workers(len(mask)) as run:
+            for number, step in enumerate(self.recipes[recipe]):
+                jobs = _Jobs(run, self.seed + number * STEP)
+                if step == "explore":
+                    fit = self._explored(fit, scenes, jobs)
+                elif step == "improve":
+                    fit = self._improved(fit, scenes, jobs)
+                elif step == "name":
+                    fit, front = self._named(fit, scenes, jobs)
+                elif step == "repeat":
+                    fit, front = self._repeated(fit, scenes, jobs)
+                else:
+                    build = self._built(fit, scenes, subject, build)
+                    scenes = scenes._replace(
+                        lengths=build.lengths[subject], radius=build.radius[subject]
+                    )
+                    fit = self.objective.fit_of(fit.joints_world, scenes)
+        return Fitted(fit.joints_world, fit.residual, fit.residual / scenes.area, front, build)
+
+    # -- the steps of recipes -------------------------------------------------------------------
+
+    def _explored(self, fit: Fit, scenes: Scenes, jobs: "_Jobs") -> Fit:
+        """Scenes that are explained badly start anew."""
+        unexplained = fit.residual / scenes.area
+        limit = min(self.explore["badly"], self.explore["worse"] * float(unexplained.median()))
+        badly = (unexplained > limit).nonzero().flatten()
+        if not len(badly):
+            return fit
+        start, some = Fit(*(value[badly] for value in fit)), scenes.part(badly)
+        found = better(start, jobs(self._explore, "exploring", start.joints_world, some))
+        return Fit(*(old.index_copy(0, badly, new) for old, new in zip(fit, found, strict=True)))
+
+    def _improved(self, fit: Fit, scenes: Scenes, jobs: "_Jobs") -> Fit:
+        """Limbs are searched, the cheapest story is told, and the gradient followed."""
+        found = jobs(self._alternatives, "searching limbs", fit.joints_world, scenes)
+        which = choose(found, scenes, self.travel, self.body.skeleton.flip)
+        steps, step_mm = self.improve["last_steps"], self.improve["last_step_mm"]
+        start = found.of(which).joints_world
+        return jobs(self._settle, "following the gradient", start, scenes, steps, step_mm)
+
+    def _named(self, fit: Fit, scenes: Scenes, jobs: "_Jobs") -> tuple[Fit, Tensor]:
+        """Both namings settle on the masks; that which explains them better mostly is right.
+
+        Feet point forward, and legs that have to reach feet turned backward fit badly.
+        """
+        poses = both_names(same_side(fit.joints_world, self.body), self.body)
+        settled = [
+            jobs(
+                self._settle, "naming sides", pose, scenes, self.name["steps"], self.name["step_mm"]
+            )
+            for pose in poses.unbind(1)
+        ]
+        both = Fit(*(torch.stack(part, 1) for part in zip(*settled, strict=True)))
+        which = choose(both, scenes, self.travel)
+        chosen, other = both.of(which), both.of(1 - which)
+        return chosen, other.residual - chosen.residual
+
+    def _repeated(self, fit: Fit, scenes: Scenes, jobs: "_Jobs") -> tuple[Fit, Tensor]:
+        """Improve and name until it helps no more."""
+        for _ in range(self.repeat["at_most"]):
+            before = float((fit.residual / scenes.area).mean())
+            fit, front = self._named(self._improved(fit, scenes, jobs), scenes, jobs)
+            if float((fit.residual / scenes.area).mean()) > (1 - self.repeat["gain"]) * before:
+                break
+        return fit, front
+
+    def _built(self, fit: Fit, scenes: Scenes, subject: Tensor, build: Build) -> Build:
+        """Radii and lengths of each subject, from its scenes that are explained best."""
+        unexplained, some = fit.residual / scenes.area, []
+        trusted = torch.zeros(len(subject), dtype=torch.bool)
+        for who in subject.unique():
+            own = (subject == who).nonzero().flatten()
+            best = own[unexplained[own].argsort()][: math.ceil(self.build["keep"] * len(own))]
+            best = best[unexplained[best] < self.build["below"]]
+            if not len(best):
+                continue
+            trusted[best] = True
+            some.append(best[:: math.ceil(len(best) / self.build["scenes"])])
+        if not some:
+            return build
+        some, tree, usual = torch.cat(some), self.anatomy.tree, self.anatomy.length
+        lengths = sizes(fit.joints_world, subject, trusted, usual, tree, build.lengths)
+        part, joints = scenes.part(some), fit.joints_world[some]
+        radius = fitted_radii(joints, part, subject[some], build.radius, self.objective)
+        return Build(lengths, radius)
+
+    # -- the work of one job --------------------------------------------------------------------
+
+    def _explore(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
+        """The best of figures all over the hull, limbs searched roughly, then improved alone."""
+        figures = self.hypotheses(start, scenes, generator)
+        n, count = figures.shape[:2]
+        many, poses = scenes.repeated(count), figures.flatten(0, 1)
+        for limbs in LIMBS:
+            poses = self.rough_search(poses, many, limbs, 1, generator)[:, 0]
+        fit = self.objective.fit_of(poses, many)
+        steps, step_mm = self.explore["steps"], self.explore["step_mm"]
+        for kept, last in ((self.explore["followed"], False), (self.explore["kept"], True)):
+            few = fit.cost.unflatten(0, (n, -1)).topk(kept, largest=False).indices
+            poses = fit.joints_world.unflatten(0, (n, -1))[torch.arange(n)[:, None], few]
+            many, poses = scenes.repeated(kept), poses.flatten(0, 1)
+            if last:
+                found = self._alternatives(poses, many, generator)
+                poses = found.best.joints_world
+            fit = self.objective.descend(poses, many, steps, step_mm)
+        return Fit(*(value.unflatten(0, (n, -1)) for value in fit)).best
+
+    def _alternatives(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
+        """Neighbours' poses, other legs, then other arms, each after some steps (n k)."""
+        found = []
+        if scenes.follows.any():
+            poses = with_neighbours(start, scenes, self.body.trunk[0], self.body.skeleton.flip)
+            found.append(self._followed(poses, scenes))
+            start = found[-1].best.joints_world
+        for limbs in LIMBS:
+            poses = self.search(start, scenes, limbs, self.improve["alternatives"], generator)
+            found.append(self._followed(poses, scenes))
+            start = found[-1].best.joints_world
+        return Fit(*(torch.cat(part, 1) for part in zip(*found, strict=True)))
+
+    def _followed(self, poses: Float[Tensor, "n k j 3"], scenes: Scenes) -> Fit:
+        """Alternatives after some steps, each by itself (n k)."""
+        many = scenes.repeated(poses.shape[1])
+        steps, step_mm = self.improve["steps"], self.improve["step_mm"]
+        fit = self.objective.descend(poses.flatten(0, 1), many, steps, step_mm)
+        return Fit(*(value.unflatten(0, poses.shape[:2]) for value in fit))
+
+    def _settle(
+        self, start: Tensor, scenes: Scenes, generator: torch.Generator, steps: int, step_mm: float
+    ) -> Fit:
+        return self.objective.descend(
+            start, scenes, steps, step_mm, smooth=bool(scenes.follows.any())
+        )
+
+    def _scaled(self, mask: Tensor) -> Tensor:
+        """Masks at the size at which the body is drawn."""
+        return F.interpolate(mask, (self.body.size, self.body.size), mode="area")
+
+
+class _Jobs:
+    """Runs the work of one step of a recipe on chunks of scenes, in turn."""
+
+    def __init__(self, run: Callable[..., Iterator[Fit]], seed: int):
+        self.run, self.seed, self.turn = run, seed, 0
+
+    def __call__(
+        self, work: Callable[..., Fit], label: str, joints: Tensor, scenes: Scenes, *numbers: float
+    ) -> Fit:
+        """Fits of all scenes; every other time the chunks begin half a chunk earlier."""
+        self.turn += 1
+        edges = list(range(CHUNK // 2 if self.turn % 2 else CHUNK, len(joints), CHUNK))
+        parts = [slice(a, b) for a, b in zip([0, *edges], [*edges, len(joints)], strict=True)]
+        seed = self.seed + self.turn * TURN
+        jobs = [
+            (work, joints[part], scenes.part(part), seed + part.start, *numbers) for part in parts
+        ]
+        fits = list(track(self.run(_do, jobs), label, len(jobs), transient=True))
+        return Fit(*(torch.cat(values) for values in zip(*fits, strict=True)))
+
+
+def _do(job: tuple[Any, ...]) -> Fit:
+    """One job, wherever it runs."""
+    work, joints, scenes, seed, *numbers = job
+    return work(joints, scenes, torch.Generator().manual_seed(seed), *numbers)
+
+
+@contextmanager
+def _workers(scenes: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """A map over jobs, in as many processes as torch has threads."""
+    count = min(torch.get_num_threads(), math.ceil(scenes / CHUNK))
+    if count == 1:
+        yield map
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, context, torch.set_num_threads, (1,))
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _seen(camera: Camera, mask: Tensor) -> tuple[Camera, Tensor]:
+    """Scenes whose views without foreground are replaced by others of theirs.
+
+    Raises:
+        ValueError: If a scene has fewer than two with any.
+    """
+    seen = mask.amax((-1, -2)) > SEEN
+    if (few := seen.sum(1) < 2).any():
+        raise ValueError(
+            f"{int(few.sum())} of {len(few)} scenes show foreground in fewer than two views, the "
+            f"first is number {int(few.nonzero()[0])}: leave them out"
+        )
+    if seen.all():
+        return camera, mask
+    places = torch.arange(seen.shape[1]).expand_as(seen)
+    order = torch.where(seen, places, places + seen.shape[1]).argsort(1)  # seen ones first
+    rank = torch.where(seen, seen.cumsum(1) - 1, (~seen).cumsum(1) - 1)
+    which = order.gather(1, rank % seen.sum(1, keepdim=True))
+    rows = torch.arange(len(mask))[:, None]
+    return Camera(*(value[rows, which] for value in camera)), mask[rows, which]

@@ -1,0 +1,131 @@
+"""How badly a pose explains its masks, and the way down from there."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mask_sup.figure.anatomy import Anatomy
+from mask_sup.figure.body import Body, Capsules
+from mask_sup.fitting.scenes import Fit, Scenes
+from mask_sup.fitting.sequences import bend
+from mask_sup.geometry.distance import segment_distance
+
+__all__ = ["Objective"]
+
+MM_PER_M = 1000.0
+TOUCHING = 0.7  # of their radii: closer than that, limbs are in each other
+FACE_SLACK = 40.0  # mm about its place in which the face joint is free
+LAST_STEP = 0.1  # of the length of the first ones
+BETAS = (0.8, 0.98)  # of Adam
+
+
+class Objective:
+    """Masks and anatomy as a loss on free 3D joints.
+
+    Args:
+        body: What is drawn.
+        anatomy: Terms that keep the joints a figure's.
+        weights: Weight per term of the anatomy, `face` (the face joint at its place), `mask`, and
+            `smoothness` (each joint in the middle between the moments before and after).
+        tolerance: Relative deviation from the bone lengths that is free.
+    """
+
+    def __init__(
+        self, body: Body, anatomy: Anatomy, weights: Mapping[str, float], tolerance: float
+    ):
+        self.body, self.anatomy = body, anatomy
+        self.weights, self.tolerance = dict(weights), tolerance
+        bones = [frozenset(bone) for bone in zip(body.start, body.end, strict=True)]
+        capsule = {bone: i for i, bone in enumerate(bones)}
+        met = [
+            (a, b)
+            for right, left in (body.legs, body.arms)
+            for a in pairwise(right)
+            for b in pairwise(left)
+        ]
+        trunk = list(pairwise(body.spine))
+        met += [(a, (arm[-2], arm[-1])) for arm in body.arms for a in trunk]
+        met = [(a, b) for a, b in met if {frozenset(a), frozenset(b)} <= set(capsule)]
+        self.crossing = [[list(bone) for bone in side] for side in zip(*met, strict=True)]
+        self.crossing_capsules = [[capsule[frozenset(bone)] for bone in both] for both in met]
+
+    def capsules(self, joints: Float[Tensor, "*n j 3"], radius: Float[Tensor, "*n c"]) -> Capsules:
+        """The body of poses, as thick as their subjects are."""
+        return self.body.capsules(joints)._replace(radius=radius)
+
+    def residual(
+        self, joints: Float[Tensor, "n j 3"], scenes: Scenes, drawn: Sequence[int] | None = None
+    ) -> Float[Tensor, " n"]:
+        """Mean squared difference of the drawn body, or some of its capsules, and the masks."""
+        capsules = self.capsules(joints, scenes.radius)
+        if drawn is not None:
+            capsules = capsules.only(drawn)
+        size = scenes.mask.shape[-1]
+        return (
+            (self.body.draw(capsules, scenes.camera, size) - scenes.mask).square().mean((1, 2, 3))
+        )
+
+    def prior(self, joints: Float[Tensor, "n j 3"], scenes: Scenes) -> Float[Tensor, " n"]:
+        """Weighted terms of the anatomy."""
+        terms = self.anatomy.terms(joints, scenes.lengths, self.tolerance)
+        place = self.body.face_place(joints)
+        off = (joints[:, self.body.face[0]] - place).square().sum(-1).add(1e-6).sqrt()
+        terms["face"] = ((off - FACE_SLACK).relu() / MM_PER_M).square()
+        terms["through"] = self.through(joints, scenes.radius)
+        return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum(0)
+
+    def through(
+        self, joints: Float[Tensor, "*n j 3"], radius: Float[Tensor, "*n c"]
+    ) -> Float[Tensor, "*n"]:
+        """How deep limbs are in each other, and forearms in the trunk: squared metres, summed.
+
+        Silhouettes show crossed legs as they show others; but knees that have changed places lead
+        one thigh through the other. And an arm that no silhouette shows is before or behind the
+        trunk, not in it.
+        """
+        one, other = (joints[..., bones, :].unbind(-2) for bones in self.crossing)  # *n p 3 each
+        off = segment_distance(*one, *other)
+        thick = radius[..., self.crossing_capsules].sum(-1)
+        return ((TOUCHING * thick - off).relu() / MM_PER_M).square().sum(-1)
+
+    def fit_of(self, joints: Float[Tensor, "n j 3"], scenes: Scenes) -> Fit:
+        """Poses as they are."""
+        with torch.no_grad():
+            residual = self.residual(joints, scenes)
+            cost = residual + self.prior(joints, scenes) / self.weights["mask"]
+        return Fit(joints, residual, cost)
+
+    def descend(
+        self,
+        start: Float[Tensor, "n j 3"],
+        scenes: Scenes,
+        steps: int,
+        step_mm: float,
+        smooth: bool = False,
+    ) -> Fit:
+        """Follow the gradient of masks and anatomy.
+
+        Args:
+            start: Poses.
+            scenes: Their masks.
+            steps: Number of steps.
+            step_mm: Length of the first ones; it falls to a tenth.
+            smooth: Keep joints near the middle of their neighbours in time.
+        """
+        joints = start.clone().requires_grad_(True)
+        optimizer = torch.optim.Adam([joints], betas=BETAS)
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = step_mm * max(LAST_STEP, 1 - step / steps)
+            with torch.enable_grad():
+                loss = self.weights["mask"] * self.residual(joints, scenes)
+                loss = loss + self.prior(joints, scenes)
+                if smooth:
+                    loss = loss + self.weights["smoothness"] * bend(
+                        joints, scenes, self.body.skeleton.flip
+                    )
+                (joints.grad,) = torch.autograd.grad(loss.sum(), [joints])
+            optimizer.step()
+        return self.fit_of(joints.detach(), scenes)

@@ -1,0 +1,88 @@
+"""What is known of the scenes whose poses are fitted, and the poses that are found."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from mask_sup.geometry.batch import Camera
+
+__all__ = ["Build", "Fit", "Scenes", "better", "vertical"]
+
+
+class Fit(NamedTuple):
+    """Poses and how badly they explain their masks; alternatives have an axis more, k."""
+
+    joints_world: Float[Tensor, "*n j 3"]
+    residual: Float[Tensor, "*n"]
+    """Mean squared difference of the drawn body and the masks, over all views."""
+    cost: Float[Tensor, "*n"]
+    """That, and what the anatomy has against the pose: what fits compete in."""
+
+    @property
+    def best(self) -> "Fit":
+        """Of each scene the alternative of least cost."""
+        return self.of(self.cost.argmin(1))
+
+    def of(self, which: Int[Tensor, " n"]) -> "Fit":
+        """Of each scene one of its alternatives."""
+        rows = torch.arange(len(which))
+        return Fit(*(value[rows, which] for value in self))
+
+
+class Build(NamedTuple):
+    """How subjects are built: lengths of their bones and radii of their capsules, mm."""
+
+    lengths: Float[Tensor, "s b"]
+    radius: Float[Tensor, "s c"]
+
+
+class Scenes(NamedTuple):
+    """What is known of scenes; sliced along their first axis."""
+
+    camera: Camera
+    mask: Float[Tensor, "n v h w"]
+    """Foreground in [0, 1], at the size at which the body is drawn."""
+    lengths: Float[Tensor, "n b"]
+    radius: Float[Tensor, "n c"]
+    sequence: Int[Tensor, " n"]
+    """Scenes in a row with the same number follow each other in time."""
+
+    def part(self, which: slice | Tensor) -> "Scenes":
+        """Some of the scenes."""
+        camera, *rest = self
+        return Scenes(
+            Camera(*(value[which] for value in camera)), *(value[which] for value in rest)
+        )
+
+    def repeated(self, count: int) -> "Scenes":
+        """Each scene so many times, each time by itself."""
+        many = self.part(torch.arange(len(self.mask)).repeat_interleave(count))
+        return many._replace(sequence=torch.arange(len(many.mask)))
+
+    def at_half_size(self) -> "Scenes":
+        """The same with masks of half the size."""
+        return self._replace(mask=F.avg_pool2d(self.mask, 2))
+
+    @property
+    def follows(self) -> Tensor:
+        """Whether each scene but the first follows the one before it in time, (n - 1,)."""
+        return self.sequence.diff() == 0
+
+    @property
+    def area(self) -> Float[Tensor, " n"]:
+        """Share of the crops that is foreground."""
+        return self.mask.mean((1, 2, 3)).clamp_min(1e-6)
+
+
+def better(one: Fit, other: Fit) -> Fit:
+    """Of each scene the fit of less cost."""
+    both = Fit(*(torch.stack(part, 1) for part in zip(one, other, strict=True)))
+    return both.best
+
+
+def vertical(camera: Camera) -> Float[Tensor, "n 3"]:
+    """Up in the world, as the cameras of each scene are held: the mean of their own ups."""
+    return F.normalize(-camera.R[..., 1, :].mean(-2), dim=-1)
