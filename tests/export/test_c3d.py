@@ -52,7 +52,7 @@ def test_another_reader_finds_names_units_and_axes(gappy, tmp_path):
     np.testing.assert_allclose(points[~unknown], gappy.points_mm[~unknown], atol=1e-3)
 
 
-@pytest.mark.parametrize(("up", "screen"), [("y", "+Y"), ("-y", "-Y")])
+@pytest.mark.parametrize(("up", "screen"), [("y", "+Y"), ("-y", "-Y"), ("-z", "-Z")])
 def test_the_upward_axis_is_told(clip, tmp_path, up, screen):
     write_c3d(clip._replace(up=up), tmp_path / "a.c3d")
     told = ezc3d.c3d(str(tmp_path / "a.c3d"))["parameters"]["POINT"]

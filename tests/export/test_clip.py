@@ -27,7 +27,7 @@ def test_pixels_are_those_of_the_triangulated_joints(write_poses, walk, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("up", "moved"), [("z", [1, 3, -2]), ("y", [1, 2, 3]), ("-y", [1, -2, -3])]
+    ("up", "moved"), [("z", [1, 3, -2]), ("y", [1, 2, 3]), ("-y", [1, -2, -3]), ("-z", [1, -3, 2])]
 )
 def test_y_up_is_a_rotation_by_hand(clip, up, moved):
     one = clip._replace(points_mm=np.tile([1.0, 2.0, 3.0], (1, 18, 1)), up=up)
@@ -107,7 +107,7 @@ def test_views_that_nothing_ties_together_are_refused(tmp_path, write_poses, wal
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"up": "x"}, r"up=x: expected .* \['y', 'z', '-y'\]"),
+        ({"up": "x"}, r"up=x: expected .* \['y', 'z', '-z', '-y'\]"),
         ({"fps": 0.0}, "fps=0.0: expected"),
         ({"fps": float("nan")}, "fps=nan: expected"),
     ],

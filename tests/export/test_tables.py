@@ -57,9 +57,11 @@ def read_trc(path):
     names = lines[3].split("\t")
     assert names[:2] == ["Frame#", "Time"]
     markers = names[2::3]
-    assert lines[4].split("\t")[2:] == [f"{a}{i + 1}" for i in range(len(markers)) for a in "XYZ"]
+    told = [f"{a}{i + 1}" for i in range(len(markers)) for a in "XYZ"]
+    assert lines[4].split("\t")[2:] == [*told, ""]  # a tab ends each row
     assert lines[5] == ""
-    rows = [line.split("\t") for line in lines[6:] if line]
+    assert all(line.endswith("\t") for line in lines[6:] if line)
+    rows = [line.split("\t")[:-1] for line in lines[6:] if line]
     assert {len(row) for row in rows} == {2 + 3 * len(markers)}
     numbers = np.array([[float(cell) if cell else np.nan for cell in row] for row in rows])
     return fields, markers, numbers[:, :2], numbers[:, 2:].reshape(len(rows), -1, 3)
@@ -85,6 +87,25 @@ def test_trc_is_blank_where_unknown(gappy, tmp_path):
     np.testing.assert_array_equal(np.isnan(points), np.isnan(gappy.points_mm))
     assert np.isnan(points[12, markers.index("left_wrist")]).all()
     assert "nan" not in (tmp_path / "a.trc").read_text()
+
+
+def cells_of_opensim(line):
+    """The cells that OpenSim's reader sees: each ends at a tab, a last one only if not blank."""
+    *ended, rest = line.split("\t")
+    return [*ended, rest] if rest else ended
+
+
+@pytest.mark.parametrize("last", [np.nan, 1.0], ids=["unknown", "known"])
+def test_opensim_finds_a_cell_for_each_coordinate(clip, tmp_path, last):
+    points = clip.points_mm.copy()
+    points[3, -1] = last
+    write_trc(clip._replace(points_mm=points), tmp_path / "a.trc")
+    lines = (tmp_path / "a.trc").read_text().split("\n")
+    markers = [cell for cell in cells_of_opensim(lines[3])[2:] if cell]
+    assert markers == list(clip.joints)
+    rows = [cells_of_opensim(line) for line in lines[6:] if line]
+    assert {len(row) for row in rows} == {2 + 3 * len(markers)}
+    assert [bool(cell) for cell in rows[3][-3:]] == [np.isfinite(last)] * 3
 
 
 def test_trc_needs_a_frame_rate(clip, tmp_path):

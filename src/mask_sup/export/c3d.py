@@ -9,7 +9,7 @@ from mask_sup.export.clip import Clip, known_fps
 __all__ = ["write_c3d"]
 
 # What a screen shows to the right and upwards, which is how C3D tells axes.
-SCREEN = {"y": ("+X", "+Y"), "z": ("+X", "+Z"), "-y": ("+X", "-Y")}
+SCREEN = {"y": ("+X", "+Y"), "z": ("+X", "+Z"), "-z": ("+X", "-Z"), "-y": ("+X", "-Y")}
 UNKNOWN = -1.0  # residual of a point that is not there
 
 

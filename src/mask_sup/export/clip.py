@@ -20,6 +20,7 @@ __all__ = ["UP_AXES", "Clip", "known_fps", "read_clip", "y_up"]
 UP_AXES = {
     "y": np.eye(3),
     "z": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),  # (x, y, z) -> (x, z, -y)
+    "-z": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),  # a world whose z points to the ground
     "-y": np.diag([1.0, -1, -1]),  # a world like a camera: y down
 }
 """Axis of a world that points up -> the rotation that takes this world to y up."""
