@@ -129,13 +129,15 @@ def write_moments_fixture(human18: Skeleton) -> Callable[..., list[Moment]]:
     return lambda folder, cameras, **options: write_moments(folder, human18, cameras, **options)
 
 
-def write_video(path: Path, frames: Sequence[np.ndarray], codec: str = "mpeg4", **options: str):
+def write_video(
+    path: Path, frames: Sequence[np.ndarray], codec: str = "mpeg4", rate: int = 10, **options: str
+):
     """RGB frames as a video file."""
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options=options) as container:
-        stream = container.add_stream(codec, rate=10)
+        stream = container.add_stream(codec, rate=rate)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt, stream.bit_rate = "yuv420p", 4_000_000
         for frame in frames:

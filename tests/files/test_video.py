@@ -1,4 +1,5 @@
 import os
+import struct
 import wave
 from fractions import Fraction
 
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 
 from mask_sup.files.pictures import read_image
-from mask_sup.files.video import VideoWriter, extract_frames, frame_rate, read_frames
+from mask_sup.files.video import VideoWriter, extract_frames, frame_rate, frame_times, read_frames
+from mask_sup.masks.footage import find_footage
 
 GREYS = (20, 200, 60, 240, 110, 160, 40, 220, 90, 130)
 
@@ -91,6 +93,41 @@ def test_a_video_that_ends_too_soon_leaves_nothing_half_written(tmp_path, write_
     with pytest.raises(ValueError, match=rf"{video} cannot be read as a video"):
         extract_frames(video, tmp_path / "frames" / "cam0")
     assert list((tmp_path / "frames").iterdir()) == []
+
+
+def promise(path, count):
+    """Write a number of frames into the headers of an AVI: avih and strh tell it."""
+    data = bytearray(path.read_bytes())
+    for chunk, offset in ((b"avih", 16), (b"strh", 32)):
+        start = data.index(chunk) + 8 + offset
+        data[start : start + 4] = struct.pack("<I", count)
+    path.write_bytes(data)
+
+
+def test_an_avi_has_the_frames_that_can_be_decoded(tmp_path, write_video, capsys):
+    video = tmp_path / "a.avi"
+    write_video(video, plain())
+    promise(video, 30)
+    np.testing.assert_allclose(frame_times(video), np.arange(10) / 10, atol=0.11)
+    assert np.diff(frame_times(video)) == pytest.approx(0.1)
+    assert f"{video} promises 30 frames, 10 can be decoded" in capsys.readouterr().out
+    (one,) = find_footage(video)
+    assert len(list(one.frames())) == one.count == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        *(("a.avi", "mpeg4"), ("a.mts", "libx264"), ("a.TS", "mpeg2video"), ("a.wmv", "wmv2")),
+        *(("a.3gp", "mpeg4"), ("a.mpg", "mpeg1video")),
+    ],
+)
+def test_videos_of_any_usual_ending_have_all_their_frames(tmp_path, write_video, name, codec):
+    frames = [np.full((144, 176, 3), grey, np.uint8) for grey in GREYS]
+    write_video(tmp_path / name, frames, codec, rate=25)
+    (one,) = find_footage(tmp_path)
+    assert (one.camera, one.count, round(one.gap, 1)) == ("a", 10, 1.0)
+    assert len(list(one.frames())) == 10
 
 
 def test_a_file_with_sound_alone_is_no_video(tmp_path):

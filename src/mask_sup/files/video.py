@@ -18,11 +18,14 @@ __all__ = [
     "extract_frames",
     "find_video",
     "frame_rate",
+    "frame_times",
     "read_frames",
     "upright",
 ]
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".m4v", ".webm")
+INDEXED = (".mp4", ".mov", ".m4v", ".mkv", ".webm")  # say of each frame when it is shown
+VIDEO_SUFFIXES = (*INDEXED, ".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".wmv", ".3gp")
+MISSING_S, MISSING_SHARE = 0.5, 0.05  # of the time that a file tells: more is cut off
 JPEG_QUALITY = 95
 ENCODERS = {  # the first that this build of PyAV has, and its options
     "libx264": {"preset": "veryfast", "crf": "21"},
@@ -68,6 +71,62 @@ def frame_rate(path: Path) -> float | None:
     except (av.error.FFmpegError, IndexError) as error:
         raise ValueError(_unreadable(path, error)) from error
     return float(rate) if rate else None
+
+
+def frame_times(path: Path) -> np.ndarray:
+    """When each frame is shown, (t,) rising seconds: as many as `read_frames` gives.
+
+    Files that tell it of each frame are not decoded; of others the frames that can be decoded are
+    counted, whatever the header promises.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file holds no video, is damaged, has no frames or ends too soon.
+    """
+    import av
+
+    if not path.is_file():
+        raise FileNotFoundError(f"missing file {path}")
+    try:
+        with av.open(str(path)) as container:
+            indexed = path.suffix.lower() in INDEXED
+            times = _indexed_times(container, path) if indexed else _decoded_times(container, path)
+    except (av.error.FFmpegError, IndexError) as error:
+        raise ValueError(_unreadable(path, error)) from error
+    if not times:
+        raise ValueError(f"{path} holds no frames: copy it again")
+    return np.sort(times)
+
+
+def _indexed_times(container: Any, path: Path) -> list[float]:
+    import av
+
+    times = [
+        float(packet.pts * packet.time_base)
+        for packet in container.demux(container.streams.video[0])
+        if packet.pts is not None and packet.size and not packet.is_discard
+    ]
+    alone = len(container.streams) == 1
+    told = container.duration / av.time_base if container.duration and alone else 0.0
+    missing = told - (max(times) - min(times)) if times else 0.0
+    if missing > max(MISSING_S, MISSING_SHARE * told):
+        raise ValueError(
+            f"{path} should last {told:.1f} s but its frames end {missing:.1f} s before: it is cut "
+            "off; copy it again, or convert what is left to a new mp4"
+        )
+    return times
+
+
+def _decoded_times(container: Any, path: Path) -> list[float]:
+    stream = container.streams.video[0]
+    step = float(1 / stream.average_rate) if stream.average_rate else 1.0
+    times = [
+        i * step if frame.pts is None else float(frame.pts * frame.time_base)
+        for i, frame in enumerate(container.decode(stream))
+    ]
+    if stream.frames > len(times):
+        print(f"{path} promises {stream.frames} frames, {len(times)} can be decoded and are used")
+    return times
 
 
 def _unreadable(path: Path, error: Exception) -> str:

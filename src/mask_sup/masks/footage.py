@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from mask_sup.files.pictures import PICTURE_SUFFIXES, list_pictures, read_image
-from mask_sup.files.video import VIDEO_SUFFIXES, read_frames
+from mask_sup.files.video import VIDEO_SUFFIXES, frame_times, read_frames
 
 __all__ = ["Footage", "find_footage", "shrink"]
 
@@ -118,44 +118,11 @@ def _cameras(source: Path) -> dict[str, Path]:
 def _footage(camera: str, path: Path) -> Footage:
     if path.is_dir():
         return Footage(camera, path, len(list_pictures(path)), 1.0)
-    times = _times(path)
+    times = frame_times(path)
     steps = np.diff(times)
     usual = float(np.median(steps)) if len(steps) else 1.0
     gap = float(steps.max()) / usual if len(steps) and usual > 0 else 1.0
     return Footage(camera, path, len(times), gap)
-
-
-def _times(path: Path) -> np.ndarray:
-    """When each frame of a video is shown, seconds; read from its index, without decoding.
-
-    Raises:
-        ValueError: If the file cannot be read as a video, has no frames or ends too soon.
-    """
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            times = [
-                float(packet.pts * packet.time_base)
-                for packet in container.demux(stream)
-                if packet.pts is not None and packet.size and not packet.is_discard
-            ]
-            alone = len(container.streams) == 1
-            told = container.duration / av.time_base if container.duration and alone else None
-    except (av.error.FFmpegError, IndexError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a video ({error}): copy it again, or convert it to mp4"
-        ) from error
-    if not times:
-        raise ValueError(f"{path} holds no frames: copy it again")
-    missing = told - (max(times) - min(times)) if told else 0.0
-    if missing > max(0.5, 0.05 * (told or 0)):
-        raise ValueError(
-            f"{path} should last {told:.1f} s but its frames end {missing:.1f} s before: it is cut "
-            "off; copy it again, or convert what is left to a new mp4"
-        )
-    return np.sort(times)
 
 
 def _refuse_uneven(source: Path, found: list[Footage]) -> None:
