@@ -277,7 +277,7 @@ def test_panoptic_cameras_are_chosen_before_any_check(tmp_path):
     assert read_calibration(path, cameras=["cam04", "cam02"]).names == ("cam04", "cam02")
     with pytest.raises(CalibrationError, match="'cam01' .* no rotation"):
         read_calibration(path)
-    with pytest.raises(CalibrationError, match=r"no camera \['cam7'\] in .*'cam04'"):
+    with pytest.raises(CalibrationError, match=rf"{path}: no camera \['cam7'\]: .*'cam04'"):
         read_calibration(path, cameras=["cam7"])
 
 
@@ -310,8 +310,17 @@ def test_colmap_pictures_name_the_cameras(tmp_path):
     text = images.read_text()
     images.write_text(text.replace("/000000.png", ".png"))
     assert read_calibration(tmp_path).names == ("cam01", "cam02", "cam03", "cam04")
-    images.write_text(text.replace(" 6 cam02", " 7 cam02"))
-    with pytest.raises(CalibrationError, match=r"share the cameras \['7'\]"):
+
+
+def test_colmap_pictures_of_several_cameras_may_share_their_intrinsics(tmp_path):
+    write_colmap(tmp_path, EVERY["colmap"][1])
+    images = tmp_path / "images.txt"
+    images.write_text(images.read_text().replace(" 5 cam03", " 7 cam03"))
+    K = read_calibration(tmp_path).K
+    np.testing.assert_array_equal(K[2], K[0])
+    assert not np.array_equal(K[1], K[0])
+    images.write_text(images.read_text().replace("cam02/", "cam01/"))  # a camera that moves
+    with pytest.raises(CalibrationError, match=r"several cameras of the same name: \['cam01'\]"):
         read_calibration(tmp_path)
 
 

@@ -10,21 +10,19 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mask_sup.calibration.cameras import Calibration, CalibrationError
 from mask_sup.calibration.entries import (
-    UNKNOWN_SIZE,
-    Entry,
+    Cameras,
+    LeftOut,
     join,
-    lens,
-    matrix,
+    read_each,
     read_text,
-    rotation,
     rotation_vector,
 )
+from mask_sup.calibration.keys import is_camera, read_camera
 from mask_sup.files.disk import write_file
 
 __all__ = ["LAYOUT", "read", "recognises", "recognises_caliscope", "write"]
@@ -53,38 +51,22 @@ def _has_cameras(path: Path, text: str) -> bool:
 TOO_DEEP = re.compile(r"^\s*\[*\s*(?:[\w\"'-]+\s*\.\s*){20}", re.M)
 
 
-def read(path: Path) -> tuple[list[Entry], None]:
+def read(path: Path) -> tuple[Cameras, None]:
     """All tables that are cameras, but for those marked ignore = true."""
     text = read_text(path)
     if TOO_DEEP.search(text):  # takes the parser hours
         raise CalibrationError(f"{path}: keys nested 20 deep and more; expected {LAYOUT}")
     told = tomllib.loads(text)
-    tables = {key: table for key, table in told.items() if _is_camera(table)}
+    tables = {key: table for key, table in told.items() if is_camera(table)}
     if isinstance(told.get("cameras"), Mapping):  # newer Caliscope: [cameras.0]
-        tables |= {f"cam_{key}": t for key, t in told["cameras"].items() if _is_camera(t)}
+        tables |= {f"cam_{key}": t for key, t in told["cameras"].items() if is_camera(t)}
+    named = [(str(table.get("name", key)), table) for key, table in tables.items()]
+    found = zip(named, read_each(named, read_camera), strict=True)
+    ignored = "is marked ignore = true"
     return [
-        _entry(key, table) for key, table in tables.items() if table.get("ignore") is not True
+        LeftOut(name, ignored, camera) if table.get("ignore") is True else camera
+        for (name, table), camera in found
     ], None
-
-
-def _is_camera(table: Any) -> bool:
-    return isinstance(table, Mapping) and "matrix" in table
-
-
-def _entry(key: str, table: Mapping[str, Any]) -> Entry:
-    name = str(table.get("name", key))
-    if table.get("fisheye", False) is not False:
-        raise CalibrationError(f"camera {name!r} is a fisheye: only OpenCV's ordinary lens is read")
-    if "rotation" not in table or "translation" not in table:
-        raise ValueError(f"camera {name!r} has no rotation or translation: calibrate extrinsics")
-    return Entry(
-        name,
-        matrix(table["matrix"], 3, 3),
-        rotation(table["rotation"]),
-        matrix(table["translation"], 3),
-        lens(table.get("distortions", [])),
-        tuple(matrix(table.get("size", UNKNOWN_SIZE), 2)),
-    )
 
 
 def write(calibration: Calibration, path: Path) -> None:

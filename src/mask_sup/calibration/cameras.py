@@ -33,6 +33,7 @@ class Calibration:
         distortion: OpenCV's k1 k2 p1 p2 k3; zeros for an ideal lens.
         sizes: Width and height of the pictures in pixels; NaN where the file does not say.
         source: Where it came from, for messages.
+        notes: What its user should know: cameras that were left out, doubts. Commands print them.
 
     Raises:
         CalibrationError: If an array has another shape or numbers that are not finite, R is no
@@ -47,6 +48,7 @@ class Calibration:
     distortion: Float[np.ndarray, "v 5"]
     sizes: Float[np.ndarray, "v 2"]
     source: str = "the calibration"
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(self.names))

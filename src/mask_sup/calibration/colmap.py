@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from mask_sup.calibration.cameras import CalibrationError
-from mask_sup.calibration.entries import Entry, lens, pinhole, read_text
+from mask_sup.calibration.entries import Cameras, Entry, lens, pinhole, read_each, read_text
 
 __all__ = ["FILES", "LAYOUT", "read"]
 
@@ -30,8 +30,8 @@ MODELS: dict[str, tuple[int, Callable[..., tuple[tuple, tuple]]]] = {
 }
 
 
-def read(path: Path) -> tuple[list[Entry], None]:
-    """The cameras in the order of images.txt."""
+def read(path: Path) -> tuple[Cameras, None]:
+    """The cameras in the order of images.txt; several may share their intrinsics."""
     folder = path if path.is_dir() else path.parent
     cameras = {}
     for line in _lines(folder / FILES[0]):
@@ -39,14 +39,9 @@ def read(path: Path) -> tuple[list[Entry], None]:
             key, model, *numbers = line.split()
             cameras[key] = (model, [float(number) for number in numbers])
     images = [line.split(maxsplit=9) for line in _lines(folder / FILES[1])[::2] if line.strip()]
-    used = [image[8] for image in images]
-    if shared := sorted({key for key in used if used.count(key) > 1}):
-        raise CalibrationError(
-            f"several pictures of {folder} share the cameras {shared}: a rig has one picture per "
-            "camera, and each its own intrinsics (COLMAP's single_camera_per_image)"
-        )
     names = _names([image[9].strip() for image in images])
-    return [_entry(n, i, *cameras[i[8]]) for n, i in zip(names, images, strict=True)], None
+    told = [(name, (image, *cameras[image[8]])) for name, image in zip(names, images, strict=True)]
+    return read_each(told, lambda name, parts: _entry(name, *parts)), None
 
 
 def _lines(path: Path) -> list[str]:

@@ -5,55 +5,58 @@
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mask_sup.calibration.cameras import Calibration, CalibrationError
-from mask_sup.calibration.entries import (
-    UNKNOWN_SIZE,
-    Entry,
-    join,
-    lens,
-    matrix,
-    rotation,
-    rotation_vector,
-)
+from mask_sup.calibration.entries import Cameras, join, read_each, rotation_vector
+from mask_sup.calibration.keys import meanings, read_camera
 from mask_sup.calibration.opencv import read_storage
 from mask_sup.files.disk import whole
 
 __all__ = ["FILES", "LAYOUT", "read", "write"]
 
 FILES = ("intri.yml", "extri.yml")
+SIDES, UNKNOWN_SIDE = ("H", "W"), -1
 LAYOUT = "a folder with intri.yml (names, K_<name>, dist_<name>) and extri.yml (R_<name>, T_<name>)"
 
 
-def read(path: Path) -> tuple[list[Entry], None]:
-    """The cameras of a folder, or of either of its two files."""
+def read(path: Path) -> tuple[Cameras, None]:
+    """The cameras of a folder, or of either of its two files.
+
+    Where intri.yml has one camera alone and extri.yml has several, all share its intrinsics.
+    """
     folder = path if path.is_dir() else path.parent
-    nodes = [read_storage(folder / file) for file in FILES]
-    names = nodes[0]["names"]
-    if not isinstance(names, list):
-        raise ValueError(f"names is {names!r}: expected a list")
-    told = nodes[0] | nodes[1]
-    entries = []
-    for name in map(str, names):
-        if f"R_{name}" not in told and f"Rot_{name}" not in told:
-            raise ValueError(f"no R_{name} in extri.yml")
-        distortion = told.get(f"dist_{name}", told.get(f"D_{name}", []))
-        size = told.get(f"W_{name}", -1), told.get(f"H_{name}", -1)
-        entries.append(
-            Entry(
-                name,
-                matrix(told[f"K_{name}"], 3, 3),
-                rotation(told.get(f"R_{name}", told.get(f"Rot_{name}"))),
-                matrix(told[f"T_{name}"], 3),
-                lens(distortion),
-                UNKNOWN_SIZE if -1 in size else tuple(matrix(size, 2)),
-            )
-        )
-    return entries, None
+    intri, extri = (read_storage(folder / file) for file in FILES)
+    names = list(dict.fromkeys(name for file in FILES for name in _told_names(folder / file)))
+    lenses, poses = _by_camera(intri, names), _by_camera(extri, names)
+    with_k = [name for name in names if "K" in meanings(lenses[name])]
+    shared = lenses[with_k[0]] if len(with_k) == 1 else {}
+    posed = [name for name in names if len(with_k) != 1 or poses[name]]
+    tables = [(name, (lenses[name] or shared) | poses[name]) for name in posed]
+    return read_each(tables, read_camera), None
+
+
+def _told_names(path: Path) -> list[str]:
+    names = read_storage(path, words=True)["names"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"names of {path.name} is {names!r}: expected a list of words")
+    return names
+
+
+def _by_camera(nodes: Mapping[str, Any], names: list[str]) -> dict[str, dict[str, Any]]:
+    """The nodes of each camera, K_<name> as K; of names that end alike the longest counts."""
+    tables: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for key, value in nodes.items():
+        if ending := [name for name in names if key.endswith(f"_{name}")]:
+            name = max(ending, key=len)
+            kind = key[: -len(name) - 1]
+            if kind not in SIDES or value != UNKNOWN_SIDE:
+                tables[name][kind] = value
+    return tables
 
 
 def write(calibration: Calibration, path: Path) -> None:

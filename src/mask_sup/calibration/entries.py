@@ -1,6 +1,6 @@
 """What readers share: one camera as a file tells it, and numbers out of text."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -11,15 +11,21 @@ from jaxtyping import Float
 from mask_sup.calibration.cameras import CalibrationError
 
 __all__ = [
+    "COEFFICIENTS",
     "LARGEST_FILE",
     "MM",
     "UNKNOWN_SIZE",
+    "MISHAPS",
+    "Cameras",
     "Entry",
+    "LeftOut",
+    "Unread",
     "join",
     "lens",
     "matrix",
     "parse_xml",
     "pinhole",
+    "read_each",
     "read_text",
     "rotation",
     "rotation_vector",
@@ -28,6 +34,9 @@ __all__ = [
 MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 UNKNOWN_SIZE = (np.nan, np.nan)
 LARGEST_FILE = 32 << 20  # bytes
+# What a reader may raise on a file of another form.
+MISHAPS = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+COEFFICIENTS = ("k1", "k2", "p1", "p2", "k3")
 LENS_COUNTS = (0, 4, 5, 8, 12, 14)  # that OpenCV knows
 
 
@@ -40,6 +49,45 @@ class Entry(NamedTuple):
     t: np.ndarray  # (3,)
     distortion: np.ndarray  # (5,)
     size: tuple[float, float]
+
+
+class Unread(NamedTuple):
+    """A camera that cannot be read: an error, unless other cameras are asked for."""
+
+    name: str
+    error: Exception
+
+
+class LeftOut(NamedTuple):
+    """A camera that is told of but not taken, unless it is asked for by name."""
+
+    name: str
+    why: str  # goes on after "left out: "
+    camera: Any  # Entry or Unread
+
+
+Cameras = list[Entry | Unread | LeftOut]
+"""What a reader finds."""
+
+
+def read_each(cameras: Iterable[tuple[str, Any]], read: Callable[[str, Any], Entry]) -> Cameras:
+    """What `read(name, told)` gives for each camera; its mishaps are kept for later."""
+    found: Cameras = []
+    for name, told in cameras:
+        try:
+            found.append(read(name, told))
+        except MISHAPS as error:
+            found.append(Unread(name, _named(error, name)))
+    return found
+
+
+def _named(error: Exception, name: str) -> Exception:
+    """The same error, with the camera's name in its words."""
+    if repr(name) in str(error):
+        return error
+    if isinstance(error, CalibrationError):
+        return CalibrationError(f"camera {name!r}: {error}")
+    return ValueError(f"camera {name!r}: {type(error).__name__}: {error}")
 
 
 def read_text(path: Path) -> str:
@@ -89,7 +137,7 @@ def lens(coefficients: Any) -> Float[np.ndarray, "5"]:
             f"a lens with {found.size} distortion coefficients, {found.tolist()}: only k1 k2 p1 p2 "
             "k3 are supported; calibrate again without the rational, prism or tilted model"
         )
-    return np.pad(found, (0, 5))[:5]
+    return np.pad(found, (0, len(COEFFICIENTS)))[: len(COEFFICIENTS)]
 
 
 def rotation(value: Any) -> Float[np.ndarray, "3 3"]:

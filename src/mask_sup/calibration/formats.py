@@ -18,10 +18,20 @@ from mask_sup.calibration import (
     qualisys,
 )
 from mask_sup.calibration.cameras import Calibration, CalibrationError
-from mask_sup.calibration.entries import LARGEST_FILE, MM, Entry, read_text
+from mask_sup.calibration.entries import (
+    LARGEST_FILE,
+    MISHAPS,
+    MM,
+    Cameras,
+    Entry,
+    LeftOut,
+    Unread,
+    read_text,
+)
 
 __all__ = ["FORMATS", "Format", "find_calibration", "read_calibration", "write_calibration"]
 
+MOST_NAMES = 50  # that a message lists
 RECORDING = "cameras.json"  # what a recording's calibration is called
 SUFFIXES = (".json", ".toml", ".xml", ".yml", ".yaml", ".txt", ".calibration")
 
@@ -29,7 +39,7 @@ SUFFIXES = (".json", ".toml", ".xml", ".yml", ".yaml", ".txt", ".calibration")
 class Format(NamedTuple):
     """One format: `read` gives the cameras, and the unit where the file itself says it."""
 
-    read: Callable[..., tuple[list[Entry], str | None]]
+    read: Callable[..., tuple[Cameras, str | None]]
     unit: str  # of translations where neither the file nor the caller says it
     layout: str  # for messages
     recognises: Callable[[Path, str], bool] = lambda path, text: False
@@ -106,51 +116,76 @@ def read_calibration(
             f"{path} ({format}) has the cameras of no subject: leave subject out"
         )
     given = {"unit": unit, "subject": subject}
-    entries, told = _read(path, format, {name: given[name] for name in known.options})
+    options = {name: given[name] for name in known.options}
+    entries, told, notes = _read(path, format, options, cameras)
     if told and unit and unit != told:
         raise CalibrationError(f"{path} says its unit is {told}, not {unit}: leave the unit out")
-    if cameras is not None:
-        entries = _chosen(entries, list(cameras), path)
-    return _assemble(entries, MM[unit or told or known.unit], str(path))
+    return _assemble(entries, MM[unit or told or known.unit], str(path), notes)
 
 
-def _read(path: Path, format: str, options: dict) -> tuple[list[Entry], str | None]:
-    """The cameras of one file, with every mishap of parsing told in the same way."""
+def _read(
+    path: Path, format: str, options: dict, cameras: Sequence[str] | None
+) -> tuple[list[Entry], str | None, tuple[str, ...]]:
+    """The wanted cameras of one file, with every mishap of parsing told in the same way."""
     from yaml import YAMLError
 
     known = FORMATS[format]
     try:
         with np.errstate(all="ignore"):  # numbers that are not finite are found afterwards
-            entries, unit = known.read(path, **options)
-        if not entries:
+            found, unit = known.read(path, **options)
+        if not found:
             raise ValueError("no camera in it")
-        return entries, unit
+        entries, notes = _chosen(found, path) if cameras is None else (_named(found, cameras), ())
+        return _readable(entries, found), unit, notes
     except CalibrationError as error:
         raise CalibrationError(f"{path}: {error}") from error
-    except (
-        *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError),
-        *(RecursionError, IsADirectoryError, NotADirectoryError, ParseError, YAMLError),
-    ) as error:
+    except (*MISHAPS, IsADirectoryError, NotADirectoryError, ParseError, YAMLError) as error:
         raise CalibrationError(
             f"{path} is no camera file of the format {format} ({type(error).__name__}: {error}): "
             f"expected {known.layout}"
         ) from error
 
 
-def _chosen(entries: list[Entry], names: list[str], path: Path) -> list[Entry]:
+def _chosen(found: Cameras, path: Path) -> tuple[list[Entry | Unread], tuple[str, ...]]:
+    """All cameras but those that are left out, and which those are."""
+    kept = [camera for camera in found if not isinstance(camera, LeftOut)]
+    left = [camera for camera in found if isinstance(camera, LeftOut)]
+    if not kept:
+        raise ValueError("; ".join(f"camera {camera.name!r} {camera.why}" for camera in left))
+    return kept, tuple(f"camera {one.name!r} of {path} {one.why}: it is left out" for one in left)
+
+
+def _named(found: Cameras, names: Sequence[str]) -> list[Entry | Unread]:
     """Only the named cameras, before any check: the others may well be damaged."""
-    known = {entry.name: entry for entry in entries}
+    known = {one.name: one.camera if isinstance(one, LeftOut) else one for one in found}
     if missing := [name for name in names if name not in known]:
-        raise CalibrationError(f"no camera {missing} in {path}: it has {list(known)[:50]}")
+        raise CalibrationError(f"no camera {missing}: it has {list(known)[:MOST_NAMES]}")
     return [known[name] for name in names]
 
 
-def _assemble(entries: Sequence[Entry], mm: float, source: str) -> Calibration:
+def _readable(entries: Sequence[Entry | Unread], found: Cameras) -> list[Entry]:
+    """The same cameras, if all could be read."""
+    unread = [camera for camera in entries if isinstance(camera, Unread)]
+    if not unread:
+        return list(entries)
+    error, good = unread[0].error, [camera.name for camera in found if isinstance(camera, Entry)]
+    if not good:
+        raise error
+    kept = ",".join(good[:MOST_NAMES])
+    raise CalibrationError(
+        f"{error}. To do without {', '.join(camera.name for camera in unread)}: python -m "
+        f"mask_sup.calibration convert cameras=[{kept}] output=cameras.json"
+    ) from error
+
+
+def _assemble(
+    entries: Sequence[Entry], mm: float, source: str, notes: tuple[str, ...]
+) -> Calibration:
     names, *parts = zip(*entries, strict=True)
     K, R, t, distortion, sizes = (np.array(part, float) for part in parts)
     with np.errstate(over="ignore"):
         t = t * mm
-    return Calibration(names, K, R, t, distortion, sizes, source)
+    return Calibration(names, K, R, t, distortion, sizes, source, notes)
 
 
 def _guess(path: Path) -> tuple[Path, str]:

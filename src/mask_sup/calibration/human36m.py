@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mask_sup.calibration.cameras import CalibrationError
-from mask_sup.calibration.entries import Entry, lens, parse_xml, pinhole, read_text
+from mask_sup.calibration.entries import Cameras, Entry, lens, parse_xml, pinhole, read_text
 
 __all__ = ["LAYOUT", "read", "recognises"]
 
@@ -30,7 +30,7 @@ def recognises(path: Path, text: str) -> bool:
     return text.lstrip()[:1] == "<" and "<w0>" in text
 
 
-def read(path: Path, subject: int | None = None) -> tuple[list[Entry], None]:
+def read(path: Path, subject: int | None = None) -> tuple[Cameras, None]:
     """The cameras as they stood for one subject, 1 to 11.
 
     Raises:

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from mask_sup.calibration.cameras import CalibrationError
-from mask_sup.calibration.entries import Entry, matrix, read_text
+from mask_sup.calibration.entries import Cameras, Entry, matrix, read_each, read_text
+from mask_sup.calibration.keys import refuse_unread
 
 __all__ = ["LAYOUT", "read", "recognises"]
 
 HEADER = "Skeletool Camera Calibration File"
+KEYS = ("name", "sensor", "size", "animated", "intrinsic", "extrinsic", "radial")
 LAYOUT = f'"{HEADER} V1.0", then name, size, intrinsic, extrinsic and radial of each camera'
 
 
@@ -22,7 +24,7 @@ def recognises(path: Path, text: str) -> bool:
     return text.lstrip().startswith(HEADER)
 
 
-def read(path: Path) -> tuple[list[Entry], None]:
+def read(path: Path) -> tuple[Cameras, None]:
     """The cameras in the order of the file."""
     cameras: list[dict[str, list[str]]] = []
     for line in read_text(path).splitlines()[1:]:
@@ -31,11 +33,11 @@ def read(path: Path) -> tuple[list[Entry], None]:
             cameras.append({})
         if key:
             cameras[-1][key] = values
-    return [_entry(camera) for camera in cameras], None
+    return read_each([(" ".join(c["name"]), c) for c in cameras], _entry), None
 
 
-def _entry(camera: dict[str, list[str]]) -> Entry:
-    name = " ".join(camera["name"])
+def _entry(name: str, camera: dict[str, list[str]]) -> Entry:
+    refuse_unread(camera, KEYS)
     if any(float(value) for value in camera["radial"] + camera["animated"]):
         raise CalibrationError(
             f"camera {name!r} moves or has radial distortion: only fixed ideal lenses are read"

@@ -2,8 +2,11 @@
 
 FileStorage: a folder with one file per camera, named like it; or one file with a node per camera.
 Each has a camera_matrix, distortion_coefficients, R (3x3, or a rotation vector) and T, and maybe
-image_width and image_height, under any of the usual names. Parsed in Python: the native parser
-may crash on damaged files.
+image_width and image_height, under any of the usual names (`keys.SPELLINGS`). Among these are the
+files of MC-Calib (camera_pose_matrix is camera -> world), of JARVIS and MATLAB (intrinsicMatrix for
+row vectors: K and R are transposed), and stereo_calib's two files (cameras cam1 and cam2). One file
+with intrinsics alone stands for all that have a pose alone. Parsed in Python: the native parser may
+crash on damaged files.
 """
 
 import json
@@ -17,17 +20,21 @@ import numpy as np
 
 from mask_sup.calibration.cameras import Calibration, CalibrationError
 from mask_sup.calibration.entries import (
-    UNKNOWN_SIZE,
+    COEFFICIENTS,
+    LARGEST_FILE,
+    Cameras,
     Entry,
-    lens,
+    LeftOut,
+    Unread,
     matrix,
     parse_xml,
+    read_each,
     read_text,
-    rotation,
 )
+from mask_sup.calibration.keys import is_camera, meanings, read_camera, with_shared_intrinsics
 from mask_sup.files.disk import write_file
 
-__all__ = ["LAYOUT", "is_storage", "read", "read_storage", "recognises", "write"]
+__all__ = ["LAYOUT", "is_storage", "read", "read_storage", "recognises", "storages", "write"]
 
 LAYOUT = (
     '{"unit": "mm" or "m", "cameras": {name: {"K": 3x3, "R": 3x3, "t": 3, "dist": 5}}}, '
@@ -35,17 +42,6 @@ LAYOUT = (
 )
 MATRICES = ("opencv-matrix", "opencv-nd-matrix")  # OpenCV 5 writes vectors as the second
 SUFFIXES = (".yml", ".yaml", ".xml", ".json")
-# Lower case, without underscores.
-NAMES = {
-    "K": ("cameramatrix", "intrinsicmatrix", "k", "m", "mtx"),
-    "distortion": ("distortioncoefficients", "distcoeffs", "distcoefs", "dist", "distortion", "d"),
-    "R": ("r", "rot", "rotation", "rotationmatrix", "rvec", "rotationvector"),
-    "t": ("t", "translation", "translationvector", "tvec"),
-    "width": ("imagewidth", "width", "w"),
-    "height": ("imageheight", "height", "h"),
-    "size": ("imagesize", "size"),
-    "fisheye": ("fisheye", "fisheyemodel"),
-}
 
 
 def recognises(path: Path, text: str) -> bool:
@@ -64,48 +60,93 @@ def is_storage(text: str) -> bool:
     return start.startswith(starts) and any(kind in text for kind in MATRICES)
 
 
-def read(path: Path, unit: str | None = None) -> tuple[list[Entry], str | None]:
+def read(path: Path, unit: str | None = None) -> tuple[Cameras, str | None]:
     """The cameras, and the unit where the file says it: cameras.json must, or else the caller."""
     if path.is_dir():
-        files = [p for p in sorted(path.iterdir()) if p.suffix.lower() in SUFFIXES and p.is_file()]
-        files = [file for file in files if is_storage(read_text(file))]
-        return [_entry(file.stem, read_storage(file)) for file in files], None
+        files = storages(path)
+        nodes = {file.stem: read_storage(file) for file in files}
+        return _read_nodes(nodes) + _without_matrices(path, files), None
     text = read_text(path)
     as_json = path.suffix.lower() == ".json" or text.lstrip()[:1] == "{"
     if as_json and not is_storage(text):
         return _read_json(text, unit)
     nodes = read_storage(path)
-    if _find(nodes, "K") is not None:
-        return [_entry(path.stem, nodes)], None
-    cameras = {name: node for name, node in nodes.items() if _find(node, "K") is not None}
-    return [_entry(name, node) for name, node in cameras.items()], None
+    if "K" in meanings(nodes) or _stereo(nodes):
+        return _read_nodes({path.stem: nodes}), None
+    return _read_nodes({name: node for name, node in nodes.items() if is_camera(node)}), None
 
 
-def _read_json(text: str, unit: str | None) -> tuple[list[Entry], str | None]:
+def storages(folder: Path) -> list[Path]:
+    """The files of a folder that are FileStorages: one per camera, where there are several."""
+    files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES and p.is_file()]
+    fits = [file for file in files if file.stat().st_size <= LARGEST_FILE]
+    return [file for file in fits if is_storage(read_text(file))]
+
+
+def _read_nodes(nodes: Mapping[str, Any]) -> Cameras:
+    """The cameras of a table of nodes for each; of two in one stereo calibration."""
+    merged = {key: value for table in nodes.values() for key, value in table.items()}
+    nodes = _stereo(merged) or with_shared_intrinsics(nodes)
+    groups = {str(table["camera_group"]) for table in nodes.values() if "camera_group" in table}
+    if len(groups) > 1:
+        raise CalibrationError(
+            f"its cameras are of the groups {sorted(groups)}, each with a world of its own: "
+            "calibrate with boards that connect all cameras, or keep one group, cameras=[...]"
+        )
+    return read_each(nodes.items(), read_camera)
+
+
+def _without_matrices(folder: Path, files: list[Path]) -> list[LeftOut]:
+    """Other files with the ending of cameras: damaged ones, maybe."""
+    endings = {file.suffix for file in files} - {".json"}
+    others = [p for p in sorted(folder.iterdir()) if p.suffix in endings and p not in files]
+    why = "holds no matrix of OpenCV"
+    return [LeftOut(p.name, why, Unread(p.name, ValueError(f"{p.name} {why}"))) for p in others]
+
+
+def _stereo(nodes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The two cameras of OpenCV's stereo_calib, which puts the world into the first; or none.
+
+    M1 and D1 are of the first camera, M2 and D2 of the second, x_cam2 = R x_cam1 + T.
+    """
+    lenses = {
+        number: {
+            key[:-1]: value
+            for key, value in nodes.items()
+            if key.endswith(number) and set(meanings({key[:-1]: 0})) & {"K", "distortion"}
+        }
+        for number in "12"
+    }
+    told = meanings(nodes)
+    found = [meanings(lens).get("K") for lens in lenses.values()]
+    if "K" in told or not {"R", "t"} <= set(told) or any(np.size(K) != 9 for K in found):
+        return {}
+    size = {key: told[key] for key in ("width", "height", "size") if key in told}
+    first, second = {"R": np.eye(3), "t": np.zeros(3)}, {"R": told["R"], "t": told["t"]}
+    return {"cam1": lenses["1"] | size | first, "cam2": lenses["2"] | size | second}
+
+
+def _read_json(text: str, unit: str | None) -> tuple[Cameras, str | None]:
     told = json.loads(text)
     if "unit" in told or unit is None:
         unit = told["unit"]
         if unit not in ("mm", "m"):
             raise ValueError(f'the unit {unit!r}, not "mm" or "m"')
-    entries = [
-        Entry(
-            str(name),
-            matrix(camera["K"], 3, 3),
-            matrix(camera["R"], 3, 3),
-            matrix(camera["t"], 3),
-            _five(camera.get("dist", np.zeros(5))),
-            tuple(matrix(camera.get("size", UNKNOWN_SIZE), 2)),
+    cameras = [(str(name), camera) for name, camera in told["cameras"].items()]
+    return read_each(cameras, _of_a_recording), unit
+
+
+def _of_a_recording(name: str, table: Mapping[str, Any]) -> Entry:
+    """Here four coefficients, or a rotation vector, are a mistake: the file is of this project."""
+    told = meanings(table)
+    given = told.get("distortion", np.zeros(len(COEFFICIENTS)))
+    if np.size(given) < len(COEFFICIENTS):
+        raise ValueError(
+            f"{np.size(given)} distortion coefficients, not {len(COEFFICIENTS)}: "
+            f"{' '.join(COEFFICIENTS)}"
         )
-        for name, camera in told["cameras"].items()
-    ]
-    return entries, unit
-
-
-def _five(coefficients: Any) -> np.ndarray:
-    """Here four coefficients are a mistake: the file is this project's own."""
-    if np.size(coefficients) < 5:
-        raise ValueError(f"{np.size(coefficients)} distortion coefficients, not 5: k1 k2 p1 p2 k3")
-    return lens(coefficients)
+    matrix(told.get("R", np.eye(3)), 3, 3)
+    return read_camera(name, table)
 
 
 def write(calibration: Calibration, path: Path) -> None:
@@ -120,8 +161,12 @@ def write(calibration: Calibration, path: Path) -> None:
     write_file(path, json.dumps(told, indent=1) + "\n")
 
 
-def read_storage(path: Path) -> dict[str, Any]:
+def read_storage(path: Path, words: bool = False) -> dict[str, Any]:
     """All nodes of a FileStorage; matrices as arrays of their rows and columns.
+
+    Args:
+        path: The file.
+        words: Of YAML: take everything for text, so that 01 stays 01; matrices are not read.
 
     Raises:
         ValueError: If it is none, or one of the errors of YAML, XML and JSON.
@@ -133,16 +178,18 @@ def read_storage(path: Path) -> dict[str, Any]:
     elif start.startswith("{"):
         nodes = json.loads(text)
     else:
-        nodes = _from_yaml(text)
+        nodes = _from_yaml(text, words)
     if not isinstance(nodes, Mapping):
         raise ValueError(f"{path.name} has no nodes")
     return {str(name): _value(node) for name, node in nodes.items()}
 
 
-def _from_yaml(text: str) -> Any:
+def _from_yaml(text: str, words: bool) -> Any:
     import yaml
 
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    kind = "BaseLoader" if words else "SafeLoader"
+
+    class Loader(getattr(yaml, f"C{kind}", getattr(yaml, kind))):
         pass
 
     if re.search(r"(^|[\s\[{,:-])[*&]\w", text):
@@ -174,33 +221,3 @@ def _value(node: Any) -> Any:
         sides = node["sizes"] if "sizes" in node else (node["rows"], node["cols"])
         return matrix(node["data"], *np.array(sides, int).ravel().tolist())
     return {str(name): _value(child) for name, child in node.items()}
-
-
-def _find(nodes: Any, meaning: str) -> Any:
-    """The value of the first node of that meaning; None where there is none."""
-    if not isinstance(nodes, Mapping):
-        return None
-    known = {str(name).lower().replace("_", ""): value for name, value in nodes.items()}
-    return next((known[name] for name in NAMES[meaning] if name in known), None)
-
-
-def _entry(name: str, nodes: Mapping[str, Any]) -> Entry:
-    found = {meaning: _find(nodes, meaning) for meaning in NAMES}
-    if missing := [key for key in ("K", "R", "t") if found[key] is None]:
-        raise ValueError(
-            f"camera {name!r} has no {missing}, only {list(nodes)}: intrinsics alone are no rig, "
-            "each camera needs its R and T in one common world"
-        )
-    if found["fisheye"] not in (None, 0, "0", False):
-        raise CalibrationError(f"camera {name!r} is a fisheye: only OpenCV's ordinary lens is read")
-    size = found["size"]
-    if found["width"] is not None and found["height"] is not None:
-        size = (found["width"], found["height"])
-    return Entry(
-        name,
-        matrix(found["K"], 3, 3),
-        rotation(found["R"]),
-        matrix(found["t"], 3),
-        lens([] if found["distortion"] is None else found["distortion"]),
-        UNKNOWN_SIZE if size is None else tuple(matrix(size, 2)),
-    )

@@ -7,7 +7,8 @@ import json
 import re
 from pathlib import Path
 
-from mask_sup.calibration.entries import UNKNOWN_SIZE, Entry, lens, matrix, read_text
+from mask_sup.calibration.entries import Cameras, read_each, read_text
+from mask_sup.calibration.keys import read_camera
 
 __all__ = ["LAYOUT", "read", "recognises"]
 
@@ -19,18 +20,7 @@ def recognises(path: Path, text: str) -> bool:
     return bool(re.search(r'"cameras"\s*:\s*\[', text)) and '"distCoef"' in text
 
 
-def read(path: Path) -> tuple[list[Entry], None]:
+def read(path: Path) -> tuple[Cameras, None]:
     """All cameras of the file."""
     cameras = json.loads(read_text(path))["cameras"]
-    entries = [
-        Entry(
-            str(camera["name"]),
-            matrix(camera["K"], 3, 3),
-            matrix(camera["R"], 3, 3),
-            matrix(camera["t"], 3),
-            lens(camera["distCoef"]),
-            tuple(matrix(camera.get("resolution", UNKNOWN_SIZE), 2)),
-        )
-        for camera in cameras
-    ]
-    return entries, None
+    return read_each([(str(camera["name"]), camera) for camera in cameras], read_camera), None

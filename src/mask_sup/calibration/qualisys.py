@@ -6,17 +6,29 @@ that r (x_world - c) is in a camera frame with y up and z backwards. Numbers are
 calibrated picture: recorders may scale and letterbox it, see `Calibration.fitted_to`.
 """
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 
-from mask_sup.calibration.entries import Entry, lens, parse_xml, pinhole, read_text
+from mask_sup.calibration.entries import (
+    Cameras,
+    Entry,
+    LeftOut,
+    lens,
+    parse_xml,
+    pinhole,
+    read_each,
+    read_text,
+)
 
 __all__ = ["LAYOUT", "read", "recognises"]
 
 LAYOUT = "XML with <cameras><camera serial=...> of <fov_video>, <transform> and <intrinsic>"
 SUBPIXELS = 64
+# Models that film: Miqus Video and Hybrid (which tracks as well), VC and VM; "none" of other hands.
+FILMING = re.compile(r"video|hybrid|none|\bv[cm]\d*\b", re.I)
 
 
 def recognises(path: Path, text: str) -> bool:
@@ -24,15 +36,21 @@ def recognises(path: Path, text: str) -> bool:
     return text.lstrip()[:1] == "<" and "focalLengthU" in text
 
 
-def read(path: Path) -> tuple[list[Entry], None]:
-    """The video cameras; all of them where no model says video."""
-    cameras = parse_xml(read_text(path)).findall("cameras/camera")
-    filming = [c for c in cameras if any(w in _model(c) for w in ("video", "none"))]
-    return [_entry(camera) for camera in filming or cameras], None
+def read(path: Path) -> tuple[Cameras, None]:
+    """The cameras that film, marker cameras left out; all of them where no model says so."""
+    told = [(c.attrib["serial"], c) for c in parse_xml(read_text(path)).findall("cameras/camera")]
+    cameras = list(zip(told, read_each(told, _entry), strict=True))
+    some = any(FILMING.search(_model(camera)) for (_, camera), _ in cameras)
+    return [
+        LeftOut(name, f"({camera.get('model')}) is a marker camera", entry)
+        if some and not FILMING.search(_model(camera))
+        else entry
+        for (name, camera), entry in cameras
+    ], None
 
 
 def _model(camera: ElementTree.Element) -> str:
-    return camera.get("model", "").lower()
+    return camera.get("model") or "none"
 
 
 def _numbers(camera: ElementTree.Element, tag: str, *keys: str) -> np.ndarray:
@@ -42,7 +60,7 @@ def _numbers(camera: ElementTree.Element, tag: str, *keys: str) -> np.ndarray:
     return np.array([float(element.attrib[key]) for key in keys])
 
 
-def _entry(camera: ElementTree.Element) -> Entry:
+def _entry(name: str, camera: ElementTree.Element) -> Entry:
     left, top, right, bottom = _numbers(camera, "fov_video", "left", "top", "right", "bottom")
     sides = ("focalLengthU", "focalLengthV", "centerPointU", "centerPointV")
     fx, fy, cx, cy = _numbers(camera, "intrinsic", *sides) / SUBPIXELS
@@ -55,7 +73,7 @@ def _entry(camera: ElementTree.Element) -> Entry:
     R = np.diag([1.0, -1.0, -1.0]) @ _numbers(camera, "transform", *keys).reshape(3, 3)
     centre = _numbers(camera, "transform", "x", "y", "z")
     return Entry(
-        camera.attrib["serial"],
+        name,
         K,
         R,
         -R @ centre,

@@ -15,7 +15,8 @@ def write_trc(clip: Clip, path: Path) -> None:
     """One marker per joint, tab-separated; blank where unknown.
 
     A tab ends each row: OpenSim drops what follows the last tab where that is blank, and then
-    refuses rows whose last marker is unknown. The first line ends with the axes in words; readers take no notice of it.
+    refuses rows whose last marker is unknown. The first line ends with the axes in words;
+    readers take no notice of it.
 
     Raises:
         ValueError: If the frame rate is unknown.
