@@ -1,6 +1,7 @@
 """Calibration files in the layout of each format, made without the package's own writers."""
 
 import json
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -344,6 +345,114 @@ def write_colmap(folder, rig):
     return folder
 
 
+def write_mccalib(folder, rig):
+    """A node per camera, by OpenCV itself; poses are camera -> world."""
+    path = folder / "calibrated_cameras_data.yml"
+    storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_WRITE)
+    storage.write("nb_camera", len(rig.names))
+    for i, name in enumerate(rig.names):
+        pose = np.eye(4)
+        pose[:3, :3], pose[:3, 3] = rig.R[i].T, rig.centres[i]
+        storage.startWriteStruct(name, cv2.FileNode_MAP)
+        storage.write("camera_matrix", rig.K[i])
+        storage.write("distortion_vector", rig.distortion[i][None])
+        for key, value in (("distortion_type", 0), ("camera_group", 0)):
+            storage.write(key, value)
+        storage.write("img_width", int(rig.sizes[i, 0]))
+        storage.write("img_height", int(rig.sizes[i, 1]))
+        storage.write("camera_pose_matrix", pose)
+        storage.endWriteStruct()
+    storage.release()
+    return path
+
+
+def write_jarvis(folder, rig):
+    """One file per camera, for row vectors: x_cam' = x_world' R + T', x_px' = x_cam' K."""
+    for i, name in enumerate(rig.names):
+        storage = cv2.FileStorage(str(folder / f"{name}.yaml"), cv2.FILE_STORAGE_WRITE)
+        storage.write("intrinsicMatrix", rig.K[i].T.copy())
+        storage.write("distortionCoefficients", rig.distortion[i][None])
+        storage.write("R", rig.R[i].T.copy())
+        storage.write("T", rig.t[i][:, None])
+        storage.release()
+    return folder
+
+
+def write_multical(folder, rig):
+    """Metres, relative to the rig."""
+    cameras = {
+        name: {
+            "model": "standard",
+            "image_size": rig.sizes[i].astype(int).tolist(),
+            "K": rig.K[i].tolist(),
+            "dist": [rig.distortion[i].tolist()],
+        }
+        for i, name in enumerate(rig.names)
+    }
+    poses = {
+        name: {"R": rig.R[i].tolist(), "T": (rig.t[i] / 1000).tolist()}
+        for i, name in enumerate(rig.names)
+    }
+    path = folder / "calibration.json"
+    path.write_text(json.dumps({"cameras": cameras, "camera_poses": poses}))
+    return path
+
+
+def write_aist(folder, rig):
+    """Centimetres; rotation vectors."""
+    cameras = [
+        {
+            "name": name,
+            "size": rig.sizes[i].astype(int).tolist(),
+            "matrix": rig.K[i].tolist(),
+            "rotation": cv2.Rodrigues(rig.R[i])[0].ravel().tolist(),
+            "translation": (rig.t[i] / 10).tolist(),
+            "distortions": rig.distortion[i].tolist(),
+        }
+        for i, name in enumerate(rig.names)
+    ]
+    path = folder / "setting1.json"
+    path.write_text(json.dumps(cameras))
+    return path
+
+
+def write_vicon(folder, rig, lens="0 0 0"):
+    """Quaternions x y z w; a lens about the principal point; a marker camera first."""
+    text = '<?xml version="1.0" encoding="UTF-8"?>\n<Cameras VERSION="1.1">\n'
+    text += '<Camera DEVICEID="9" TYPE="Vantage"><KeyFrames/></Camera>\n'
+    for i, name in enumerate(rig.names):
+        (fx, _, cx), (_, fy, cy), _ = rig.K[i]
+        turn = " ".join(repr(float(v)) for v in Rotation.from_matrix(rig.R[i]).as_quat())
+        place = " ".join(repr(float(v)) for v in rig.centres[i])
+        width, height = rig.sizes[i].astype(int)
+        text += (
+            f'<Camera DEVICEID="{name}" PIXEL_ASPECT_RATIO="{float(fx / fy)!r}" SKEW="0" NAME="" '
+            f'SENSOR_SIZE="{width} {height}" DISPLAY_TYPE="Vue" TYPE="Vue"><KeyFrames>'
+            f'<KeyFrame FOCAL_LENGTH="{float(fx)!r}" FRAME="0" ORIENTATION="{turn}" '
+            f'POSITION="{place}" PRINCIPAL_POINT="{float(cx)!r} {float(cy)!r}" '
+            f'VICON_RADIAL2="ViconRadial2 {float(cx)!r} {float(cy)!r} {lens}"/>'
+            "</KeyFrames></Camera>\n"
+        )
+    path = folder / "rig.xcp"
+    path.write_text(text + "</Cameras>\n")
+    return path
+
+
+def write_opencap(folder, rig):
+    """A pickle per camera, by Python itself."""
+    for i, name in enumerate(rig.names):
+        told = {
+            "intrinsicMat": rig.K[i],
+            "distortion": rig.distortion[i][None],
+            "imageSize": rig.sizes[i][::-1].astype(int)[:, None],
+            "rotation": rig.R[i],
+            "translation": rig.t[i][:, None],
+            "rotation_EulerAngles": cv2.Rodrigues(rig.R[i])[0],
+        }
+        (folder / f"{name}.pickle").write_bytes(pickle.dumps(told))
+    return folder
+
+
 def every_format():
     """Name -> format, the rig it can hold, what writes it, options of reading."""
     distorted, ideal = rig(), rig(distorted=False)
@@ -379,6 +488,12 @@ def every_format():
         "human36m": ("human36m", h36m_rig(), write_human36m, {"subject": 5}),
         "mpi_inf_3dhp": ("mpi_inf_3dhp", ideal, write_mpi, {}),
         "panoptic": ("panoptic", distorted, write_panoptic, {}),
+        "opencv mc-calib": ("opencv", distorted, write_mccalib, {}),
+        "opencv jarvis nodes": ("opencv", distorted, write_jarvis, {}),
+        "multical": ("multical", distorted, write_multical, {}),
+        "aist": ("aist", distorted, write_aist, {}),
+        "vicon": ("vicon", ideal, write_vicon, {}),
+        "opencap": ("opencap", distorted, write_opencap, {}),
         "colmap": ("colmap", colmap_rig(), write_colmap, {}),
     }
 

@@ -10,7 +10,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from mask_sup.calibration.cameras import CalibrationError
-from mask_sup.calibration.entries import Cameras, Entry, lens, pinhole, read_each, read_text
+from mask_sup.calibration.entries import (
+    Cameras,
+    Entry,
+    lens,
+    pinhole,
+    quaternion_rotation,
+    read_each,
+    read_text,
+)
 
 __all__ = ["FILES", "LAYOUT", "read"]
 
@@ -66,17 +74,12 @@ def _entry(name: str, image: list[str], model: str, numbers: list[float]) -> Ent
     if len(parameters) != count:
         raise ValueError(f"{model} of {name!r} has {len(parameters)} parameters, not {count}")
     intrinsics, coefficients = convert(*parameters)
-    quaternion, t = np.array(image[1:5], float), np.array(image[5:8], float)
+    R, t = quaternion_rotation(np.array(image[1:5], float)), np.array(image[5:8], float)
     return Entry(
-        name, pinhole(*intrinsics), _rotation(quaternion), t, lens(coefficients), (width, height)
+        name,
+        pinhole(*intrinsics),
+        R,
+        t,
+        lens(coefficients),
+        (width, height),
     )
-
-
-def _rotation(quaternion: np.ndarray) -> np.ndarray:
-    """R of w, x, y, z."""
-    length = np.linalg.norm(quaternion)
-    if not 0.9 < length < 1.1:
-        raise ValueError(f"the quaternion {quaternion.tolist()} has the length {length:g}, not 1")
-    w, v = quaternion[0] / length, quaternion[1:] / length
-    cross = np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
-    return np.eye(3) + 2 * w * cross + 2 * cross @ cross

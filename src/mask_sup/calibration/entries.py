@@ -1,6 +1,7 @@
 """What readers share: one camera as a file tells it, and numbers out of text."""
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -20,11 +21,13 @@ __all__ = [
     "Entry",
     "LeftOut",
     "Unread",
+    "film_alone",
     "join",
     "lens",
     "matrix",
     "parse_xml",
     "pinhole",
+    "quaternion_rotation",
     "read_each",
     "read_text",
     "rotation",
@@ -79,6 +82,17 @@ def read_each(cameras: Iterable[tuple[str, Any]], read: Callable[[str, Any], Ent
         except MISHAPS as error:
             found.append(Unread(name, _named(error, name)))
     return found
+
+
+def film_alone(found: Cameras, models: Sequence[str], filming: re.Pattern[str]) -> Cameras:
+    """The same cameras, those whose model does not film left out; all where none says it does."""
+    films = [bool(filming.search(model)) for model in models]
+    if not any(films):
+        return found
+    return [
+        camera if film else LeftOut(camera.name, f"({model}) is a marker camera", camera)
+        for camera, model, film in zip(found, models, films, strict=True)
+    ]
 
 
 def _named(error: Exception, name: str) -> Exception:
@@ -148,6 +162,20 @@ def rotation(value: Any) -> Float[np.ndarray, "3 3"]:
     if found.size == 3 and np.isfinite(found).all():
         return cv2.Rodrigues(found.reshape(3, 1))[0]
     return found.reshape(3, 3)
+
+
+def quaternion_rotation(quaternion: Float[np.ndarray, "4"]) -> Float[np.ndarray, "3 3"]:
+    """R of w, x, y, z.
+
+    Raises:
+        ValueError: If its length is not about 1.
+    """
+    length = np.linalg.norm(quaternion)
+    if not 0.9 < length < 1.1:
+        raise ValueError(f"the quaternion {quaternion.tolist()} has the length {length:g}, not 1")
+    w, v = quaternion[0] / length, quaternion[1:] / length
+    cross = np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
+    return np.eye(3) + 2 * w * cross + 2 * cross @ cross
 
 
 def rotation_vector(R: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3"]:

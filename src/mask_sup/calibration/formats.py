@@ -1,6 +1,7 @@
 """All formats: how a file is recognised, read and written."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import ParseError
@@ -8,14 +9,18 @@ from xml.etree.ElementTree import ParseError
 import numpy as np
 
 from mask_sup.calibration import (
+    aist,
     anipose,
     colmap,
     easymocap,
     human36m,
     mpi_inf_3dhp,
+    multical,
+    opencap,
     opencv,
     panoptic,
     qualisys,
+    vicon,
 )
 from mask_sup.calibration.cameras import Calibration, CalibrationError
 from mask_sup.calibration.entries import (
@@ -31,9 +36,13 @@ from mask_sup.calibration.entries import (
 
 __all__ = ["FORMATS", "Format", "find_calibration", "read_calibration", "write_calibration"]
 
+USUAL_MM = (500.0, 30_000.0)  # of the two cameras of a rig that are furthest apart
 MOST_NAMES = 50  # that a message lists
 RECORDING = "cameras.json"  # what a recording's calibration is called
-SUFFIXES = (".json", ".toml", ".xml", ".yml", ".yaml", ".txt", ".calibration")
+SUFFIXES = (
+    *(".json", ".toml", ".xml", ".yml", ".yaml", ".txt", ".calibration", ".xcp"),
+    *opencap.SUFFIXES,
+)
 
 
 class Format(NamedTuple):
@@ -44,6 +53,7 @@ class Format(NamedTuple):
     layout: str  # for messages
     recognises: Callable[[Path, str], bool] = lambda path, text: False
     files: tuple[str, ...] = ()  # that a folder of this format consists of
+    parts: Callable[[Path], list[Path]] = lambda folder: []  # that are one rig, if several
     write: Callable[[Calibration, Path], None] | None = None
     options: tuple[str, ...] = ()  # of `read`: "unit" (which must be said somewhere), "subject"
 
@@ -54,6 +64,7 @@ FORMATS = {
         "mm",
         opencv.LAYOUT,
         recognises=opencv.recognises,
+        parts=opencv.storages,
         write=opencv.write,
         options=("unit",),
     ),
@@ -73,6 +84,16 @@ FORMATS = {
     ),
     "panoptic": Format(panoptic.read, "cm", panoptic.LAYOUT, recognises=panoptic.recognises),
     "colmap": Format(colmap.read, "m", colmap.LAYOUT, files=colmap.FILES),
+    "multical": Format(multical.read, "m", multical.LAYOUT, recognises=multical.recognises),
+    "aist": Format(aist.read, "cm", aist.LAYOUT, recognises=aist.recognises),
+    "vicon": Format(vicon.read, "mm", vicon.LAYOUT, recognises=vicon.recognises),
+    "opencap": Format(
+        opencap.read,
+        "mm",
+        opencap.LAYOUT,
+        recognises=opencap.recognises,
+        parts=opencap.pickles,
+    ),
 }
 PARTS = {file for known in FORMATS.values() for file in known.files}
 
@@ -91,8 +112,9 @@ def read_calibration(
             (cameras.json counts before others).
         format: Name of the format; None: told by name and contents.
         unit: Unit of the file's translations, "mm", "cm" or "m". None: what the file says, else
-            the usual one of its format: mm for opencv, anipose, qualisys, human36m and
-            mpi_inf_3dhp, cm for panoptic, m for caliscope, easymocap and colmap.
+            the usual one of its format: mm for opencv, anipose, qualisys, human36m, mpi_inf_3dhp,
+            vicon and opencap, cm for panoptic and aist, m for caliscope, easymocap, colmap and
+            multical.
         cameras: Names of those to keep, in this order; None: all.
         subject: Person whose cameras are wanted (human36m alone).
 
@@ -120,7 +142,22 @@ def read_calibration(
     entries, told, notes = _read(path, format, options, cameras)
     if told and unit and unit != told:
         raise CalibrationError(f"{path} says its unit is {told}, not {unit}: leave the unit out")
-    return _assemble(entries, MM[unit or told or known.unit], str(path), notes)
+    calibration = _assemble(entries, MM[unit or told or known.unit], str(path), notes)
+    return calibration if unit or told else _doubting(calibration, known.unit)
+
+
+def _doubting(calibration: Calibration, unit: str) -> Calibration:
+    """The same cameras, with a note where the usual unit of their format makes an unusual rig."""
+    centres = calibration.centres
+    furthest = max(np.linalg.norm(centres - centre, axis=1).max() for centre in centres)
+    if len(centres) == 1 or USUAL_MM[0] <= furthest <= USUAL_MM[1]:
+        return calibration
+    note = (
+        f"{calibration.source} does not say its unit: taken for {unit}, its cameras are "
+        f"{furthest / MM['m']:.3g} m apart at most; if they are not, convert it with another, "
+        "unit=mm, cm or m"
+    )
+    return replace(calibration, notes=(*calibration.notes, note))
 
 
 def _read(
@@ -222,6 +259,7 @@ def _by_name(path: Path) -> str | None:
     """For damaged files, so that the message is about their format."""
     names = {RECORDING: "opencv", "camera.calibration": "mpi_inf_3dhp"}
     suffixes = {".toml": "anipose", ".qca.txt": "qualisys", ".calibration": "mpi_inf_3dhp"}
+    suffixes |= {".xcp": "vicon"} | dict.fromkeys(opencap.SUFFIXES, "opencap")
     ending = next((f for suffix, f in suffixes.items() if path.name.endswith(suffix)), None)
     return names.get(path.name, ending)
 
@@ -233,16 +271,15 @@ def _candidates(folder: Path) -> list[tuple[Path, str]]:
         for name, known in FORMATS.items()
         if known.files and all((folder / file).is_file() for file in known.files)
     ]
-    storages = []
     for path in sorted(folder.iterdir()):
         fits = path.is_file() and path.stat().st_size <= LARGEST_FILE
         if fits and path.suffix.lower() in SUFFIXES and path.name not in PARTS:
-            formats = _recognised(path)
-            found += [(path, format) for format in formats]
-            storages += [path] if "opencv" in formats and opencv.is_storage(read_text(path)) else []
-    if len(storages) > 1:  # one file per camera
-        found = [(path, format) for path, format in found if path not in storages]
-        found.append((folder, "opencv"))
+            found += [(path, format) for format in _recognised(path)]
+    for name, known in FORMATS.items():
+        parts = [path for path in known.parts(folder) if path.name not in PARTS]
+        if len(parts) > 1:  # one file per camera
+            found = [one for one in found if one[0] not in parts]
+            found.append((folder, name))
     return found
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from mask_sup.calibration.entries import (
     Cameras,
     Entry,
-    LeftOut,
+    film_alone,
     lens,
     parse_xml,
     pinhole,
@@ -38,19 +38,9 @@ def recognises(path: Path, text: str) -> bool:
 
 def read(path: Path) -> tuple[Cameras, None]:
     """The cameras that film, marker cameras left out; all of them where no model says so."""
-    told = [(c.attrib["serial"], c) for c in parse_xml(read_text(path)).findall("cameras/camera")]
-    cameras = list(zip(told, read_each(told, _entry), strict=True))
-    some = any(FILMING.search(_model(camera)) for (_, camera), _ in cameras)
-    return [
-        LeftOut(name, f"({camera.get('model')}) is a marker camera", entry)
-        if some and not FILMING.search(_model(camera))
-        else entry
-        for (name, camera), entry in cameras
-    ], None
-
-
-def _model(camera: ElementTree.Element) -> str:
-    return camera.get("model") or "none"
+    cameras = parse_xml(read_text(path)).findall("cameras/camera")
+    found = read_each([(camera.attrib["serial"], camera) for camera in cameras], _entry)
+    return film_alone(found, [camera.get("model") or "none" for camera in cameras], FILMING), None
 
 
 def _numbers(camera: ElementTree.Element, tag: str, *keys: str) -> np.ndarray:
