@@ -2,6 +2,8 @@
 
 import json
 import os
+import pickle
+import re
 
 import numpy as np
 import pytest
@@ -77,8 +79,14 @@ def test_the_config_composes_and_finds_the_recording(videos, tmp_path, monkeypat
             "differ in their number of frames.*mask_sup.sync",
         ),
         (lambda v: film(v / "right.mp4", fps=30), "differ in their frame rate"),
-        (lambda v: film(v / "third.mp4"), r"without a calibration are left out: \['third'\]"),
-        (lambda v: (v / "right.mp4").unlink(), r"cameras without a video: \['right'\]"),
+        (
+            lambda v: film(v / "third.mp4"),
+            r"videos without a camera in .*: .*third",
+        ),
+        (
+            lambda v: (v / "right.mp4").unlink(),
+            r"cameras of .* without videos: .*right",
+        ),
         (lambda v: (v.parent / "cameras.json").unlink(), "no calibration found"),
         (lambda v: film(v / "right.mp4", size=(64, 48)), "right"),
     ],
@@ -86,8 +94,6 @@ def test_the_config_composes_and_finds_the_recording(videos, tmp_path, monkeypat
 def test_what_does_not_go_together_is_told_and_written_down(videos, tmp_path, change, doubt):
     change(videos)
     found = new_project(tmp_path / "walk", videos)
-    import re
-
     assert any(re.search(doubt, told) for told in found.doubts), found.doubts
     text = (tmp_path / "walk" / "experiment" / "walk.yaml").read_text()
     assert all(f"# {told}" in text for told in found.doubts)
@@ -153,3 +159,92 @@ def test_another_name_is_told(videos, tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "the experiment is called walk_3" in said
     assert f"--config-dir '{tmp_path}/walk 3' +experiment=walk_3" in said
+
+
+# ---- rigs that do not fit the videos -------------------------------------------------------------
+
+
+def test_cameras_that_did_not_film_are_left_out_of_every_later_command(videos, tmp_path):
+    write_calibration(rig("left", "middle", "right"), videos.parent / "cameras.json")
+    found = new_project(tmp_path / "walk", videos)
+    assert found.calibration.names == ("left", "right")
+    (doubt,) = found.doubts
+    assert re.search(r"cameras of .* without videos: \['middle'\] are left out", doubt)
+    source = RecordingData(tmp_path / "walk", None, 18, 1)
+    source.prepare()
+    assert {path.name for path in (tmp_path / "walk" / "frames").iterdir()} == {"left", "right"}
+
+
+def test_other_names_are_told_with_the_command_that_renames(videos):
+    names = ("int_left_img", "int_right_img")
+    write_calibration(rig(*names), videos.parent / "cameras.json")
+    (doubt,) = inspect(videos).doubts
+    told = "'rename={int_left_img: left, int_right_img: right}'"
+    source = videos.parent / "cameras.json"  # is overwritten by itself with other names
+    assert f"convert input={source} output={source} {told}" in doubt
+
+
+def test_one_of_two_calibrations_is_chosen(videos, tmp_path, monkeypatch, capsys):
+    made = rig("left", "right")
+    (videos.parent / "cameras.json").unlink()
+    for file in ("a.toml", "b.toml"):
+        write_calibration(made, videos.parent / file)
+    (doubt,) = inspect(videos).doubts
+    assert "several calibrations in" in doubt
+    assert "--calibration" in doubt
+    project = tmp_path / "walk"
+    words = ["--videos", str(videos), "--calibration", str(videos.parent / "b.toml")]
+    monkeypatch.setattr("sys.argv", ["new", str(project), *words])
+    main()
+    assert "! " not in capsys.readouterr().out
+    assert (project / "b.toml").is_file()
+    assert not (project / "a.toml").exists()
+    RecordingData(project, None, 18, 1).prepare()
+    with pytest.raises(FileNotFoundError, match="no calibration at .*c.toml"):
+        new_project(tmp_path / "other", videos, videos.parent / "c.toml")
+
+
+def test_a_calibration_in_a_folder_of_its_own_is_found(videos, tmp_path):
+    beside = videos.parent / "calibration"
+    beside.mkdir()
+    (videos.parent / "cameras.json").rename(beside / "cameras.json")
+    found = new_project(tmp_path / "walk", videos)
+    assert (found.source, found.doubts) == (beside / "cameras.json", ())
+    RecordingData(videos.parent, None, 18, 1).prepare()
+
+
+def test_opencaps_pickles_keep_their_cameras_names(videos, tmp_path):
+    (videos.parent / "cameras.json").unlink()
+    for name, t in (("left", 0.0), ("right", 900.0)):
+        told = {
+            "intrinsicMat": np.array([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]]),
+            "distortion": np.zeros((1, 5)),
+            "imageSize": np.array([[48.0], [64.0]]),
+            "rotation": np.eye(3),
+            "translation": np.array([[t], [0], [3000]]),
+        }
+        (videos.parent / name).mkdir()
+        path = videos.parent / name / "cameraIntrinsicsExtrinsics.pickle"
+        path.write_bytes(pickle.dumps(told))
+    found = new_project(tmp_path / "walk", videos)
+    assert found.doubts == ()
+    assert (tmp_path / "walk" / "left.pickle").is_file()
+    RecordingData(tmp_path / "walk", None, 18, 1).prepare()
+
+
+def test_a_k_for_pictures_of_half_the_size_is_doubted(videos, capsys):
+    made = rig("left", "right")
+    K = made.K.copy()
+    K[:, :2] /= 2
+    unknown = np.full((2, 2), np.nan)
+    half = Calibration(made.names, K, made.R, made.t, made.distortion, unknown)
+    write_calibration(half, videos.parent / "cameras.json")
+    doubts = inspect(videos).doubts
+    assert len(doubts) == 1
+    assert doubts[0].endswith("output=cameras.json; likewise ['right']")
+    assert "camera 'left' of" in doubts[0]
+    assert "principal point at [16.0, 12.0] of 64x48 pixels, far off the middle" in doubts[0]
+    assert "K seems to be for pictures of 32x24, 0.5 times the size" in doubts[0]
+    assert "calibrated_size=[32,24]" in doubts[0]
+    RecordingData(videos.parent, None, 18, 1).prepare()
+    assert f"! {doubts[0]}" in capsys.readouterr().out

@@ -14,7 +14,14 @@ from pathlib import Path
 
 import yaml
 
-from mask_sup.calibration import Calibration, CalibrationError, find_calibration, read_calibration
+from mask_sup.calibration import (
+    Calibration,
+    CalibrationError,
+    find_calibration,
+    opencap,
+    read_calibration,
+)
+from mask_sup.calibration.fitting import among
 from mask_sup.calibration.formats import SUFFIXES
 from mask_sup.files.disk import write_file
 
@@ -60,11 +67,15 @@ class Inspected:
         ]
 
 
-def inspect(folder: Path) -> Inspected:
-    """Look at the videos of a folder, one per camera, and the calibration in it or above it.
+def inspect(folder: Path, calibration: Path | None = None) -> Inspected:
+    """Look at the videos of a folder, one per camera, and their calibration.
+
+    Args:
+        folder: Of the videos.
+        calibration: File or folder; None: what lies in or above the folder of the videos.
 
     Raises:
-        FileNotFoundError: If there is no such folder, or no video in it.
+        FileNotFoundError: If there is no such folder, no video in it, or no such calibration.
         ValueError: If a video is damaged.
     """
     from mask_sup.files.video import frame_rate
@@ -92,16 +103,19 @@ def inspect(folder: Path) -> Inspected:
         )
     if len(videos) == 1:
         doubts.append("one camera: 3D is trained from two or more; predict works with one")
-    calibration, source = _calibration(folder, doubts)
-    if calibration is not None:
-        doubts += _misfits(calibration, sizes)
-    return Inspected(videos, sizes, rates, frames, calibration, source, tuple(doubts))
+    read, source = _calibration(folder, calibration, doubts)
+    fitted = read and _fitted(read, sizes, doubts)
+    return Inspected(videos, sizes, rates, frames, fitted, source, tuple(doubts))
 
 
-def _calibration(folder: Path, doubts: list[str]) -> tuple[Calibration | None, Path | None]:
+def _calibration(
+    folder: Path, given: Path | None, doubts: list[str]
+) -> tuple[Calibration | None, Path | None]:
+    if given is not None and not given.exists():
+        raise FileNotFoundError(f"no calibration at {given}: give a file, or a folder of files")
     for place in (folder, folder.parent):
         try:
-            source = find_calibration(place)
+            source = given or find_calibration(place)
             return read_calibration(source), source
         except FileNotFoundError:
             continue
@@ -115,27 +129,26 @@ def _calibration(folder: Path, doubts: list[str]) -> tuple[Calibration | None, P
     return None, None
 
 
-def _misfits(calibration: Calibration, sizes: dict[str, tuple[int, int]]) -> list[str]:
-    if missing := sorted(set(calibration.names) - set(sizes)):
-        return [
-            f"the calibration has cameras without a video: {missing}, videos are {sorted(sizes)}; "
-            "name the videos after the cameras"
-        ]
-    found = []
-    if more := sorted(set(sizes) - set(calibration.names)):
-        found.append(f"videos without a calibration are left out: {more}")
+def _fitted(
+    calibration: Calibration, sizes: dict[str, tuple[int, int]], doubts: list[str]
+) -> Calibration:
+    """The cameras of the videos, for the pixels of these; what does not fit becomes a doubt."""
     try:
-        calibration.fitted_to([sizes[name] for name in calibration.names])
+        calibration = among(calibration, sorted(sizes), "videos")
+        calibration = calibration.fitted_to([sizes[name] for name in calibration.names])
     except CalibrationError as error:
-        found.append(f"{error}")
-    return found
+        doubts.append(f"{error}")
+    doubts += calibration.remarks
+    return calibration
 
 
-def _files(source: Path | None) -> list[Path]:
-    """The file of a calibration, or the files of one that is a folder."""
+def _files(source: Path | None) -> dict[str, Path]:
+    """The files of a calibration, by what they are called in a project."""
     if source is None or source.is_file():
-        return [source] if source else []
-    return [path for path in sorted(source.iterdir()) if path.suffix.lower() in SUFFIXES]
+        return {source.name: source} if source else {}
+    inside = [path for path in sorted(source.iterdir()) if path.suffix.lower() in SUFFIXES]
+    below = [] if inside else opencap.pickles(source)  # <camera>/<one name for all>
+    return {path.name: path for path in inside} | {p.parent.name + p.suffix: p for p in below}
 
 
 def experiment_name(folder: Path) -> str:
@@ -165,22 +178,22 @@ def _quoted(text: str) -> str:
     return json.dumps(text.replace("${", "\\${"))
 
 
-def new_project(folder: Path, videos: Path) -> Inspected:
+def new_project(folder: Path, videos: Path, calibration: Path | None = None) -> Inspected:
     """Make a project folder: links to the videos, the calibration, a commented config.
 
     Raises:
         FileExistsError: If the folder is there already and not empty.
-        FileNotFoundError: If there are no videos.
+        FileNotFoundError: If there are no videos, or no such calibration.
         ValueError: If a video is damaged.
     """
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty: give another name, or remove it")
-    found = inspect(videos)
+    found = inspect(videos, calibration)
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     for name, path in found.videos.items():
         (folder / "videos" / f"{name}{path.suffix}").symlink_to(path.resolve())
-    for path in _files(found.source):
-        shutil.copy(path, folder / path.name)
+    for name, path in _files(found.source).items():
+        shutil.copy(path, folder / name)
     (folder / "experiment").mkdir()
     name, frames = experiment_name(folder), min(found.frames.values())
     every = max(1, round(frames / MOMENTS))
@@ -202,9 +215,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("project", type=Path, help="folder to make")
     parser.add_argument("--videos", type=Path, required=True, help="folder of one video per camera")
+    parser.add_argument(
+        "--calibration", type=Path, help="its file or folder; else what lies beside the videos"
+    )
     given = parser.parse_args()
     try:
-        found = new_project(given.project, given.videos)
+        found = new_project(given.project, given.videos, given.calibration)
     except (OSError, ValueError) as error:
         raise SystemExit(f"{error}") from error
     print("\n".join(found.lines()))

@@ -209,6 +209,17 @@ def test_check_tells_and_writes_what_it_found(recording, monkeypatch, capsys):
     assert json.loads((recording / "found.json").read_text())["fault"] == "none"
 
 
+def test_cameras_without_masks_are_left_out_aloud(recording, monkeypatch, capsys):
+    cameras = json.loads((recording / "cameras.json").read_text())
+    cameras["cameras"]["spare"] = cameras["cameras"]["cam0"]
+    (recording / "cameras.json").write_text(json.dumps(cameras))
+    run(monkeypatch, "check", f"input={recording}", "moments=4", "rays=20")
+    told = capsys.readouterr().out
+    assert "! cameras of" in told
+    assert "without masks: ['spare'] are left out" in told
+    assert "none: all cameras agree" in told
+
+
 @pytest.mark.slow
 def test_refine_writes_a_calibration_that_agrees_better(recording, rig, monkeypatch, capsys):
     wrong, _ = bench.extrinsics(rig, 1, 0, np.random.default_rng(2))

@@ -152,10 +152,24 @@ def test_videos_of_unequal_length_are_told(recording, write_video):
 def test_a_missing_video_is_named_with_what_is_there(recording):
     root = recording("videos")
     (root / "videos" / "cam1.mp4").rename(root / "videos" / "camera1.mp4")
-    with pytest.raises(
-        FileNotFoundError, match=r"'cam1' .* needs one video .*cam1\.mp4.*found \[\]"
-    ):
+    told = r"\['cam1'\] have no videos, videos \['camera1'\] no camera; .*rename={cam1: camera1}"
+    with pytest.raises(ValueError, match=told):
         prepared(root)
+
+
+def test_cameras_that_did_not_film_are_left_out_aloud(recording, capsys):
+    root = recording("videos", views=3)
+    (root / "videos" / "cam1.mp4").unlink()
+    (moment, *_) = prepared(root).moments("train")
+    assert [view.image.parent.name for view in moment.views] == ["cam0", "cam2"]
+    assert "without videos: ['cam1'] are left out" in capsys.readouterr().out
+
+
+def test_videos_without_a_camera_are_left_out_aloud(recording, write_video, capsys):
+    root = recording("videos")
+    write_video(root / "videos" / "third.mp4", [np.zeros((56, 72, 3), np.uint8)] * 3)
+    assert len(prepared(root).moments("train")[0].views) == 2
+    assert "videos without a camera in" in capsys.readouterr().out
 
 
 def test_two_videos_of_one_camera_are_refused(recording, write_video):

@@ -11,6 +11,8 @@ __all__ = ["Calibration", "CalibrationError", "fit_picture"]
 
 ROTATION_TOLERANCE = 1e-3  # files print a few digits only
 NEAREST_MM, FURTHEST_MM = 100.0, 1e6  # of the two cameras that are furthest apart
+OFF_MIDDLE = 0.15  # of the picture: a principal point is doubted from there on
+ALIKE = 0.1  # of the middles in x and y of a picture that was scaled
 WIDEST_BARS = 0.25  # share of the picture: 4:3 inside 16:9
 ARRAYS = {"K": (3, 3), "R": (3, 3), "t": (3,), "distortion": (5,), "sizes": (2,)}
 
@@ -68,6 +70,26 @@ class Calibration:
     def centres(self) -> Float[np.ndarray, "v 3"]:
         """Centres of projection in the world, mm."""
         return -np.einsum("vij,vi->vj", self.R, self.t)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes, and doubts about principal points far off the middle of their pictures."""
+        doubted: dict[str, list[int]] = {}  # what may be the matter -> cameras
+        for index, (K, size) in enumerate(zip(self.K, self.sizes, strict=True)):
+            if np.isfinite(size).all() and np.abs(K[:2, 2] / size - 0.5).max() > OFF_MIDDLE:
+                doubted.setdefault(_likely_size(K[:2, 2], size), []).append(index)
+        remarks = list(self.notes)
+        for why, (first, *more) in doubted.items():
+            camera = f"camera {self.names[first]!r} of {self.source}"
+            told = _principal_point(self.K[first], self.sizes[first], camera)
+            likewise = f"; likewise {[self.names[index] for index in more]}" if more else ""
+            remarks.append(f"{told}, far off the middle: {why}{likewise}")
+        return tuple(remarks)
+
+    def tell(self) -> None:
+        """Print the remarks."""
+        for remark in self.remarks:
+            print(f"! {remark}")
 
     def select(self, names: Sequence[str]) -> "Calibration":
         """These cameras alone, in this order.
@@ -140,7 +162,8 @@ def fit_picture(
     if np.subtract(*calibrated) * np.subtract(*true) < 0:
         raise CalibrationError(
             f"{told}: one of the two is in portrait, the other in landscape; turn the videos back, "
-            "or calibrate with turned ones"
+            "calibrate with turned ones, or turn the camera with its video, by degrees clockwise: "
+            "python -m mask_sup.calibration convert 'turn={<camera>: 90}' (or 270)"
         )
     bars = true - calibrated * scale.min()
     if (bars / true).max() > WIDEST_BARS:
@@ -224,14 +247,32 @@ def _check_picture(K: np.ndarray, size: np.ndarray, camera: str) -> None:
         return
     centre = K[:2, 2]
     off, off_turned = np.abs(centre / size - 0.5).max(), np.abs(centre / size[::-1] - 0.5).max()
-    told = f"{camera} has its principal point at {centre.round(1).tolist()} of {_size(size)} pixels"
+    told = _principal_point(K, size, camera)
     if off > 0.1 and off_turned < off / 3:
         raise CalibrationError(
             f"{told}, the middle of {_size(size[::-1])}: width and height are swapped, one of the "
             "two is in portrait and the other in landscape"
         )
     if not ((centre >= 0) & (centre <= size)).all():
-        raise CalibrationError(f"{told}, outside: is this the calibration of these pictures?")
+        raise CalibrationError(f"{told}, outside: {_likely_size(centre, size)}")
+
+
+def _principal_point(K: np.ndarray, size: np.ndarray, camera: str) -> str:
+    at = K[:2, 2].round(1).tolist()
+    return f"{camera} has its principal point at {at} of {_size(size)} pixels"
+
+
+def _likely_size(centre: np.ndarray, size: np.ndarray) -> str:
+    """What may be the matter with a principal point far off the middle, and what to do."""
+    scale = 2 * centre / size
+    if not (scale > 0).all() or abs(scale[0] / scale[1] - 1) > ALIKE:
+        return "is this the calibration of these pictures, and were they not cropped?"
+    width, height = (2 * centre).round().astype(int)
+    return (
+        f"K seems to be for pictures of {width}x{height}, {scale.mean():.2g} times the size; if it "
+        "is: python -m mask_sup.calibration convert input=<calibration> videos=<folder> "
+        f"calibrated_size=[{width},{height}] output=cameras.json"
+    )
 
 
 def _check_distances(calibration: Calibration) -> None:

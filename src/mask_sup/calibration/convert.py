@@ -1,10 +1,13 @@
 """One calibration file into another: what `python -m mask_sup.calibration convert` does."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
-from mask_sup.calibration.cameras import Calibration
+from mask_sup.calibration.cameras import Calibration, CalibrationError
+from mask_sup.calibration.fitting import renamed, sized, turned
 from mask_sup.calibration.formats import read_calibration, write_calibration
 from mask_sup.files.pictures import list_pictures, read_image
 from mask_sup.files.video import find_video, read_frames
@@ -13,7 +16,9 @@ __all__ = ["convert"]
 
 
 def convert(cfg: DictConfig) -> None:
-    """Read `cfg.input`, fit it to the pictures in `cfg.videos` if given, write `cfg.output`.
+    """Read `cfg.input`, make it fit its videos as `cfg` says, write `cfg.output`.
+
+    Cameras are chosen and turned by their names in the file; `cfg.videos` have the new ones.
 
     Raises:
         FileNotFoundError: If the input or a video is missing.
@@ -21,11 +26,22 @@ def convert(cfg: DictConfig) -> None:
     """
     cameras = None if cfg.cameras is None else [str(name) for name in cfg.cameras]
     calibration = read_calibration(cfg.input, cfg.format, cfg.unit, cameras, cfg.subject)
+    if cfg.calibrated_size is not None:
+        calibration = sized(calibration, cfg.calibrated_size)
+    calibration = turned(calibration, _mapping(cfg.turn, "turn={cam01: 90}"))
+    calibration = renamed(calibration, _mapping(cfg.rename, "rename={old: new}"))
     if cfg.videos:
         calibration = calibration.fitted_to(_sizes(Path(cfg.videos).expanduser(), calibration))
     write_calibration(calibration, cfg.output, cfg.output_format)
+    calibration.tell()
     print(describe(calibration))
     print(f"{len(calibration.names)} camera(s) of {calibration.source} written to {cfg.output}")
+
+
+def _mapping(told: Any, example: str) -> Mapping[Any, Any]:
+    if told is not None and not isinstance(told, Mapping):
+        raise CalibrationError(f"{told!r} is no mapping: expected such as '{example}'")
+    return told or {}
 
 
 def describe(calibration: Calibration) -> str:

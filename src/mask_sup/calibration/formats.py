@@ -38,6 +38,7 @@ __all__ = ["FORMATS", "Format", "find_calibration", "read_calibration", "write_c
 
 USUAL_MM = (500.0, 30_000.0)  # of the two cameras of a rig that are furthest apart
 MOST_NAMES = 50  # that a message lists
+BESIDE = "calibration"  # folder of a calibration beside that of the videos
 RECORDING = "cameras.json"  # what a recording's calibration is called
 SUFFIXES = (
     *(".json", ".toml", ".xml", ".yml", ".yaml", ".txt", ".calibration", ".xcp"),
@@ -173,7 +174,7 @@ def _read(
         if not found:
             raise ValueError("no camera in it")
         entries, notes = _chosen(found, path) if cameras is None else (_named(found, cameras), ())
-        return _readable(entries, found), unit, notes
+        return _readable(entries, found, path), unit, notes
     except CalibrationError as error:
         raise CalibrationError(f"{path}: {error}") from error
     except (*MISHAPS, IsADirectoryError, NotADirectoryError, ParseError, YAMLError) as error:
@@ -200,7 +201,7 @@ def _named(found: Cameras, names: Sequence[str]) -> list[Entry | Unread]:
     return [known[name] for name in names]
 
 
-def _readable(entries: Sequence[Entry | Unread], found: Cameras) -> list[Entry]:
+def _readable(entries: Sequence[Entry | Unread], found: Cameras, path: Path) -> list[Entry]:
     """The same cameras, if all could be read."""
     unread = [camera for camera in entries if isinstance(camera, Unread)]
     if not unread:
@@ -208,10 +209,10 @@ def _readable(entries: Sequence[Entry | Unread], found: Cameras) -> list[Entry]:
     error, good = unread[0].error, [camera.name for camera in found if isinstance(camera, Entry)]
     if not good:
         raise error
-    kept = ",".join(good[:MOST_NAMES])
+    kept, folder = ",".join(good[:MOST_NAMES]), path if path.is_dir() else path.parent
     raise CalibrationError(
         f"{error}. To do without {', '.join(camera.name for camera in unread)}: python -m "
-        f"mask_sup.calibration convert cameras=[{kept}] output=cameras.json"
+        f"mask_sup.calibration convert input={path} cameras=[{kept}] output={folder / RECORDING}"
     ) from error
 
 
@@ -235,7 +236,10 @@ def _guess(path: Path) -> tuple[Path, str]:
             return found[0]
         if found:
             told = ", ".join(f"{file.name} ({format})" for file, format in found)
-            raise CalibrationError(f"several calibrations in {path}: {told}; name the file")
+            raise CalibrationError(
+                f"several calibrations in {path}: {told}; name the file (mask_sup.new: "
+                "--calibration), or keep one of them there"
+            )
     elif path.name in PARTS:
         return path.parent, next(name for name, f in FORMATS.items() if path.name in f.files)
     elif found := _recognised(path):
@@ -286,6 +290,8 @@ def _candidates(folder: Path) -> list[tuple[Path, str]]:
 def find_calibration(folder: Path) -> Path:
     """The calibration of a recording: cameras.json, else the only other one of a known format.
 
+    It lies in the recording's folder, or in `calibration/` in there.
+
     Returns:
         What `read_calibration` takes: a file, or the folder itself.
 
@@ -293,14 +299,14 @@ def find_calibration(folder: Path) -> Path:
         FileNotFoundError: If there is none.
         CalibrationError: If there are several.
     """
-    told = (folder / RECORDING).is_file()
-    if not told and not (folder.is_dir() and _candidates(folder)):
-        raise FileNotFoundError(
-            f"missing {folder / RECORDING}: a recording needs its cameras as "
-            '{"unit": "mm", "cameras": {"cam01": {"K": ..., "R": ..., "t": ..., "dist": ...}}}, or '
-            f"one calibration of the formats {list(FORMATS)}"
-        )
-    return _guess(folder)[0]
+    for place in (folder, folder / BESIDE):
+        if (place / RECORDING).is_file() or (place.is_dir() and _candidates(place)):
+            return _guess(place)[0]
+    raise FileNotFoundError(
+        f"missing {folder / RECORDING}: a recording needs its cameras as "
+        '{"unit": "mm", "cameras": {"cam01": {"K": ..., "R": ..., "t": ..., "dist": ...}}}, or '
+        f"one calibration of the formats {list(FORMATS)} in it or in {folder / BESIDE}"
+    )
 
 
 def write_calibration(

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from mask_sup.calibration.cameras import Calibration
 from mask_sup.calibration.check import Look, Rig
 from mask_sup.calibration.check import check as find_fault
+from mask_sup.calibration.fitting import among
 from mask_sup.calibration.formats import find_calibration, read_calibration, write_calibration
 from mask_sup.calibration.offsets import OFFSETS, read_offsets
 from mask_sup.calibration.settle import settle
@@ -76,6 +77,9 @@ def _inputs(cfg: DictConfig) -> tuple[Calibration, Rig]:
     masks = Path(cfg.masks).expanduser() if cfg.masks else folder / "masks"
     path = find_calibration(source) if source.is_dir() else source
     calibration = read_calibration(path, cfg.format, cfg.unit)
+    with_masks = [name for name in calibration.names if (masks / name).is_dir()]
+    if with_masks:  # else the first that is missing is told
+        calibration = among(calibration, with_masks, "masks")
     late = read_offsets(folder / OFFSETS, calibration.names)
     return calibration, rig_from_masks(calibration, masks, late)
 
@@ -106,6 +110,7 @@ def rig_from_masks(
     frames = min(len(paths) - first for paths, first in zip(files, start, strict=True))
     sizes = [read_mask(paths[0], may_be_empty=True).shape[1::-1] for paths in files]
     fitted = calibration.fitted_to(sizes)
+    fitted.tell()
     K, maps = fitted.K.copy(), []
     for view, (width, height) in enumerate(sizes):
         scale = min(1.0, SIDE / max(width, height))

@@ -180,4 +180,7 @@ def _calibration(source: Path, names: list[str]) -> Calibration | None:
         calibration = read_calibration(find_calibration(source))
     except FileNotFoundError:
         return None
+    if missing := sorted(set(names) - set(calibration.names)):
+        print(f"! masks without a camera in {calibration.source}: {missing}; it is left out")
+        return None
     return calibration.select(names) if len(names) > 2 else None

@@ -8,6 +8,7 @@
 
 K is for the pixels of the shipped videos, x_cam = R x_world + t, dist is OpenCV's k1 k2 p1 p2 k3.
 Instead of cameras.json there may be one calibration of another format (`mask_sup.calibration`).
+It may lie in calibration/, too, and have cameras that did not film.
 Where it says for which size of picture it is, K follows a scaling or a letterbox of the videos.
 """
 
@@ -18,10 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from mask_sup.calibration import Calibration, find_calibration, read_calibration
+from mask_sup.calibration.fitting import among
 from mask_sup.calibration.offsets import OFFSETS, read_offsets
 from mask_sup.data.moments import Moment, View
 from mask_sup.files.pictures import frame_number, list_pictures, read_image
-from mask_sup.files.video import extract_frames, find_video
+from mask_sup.files.video import VIDEO_SUFFIXES, extract_frames, find_video
 
 __all__ = ["RecordingData", "is_recording"]
 
@@ -67,12 +69,17 @@ class RecordingData:
             if not folder.is_dir():
                 extract_frames(find_video(self.root / "videos", camera), folder)
         fitted = self._fitted(calibration)
+        fitted.tell()
         for camera, told, true in zip(fitted.names, calibration.sizes, fitted.sizes, strict=True):
             if np.isfinite(told).all() and (told != true).any():
                 print(f"{camera}: K fitted from {told.tolist()} to {true.tolist()} pixels")
 
     def _calibration(self) -> Calibration:
-        return read_calibration(find_calibration(self.root))
+        """The cameras that filmed."""
+        inside = [path for kind in ("videos", "frames") for path in self.root.glob(f"{kind}/*")]
+        filmed = {p.name for p in inside if p.is_dir() and not p.name.startswith(".")}
+        filmed |= {p.stem for p in inside if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()}
+        return among(read_calibration(find_calibration(self.root)), sorted(filmed), "videos")
 
     def _fitted(self, calibration: Calibration) -> Calibration:
         """The cameras for the pixels of the frames."""

@@ -103,6 +103,9 @@ class CalibrationConvertConfig:
     output_format: str | None = None
     unit: str | None = None
     cameras: list[str] | None = None
+    rename: Any = None
+    turn: Any = None
+    calibrated_size: Any = None
     subject: int | None = None
     videos: str | None = None
 

@@ -138,6 +138,8 @@ RANGES: Mapping[str, Range] = {
     "sample": COUNT,
     "pictures": AMOUNT,
     "most": COUNT,
+    "turn.*": Range(90, 270, whole=True),
+    "calibrated_size.*": COUNT,
     "samples": COUNT,
     "size": PIXELS,
     "roi.*": NOT_NEGATIVE,
