@@ -149,6 +149,14 @@ def test_a_k_for_smaller_pictures_is_doubted(tmp_path, scale):
     assert "calibrated_size=[" in remarks[0]
 
 
+def test_cameras_of_one_size_are_doubted_together(tmp_path):
+    made = of_size(0.5, np.tile([1280.0, 960.0], (4, 1)))
+    made.K[:, :2, 2] = np.array([320, 240]) + np.random.default_rng(0).uniform(-9, 9, (4, 2))
+    (remark,) = read_calibration(write_anipose(tmp_path, made)).remarks
+    assert "K seems to be for pictures of 640x480, 0.5 times the size" in remark
+    assert remark.endswith("; likewise ['cam02', 'cam03', 'cam04']")
+
+
 def test_a_k_for_larger_pictures_says_so(tmp_path):
     calibration = read_calibration(write_easymocap(tmp_path, of_size(3), sizes=False))
     with pytest.raises(CalibrationError, match="outside: K seems to be for pictures of .* times"):

@@ -66,7 +66,7 @@ def test_a_single_view_exports_what_it_can(single_view, configure, tmp_path, cap
     assert "relative to the root joint, in the camera's axes turned upright" in told
     assert "motion.csv: a row per frame, mm, y up" in told
     rows = (tmp_path / "motion.trc").read_text().split("\n")[6:-1]
-    points = np.array([row.split("\t")[2:] for row in rows], float).reshape(60, 18, 3)
+    points = np.array([row.split("\t")[2:-1] for row in rows], float).reshape(60, 18, 3)
     np.testing.assert_allclose(points, read_clip(path).points_mm, atol=1e-4)
     assert (points[:, 10, 1] > 500).all()  # the head is above the pelvis
 

@@ -12,7 +12,8 @@ __all__ = ["Calibration", "CalibrationError", "fit_picture"]
 ROTATION_TOLERANCE = 1e-3  # files print a few digits only
 NEAREST_MM, FURTHEST_MM = 100.0, 1e6  # of the two cameras that are furthest apart
 OFF_MIDDLE = 0.15  # of the picture: a principal point is doubted from there on
-ALIKE = 0.1  # of the middles in x and y of a picture that was scaled
+ALIKE = 0.1  # two scales that differ by less of themselves are one
+SCALES = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 4 / 3, 3 / 2, 2, 3, 4)  # of the usual sizes
 WIDEST_BARS = 0.25  # share of the picture: 4:3 inside 16:9
 ARRAYS = {"K": (3, 3), "R": (3, 3), "t": (3,), "distortion": (5,), "sizes": (2,)}
 
@@ -267,10 +268,12 @@ def _likely_size(centre: np.ndarray, size: np.ndarray) -> str:
     scale = 2 * centre / size
     if not (scale > 0).all() or abs(scale[0] / scale[1] - 1) > ALIKE:
         return "is this the calibration of these pictures, and were they not cropped?"
-    width, height = (2 * centre).round().astype(int)
+    usual = min(SCALES, key=lambda known: abs(known / scale.mean() - 1))
+    near = abs(usual / scale.mean() - 1) <= ALIKE
+    width, height = (size * (usual if near else scale.mean())).round().astype(int)
     return (
-        f"K seems to be for pictures of {width}x{height}, {scale.mean():.2g} times the size; if it "
-        "is: python -m mask_sup.calibration convert input=<calibration> videos=<folder> "
+        f"K seems to be for pictures of {width}x{height}, {width / size[0]:.2g} times the size; if "
+        "so: python -m mask_sup.calibration convert input=<calibration> videos=<folder> "
         f"calibrated_size=[{width},{height}] output=cameras.json"
     )
 
