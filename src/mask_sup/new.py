@@ -123,8 +123,8 @@ def _calibration(
             doubts.append(f"{error}")
             return None, None
     doubts.append(
-        "no calibration found: put one into the project (Qualisys, Anipose, Pose2Sim, EasyMocap, "
-        "OpenCV, COLMAP, ... see python -m mask_sup.calibration convert --help)"
+        "no calibration found: put one into the project (Qualisys, Vicon, Anipose, Pose2Sim, "
+        "EasyMocap, OpenCV, COLMAP, ... see python -m mask_sup.calibration convert --help)"
     )
     return None, None
 

@@ -203,6 +203,16 @@ def test_qualisys_cameras_that_do_not_film_are_taken_if_they_are_named(tmp_path)
         read_calibration(path, cameras=["marker", "cam01"])
 
 
+def test_a_qualisys_lens_with_more_numbers_is_refused(tmp_path):
+    path = write_qualisys(tmp_path, rig())
+    text, more = path.read_text(), 'radialDistortion4="{}" radialDistortion1='
+    path.write_text(text.replace("radialDistortion1=", more.format(0.0)))
+    np.testing.assert_allclose(read_calibration(path).distortion, rig().distortion)
+    path.write_text(text.replace("radialDistortion1=", more.format(0.01)))
+    with pytest.raises(CalibrationError, match="'radialDistortion4' looks like a lens"):
+        read_calibration(path)
+
+
 # ---- shared intrinsics ---------------------------------------------------------------------------
 
 

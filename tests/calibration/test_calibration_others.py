@@ -41,8 +41,12 @@ def test_mc_calibs_groups_share_no_world(tmp_path):
     path = write_mccalib(tmp_path, rig())
     head, last = path.read_text().rsplit("camera_group: 0", 1)
     path.write_text(f"{head}camera_group: 1{last}")
-    with pytest.raises(CalibrationError, match=r"of the groups \['0', '1'\], each with a world"):
-        read_calibration(path)
+    calibration = read_calibration(path)
+    assert calibration.names == ("cam01", "cam02", "cam03")
+    assert "camera 'cam04' of" in calibration.notes[0]
+    assert "shares no world with the others" in calibration.notes[0]
+    with pytest.raises(CalibrationError, match="shares no world"):
+        read_calibration(path, cameras=["cam01", "cam04"])
 
 
 def test_mc_calibs_fisheyes_are_refused(tmp_path):
@@ -114,6 +118,12 @@ def test_stereo_calibs_world_is_its_first_camera(tmp_path):
             expected_px(made, index, points()),
             atol=1e-6,
         )
+
+
+def test_half_of_a_stereo_calibration_says_so(tmp_path):
+    path = write_stereo(tmp_path, rig()) / "intrinsics.yml"
+    with pytest.raises(CalibrationError, match="give the folder of both files"):
+        read_calibration(path)
 
 
 # ---- multical ------------------------------------------------------------------------------------
@@ -247,6 +257,15 @@ def test_opencaps_folders_name_the_cameras(tmp_path):
     one = read_calibration(tmp_path / "Cam2" / "cameraIntrinsicsExtrinsics.pickle")
     assert one.names == ("Cam2",)
     np.testing.assert_allclose(one.t[0], made.t[2])
+
+
+def test_other_pickles_are_no_calibrations(tmp_path):
+    for name in ("smpl.pkl", "mano.pickle"):
+        (tmp_path / name).write_bytes(pickle.dumps({"pose": np.zeros(72)}))
+    with pytest.raises(FileNotFoundError, match="missing"):
+        find_calibration(tmp_path)
+    write_opencap(tmp_path, rig())
+    assert read_calibration(find_calibration(tmp_path)).names == tuple(rig().names)
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])

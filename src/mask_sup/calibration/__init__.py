@@ -3,7 +3,8 @@
     calibration = read_calibration("Calib.qca.txt").fitted_to(sizes)
     write_calibration(calibration, "cameras.json")
 
-A new format is a module with a `FORMAT` and an entry in `formats.FORMATS`.
+A new format is a module like `panoptic` and an entry in `formats.FORMATS`; what its keys may be
+called is in `keys`. `fitting` makes a rig fit its videos.
 """
 
 from mask_sup.calibration.cameras import Calibration, CalibrationError

@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 
 from mask_sup.calibration.cameras import CalibrationError
-from mask_sup.calibration.entries import LARGEST_FILE, Cameras, Entry, lens, matrix, read_each
+from mask_sup.calibration.entries import (
+    LARGEST_FILE,
+    Cameras,
+    Entry,
+    lens,
+    matrix,
+    read_each,
+    read_text,
+)
 
 __all__ = ["LAYOUT", "pickles", "read", "recognises"]
 
@@ -35,8 +43,15 @@ def recognises(path: Path, text: str) -> bool:
 
 def pickles(folder: Path) -> list[Path]:
     """The pickles of a rig: one per camera in the folder, or in a folder each."""
-    inside = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES and p.is_file()]
-    return inside or sorted(folder.glob(f"*/{NAME}.pickle"))
+    inside = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+    places = inside, sorted(folder.glob(f"*/{NAME}.pickle"))
+    found = ([p for p in place if recognises(p, _text(p))] for place in places)
+    return next((some for some in found if some), [])
+
+
+def _text(path: Path) -> str:
+    fits = path.is_file() and path.stat().st_size <= LARGEST_FILE
+    return read_text(path) if fits else ""
 
 
 def read(path: Path) -> tuple[Cameras, None]:

@@ -73,6 +73,10 @@ def read(path: Path, unit: str | None = None) -> tuple[Cameras, str | None]:
     nodes = read_storage(path)
     if "K" in meanings(nodes) or _stereo(nodes):
         return _read_nodes({path.stem: nodes}), None
+    if not meanings(nodes).keys() & {"R", "t"} and "M1" in nodes:
+        raise CalibrationError(
+            f"{path.name} has the intrinsics of stereo_calib alone: give the folder of both files"
+        )
     return _read_nodes({name: node for name, node in nodes.items() if is_camera(node)}), None
 
 
@@ -87,13 +91,20 @@ def _read_nodes(nodes: Mapping[str, Any]) -> Cameras:
     """The cameras of a table of nodes for each; of two in one stereo calibration."""
     merged = {key: value for table in nodes.values() for key, value in table.items()}
     nodes = _stereo(merged) or with_shared_intrinsics(nodes)
-    groups = {str(table["camera_group"]) for table in nodes.values() if "camera_group" in table}
-    if len(groups) > 1:
-        raise CalibrationError(
-            f"its cameras are of the groups {sorted(groups)}, each with a world of its own: "
-            "calibrate with boards that connect all cameras, or keep one group, cameras=[...]"
-        )
-    return read_each(nodes.items(), read_camera)
+    return _of_one_group(nodes, read_each(nodes.items(), read_camera))
+
+
+def _of_one_group(nodes: Mapping[str, Any], found: Cameras) -> Cameras:
+    """The same cameras, those left out that MC-Calib could not tie to the largest group."""
+    groups = [str(table.get("camera_group", "")) for table in nodes.values()]
+    largest = max(groups, key=groups.count, default="")
+    why = f"shares no world with the others (its camera_group is not {largest})"
+    return [
+        camera
+        if group == largest
+        else LeftOut(camera.name, why, Unread(camera.name, CalibrationError(why)))
+        for camera, group in zip(found, groups, strict=True)
+    ]
 
 
 def _without_matrices(folder: Path, files: list[Path]) -> list[LeftOut]:

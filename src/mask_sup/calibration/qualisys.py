@@ -22,11 +22,17 @@ from mask_sup.calibration.entries import (
     read_each,
     read_text,
 )
+from mask_sup.calibration.keys import refuse_unread
 
 __all__ = ["LAYOUT", "read", "recognises"]
 
 LAYOUT = "XML with <cameras><camera serial=...> of <fov_video>, <transform> and <intrinsic>"
 SUBPIXELS = 64
+INTRINSIC = (  # attributes that are read, or, of the lens in mm, tell the same
+    *("focallength", "focallengthu", "focallengthv", "centerpointu", "centerpointv", "skew"),
+    *("radialdistortion1", "radialdistortion2", "radialdistortion3"),
+    *("tangentaldistortion1", "tangentaldistortion2"),
+)
 # Models that film: Miqus Video and Hybrid (which tracks as well), VC and VM; "none" of other hands.
 FILMING = re.compile(r"video|hybrid|none|\bv[cm]\d*\b", re.I)
 
@@ -51,6 +57,8 @@ def _numbers(camera: ElementTree.Element, tag: str, *keys: str) -> np.ndarray:
 
 
 def _entry(name: str, camera: ElementTree.Element) -> Entry:
+    intrinsic = camera.find("intrinsic")
+    refuse_unread({} if intrinsic is None else intrinsic.attrib, INTRINSIC)
     left, top, right, bottom = _numbers(camera, "fov_video", "left", "top", "right", "bottom")
     sides = ("focalLengthU", "focalLengthV", "centerPointU", "centerPointV")
     fx, fy, cx, cy = _numbers(camera, "intrinsic", *sides) / SUBPIXELS
