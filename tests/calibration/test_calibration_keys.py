@@ -167,6 +167,24 @@ def test_a_caliscope_camera_that_is_ignored_is_told(tmp_path):
     assert note == f"camera 'cam_2' of {path} is marked ignore = true: it is left out"
 
 
+@pytest.mark.parametrize(("count", "angle"), [(1, 90), (-1, 270), (2, 180)])
+def test_a_caliscope_camera_that_was_shown_turned_is_told(tmp_path, count, angle):
+    path = write_caliscope(tmp_path, rig(names=[f"cam_{i}" for i in range(4)]))
+    text = path.read_text()
+    path.write_text(text.replace("rotation_count = 0", f"rotation_count = {count}", 1))
+    (note,) = read_calibration(path).notes
+    assert note.startswith(f"camera 'cam_0' of {path} was shown turned by {angle} degrees")
+    assert read_calibration(path, cameras=["cam_1", "cam_2"]).notes == ()
+
+
+def test_a_qualisys_camera_that_was_shown_turned_is_told(tmp_path):
+    path = write_qualisys(tmp_path, rig())
+    text = path.read_text()
+    path.write_text(text.replace('serial="cam02"', 'serial="cam02" viewrotation="90"'))
+    assert "'cam02' of" in read_calibration(path).notes[-1]
+    assert "shown turned by 90 degrees" in read_calibration(path).notes[-1]
+
+
 def test_a_damaged_file_among_those_of_other_cameras_is_told(tmp_path):
     write_storages(tmp_path, rig())
     (tmp_path / "cam03.yml").write_text("%YAML:1.0\n---\ncalibration_time: never\n")

@@ -165,6 +165,14 @@ def test_cameras_that_did_not_film_are_left_out_aloud(recording, capsys):
     assert "without videos: ['cam1'] are left out" in capsys.readouterr().out
 
 
+def test_a_recording_without_pictures_says_what_is_expected(recording):
+    root = recording("videos")
+    for path in (root / "videos").iterdir():
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"no videos in .* expected one per camera, \["):
+        prepared(root)
+
+
 def test_videos_without_a_camera_are_left_out_aloud(recording, write_video, capsys):
     root = recording("videos")
     write_video(root / "videos" / "third.mp4", [np.zeros((56, 72, 3), np.uint8)] * 3)

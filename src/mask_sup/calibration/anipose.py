@@ -21,12 +21,14 @@ from mask_sup.calibration.entries import (
     read_each,
     read_text,
     rotation_vector,
+    shown_turned,
 )
 from mask_sup.calibration.keys import is_camera, read_camera
 from mask_sup.files.disk import write_file
 
 __all__ = ["LAYOUT", "read", "recognises", "recognises_caliscope", "write"]
 
+QUARTER = 90  # degrees, of Caliscope's rotation_count
 LAYOUT = "TOML with a table per camera: matrix, distortions, rotation, translation, name, size"
 
 
@@ -64,7 +66,9 @@ def read(path: Path) -> tuple[Cameras, None]:
     found = zip(named, read_each(named, read_camera), strict=True)
     ignored = "is marked ignore = true"
     return [
-        LeftOut(name, ignored, camera) if table.get("ignore") is True else camera
+        LeftOut(name, ignored, camera)
+        if table.get("ignore") is True
+        else shown_turned(camera, QUARTER * int(table.get("rotation_count", 0)))
         for (name, table), camera in found
     ], None
 

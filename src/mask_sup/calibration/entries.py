@@ -32,6 +32,7 @@ __all__ = [
     "read_text",
     "rotation",
     "rotation_vector",
+    "shown_turned",
 ]
 
 MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
@@ -52,6 +53,7 @@ class Entry(NamedTuple):
     t: np.ndarray  # (3,)
     distortion: np.ndarray  # (5,)
     size: tuple[float, float]
+    note: str = ""  # for the user, after the camera's name
 
 
 class Unread(NamedTuple):
@@ -82,6 +84,17 @@ def read_each(cameras: Iterable[tuple[str, Any]], read: Callable[[str, Any], Ent
         except MISHAPS as error:
             found.append(Unread(name, _named(error, name)))
     return found
+
+
+def shown_turned(camera: Entry | Unread | LeftOut, degrees: float) -> Entry | Unread | LeftOut:
+    """The same camera, with a note if its program shows its pictures turned."""
+    if degrees % 360 == 0 or not isinstance(camera, Entry):
+        return camera
+    note = (
+        f"was shown turned by {degrees % 360:g} degrees where it was calibrated: if its video is "
+        "turned, too, convert with turn=, by degrees clockwise"
+    )
+    return camera._replace(note=note)
 
 
 def film_alone(found: Cameras, models: Sequence[str], filming: re.Pattern[str]) -> Cameras:

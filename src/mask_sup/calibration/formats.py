@@ -219,11 +219,14 @@ def _readable(entries: Sequence[Entry | Unread], found: Cameras, path: Path) -> 
 def _assemble(
     entries: Sequence[Entry], mm: float, source: str, notes: tuple[str, ...]
 ) -> Calibration:
-    names, *parts = zip(*entries, strict=True)
+    names, *parts, remarks = zip(*entries, strict=True)
     K, R, t, distortion, sizes = (np.array(part, float) for part in parts)
+    told = [
+        f"camera {n!r} of {source} {note}" for n, note in zip(names, remarks, strict=True) if note
+    ]
     with np.errstate(over="ignore"):
         t = t * mm
-    return Calibration(names, K, R, t, distortion, sizes, source, notes)
+    return Calibration(names, K, R, t, distortion, sizes, source, (*notes, *told))
 
 
 def _guess(path: Path) -> tuple[Path, str]:

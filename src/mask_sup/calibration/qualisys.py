@@ -21,6 +21,7 @@ from mask_sup.calibration.entries import (
     pinhole,
     read_each,
     read_text,
+    shown_turned,
 )
 from mask_sup.calibration.keys import refuse_unread
 
@@ -46,6 +47,8 @@ def read(path: Path) -> tuple[Cameras, None]:
     """The cameras that film, marker cameras left out; all of them where no model says so."""
     cameras = parse_xml(read_text(path)).findall("cameras/camera")
     found = read_each([(camera.attrib["serial"], camera) for camera in cameras], _entry)
+    turns = [float(camera.get("viewrotation", 0)) for camera in cameras]
+    found = [shown_turned(one, turn) for one, turn in zip(found, turns, strict=True)]
     return film_alone(found, [camera.get("model") or "none" for camera in cameras], FILMING), None
 
 

@@ -79,7 +79,13 @@ class RecordingData:
         inside = [path for kind in ("videos", "frames") for path in self.root.glob(f"{kind}/*")]
         filmed = {p.name for p in inside if p.is_dir() and not p.name.startswith(".")}
         filmed |= {p.stem for p in inside if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()}
-        return among(read_calibration(find_calibration(self.root)), sorted(filmed), "videos")
+        calibration = read_calibration(find_calibration(self.root))
+        if not filmed:
+            raise FileNotFoundError(
+                f"no videos in {self.root / 'videos'}, no frames in {self.root / 'frames'}: "
+                f"expected one per camera, {list(calibration.names)}"
+            )
+        return among(calibration, sorted(filmed), "videos")
 
     def _fitted(self, calibration: Calibration) -> Calibration:
         """The cameras for the pixels of the frames."""
