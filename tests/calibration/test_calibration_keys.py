@@ -18,6 +18,7 @@ from calibration_files import (
 )
 
 from mask_sup.calibration import CalibrationError, read_calibration
+from mask_sup.calibration.fitting import turned
 
 
 def renamed(path, old, new):
@@ -95,6 +96,7 @@ def test_parts_of_a_camera_that_nobody_reads_are_errors(line, told, tmp_path):
         "rotation_count = 1",
         "world_orientation = [[1.0,0.0,0.0],[0.0,1.0,0.0],[0.0,0.0,1.0]]",
         "distortion_model = 'plumb_bob'",
+        "fx = 900.0\nfocal_length = 900.0",
         "grid_count = 24\nexposure = -7.0\nerror = 0.2",
         "rvecs = [[0.1, 0.2, 0.3]]\nreprojection_error = 0.1",
     ],
@@ -104,6 +106,39 @@ def test_what_stands_beside_a_camera_is_no_error(line, tmp_path):
     renamed(path, "translation", f"{line}\ntranslation")
     read = read_calibration(path, unit="mm")
     np.testing.assert_allclose(read.distortion, rig().distortion)
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ("fisheye = 0", False),
+        ("fisheye = 'false'", False),
+        ("distortion_type = 'radtan'", False),
+        ("model = 'pinhole'", False),
+        ("fisheye = 1", True),
+        ("fisheye = 'yes'", True),
+        ("distortion_type = 'fisheye'", True),
+        ("distortion_type = 1", True),
+    ],
+)
+def test_fisheyes_are_told_in_many_words(line, refused, tmp_path):
+    path = write_anipose(tmp_path, rig())
+    renamed(path, "translation", f"{line}\ntranslation")
+    if not refused:
+        assert len(read_calibration(path).names) == 4
+        return
+    with pytest.raises(CalibrationError, match="'cam01' is a fisheye"):
+        read_calibration(path)
+
+
+def test_cameras_of_one_folder_may_tell_their_poses_in_different_ways(tmp_path):
+    made = rig()
+    for name, vector in (("a", True), ("b", False)):
+        (tmp_path / name).mkdir()
+        write_storages(tmp_path / name, made, vector=vector)
+    for name in ("cam01", "cam03"):
+        (tmp_path / "b" / f"{name}.yml").write_text((tmp_path / "a" / f"{name}.yml").read_text())
+    assert_is(read_calibration(tmp_path / "b"), made)
 
 
 @pytest.mark.parametrize("word", ["fisheye", "equidistant", "kannala_brandt"])
@@ -175,6 +210,8 @@ def test_a_caliscope_camera_that_was_shown_turned_is_told(tmp_path, count, angle
     (note,) = read_calibration(path).notes
     assert note.startswith(f"camera 'cam_0' of {path} was shown turned by {angle} degrees")
     assert read_calibration(path, cameras=["cam_1", "cam_2"]).notes == ()
+    assert turned(read_calibration(path), {"cam_0": angle}).notes == ()
+    assert len(turned(read_calibration(path), {"cam_1": angle}).notes) == 1
 
 
 def test_a_qualisys_camera_that_was_shown_turned_is_told(tmp_path):

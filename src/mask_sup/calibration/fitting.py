@@ -123,7 +123,9 @@ def turned(calibration: Calibration, turns: Mapping[Any, Any]) -> Calibration:
             )
         for _ in range(int(angle) // QUARTER):
             _turn(parts, index)
-    return replace(calibration, **parts)
+    done = tuple(f"camera {name!r} of" for name in turns)  # a reader may have asked for it
+    notes = tuple(note for note in calibration.notes if not note.startswith(done))
+    return replace(calibration, **parts, notes=notes)
 
 
 def _turn(parts: dict[str, np.ndarray], index: int) -> None:

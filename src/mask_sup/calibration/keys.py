@@ -47,16 +47,19 @@ FAMILIES = {  # what an unknown key looks like -> how to tell, and spellings tha
         "R and T (x_cam = R x_world + T)",
     ),
     "intrinsics": (
-        re.compile(r"intrin|matrix|focal|principal|skew|^f[xy]?$|^c[xy]$|^mtx"),
+        re.compile(r"intrin|matrix|principal|skew|^mtx"),
         "camera_matrix, or K (3x3)",
     ),
 }
-# Of calibrations too, but no part of a camera: statistics, boards, rectified pictures.
+# Of calibrations too, but no part of a camera: statistics, boards, rectified pictures; and parts of
+# K, which must be there as a whole.
 BESIDE = re.compile(
     r"error|rms|residual|std|deviation|covarian|count|unit|time|date|undist|rectif|projection"
     r"|newcamera|optimal|essential|fundamental|extrinsicparameters|board|world|^[rt]vecs$|quality"
+    r"|focal|^f[xy]?$|^c[xy]$"
 )
-FISHEYES = re.compile(r"fish|equidist|omni|kannala|mei\b|scaramuzza", re.I)
+FISHEYES = re.compile(r"fish|equidist|omni|kannala|mei\b|scaramuzza")
+NO_FISHEYES = re.compile(r"|none|null|no|false|0(\.0*)?|.*(plumb|radtan|brown|standard|ratio).*")
 AGREE = 1e-3  # of two keys that say the same thing
 
 
@@ -123,8 +126,7 @@ def read_camera(name: str, table: Mapping[str, Any]) -> Entry:
             f"camera {name!r} has no {missing}, only {list(table)}: intrinsics alone are no rig, "
             "each camera needs its R and T in one common world"
         )
-    model = str(told.get("model", ""))
-    if told.get("fisheye") not in (None, 0, "0", False) or FISHEYES.search(model):
+    if _is_fisheye(told):
         raise CalibrationError(f"camera {name!r} is a fisheye: only OpenCV's ordinary lens is read")
     size = told.get("size", UNKNOWN_SIZE)
     if told.get("width") is not None and told.get("height") is not None:
@@ -169,6 +171,11 @@ def _says_nothing(value: Any) -> bool:
         return not np.array(value, float).any()
     except (TypeError, ValueError):
         return not isinstance(value, (Mapping, list))
+
+
+def _is_fisheye(told: Mapping[str, Any]) -> bool:
+    flag, model = (str(told.get(key, "")).lower() for key in ("fisheye", "model"))
+    return not NO_FISHEYES.fullmatch(flag) or bool(FISHEYES.search(model))
 
 
 def _inverse(pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

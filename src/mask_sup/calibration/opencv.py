@@ -89,8 +89,10 @@ def storages(folder: Path) -> list[Path]:
 
 def _read_nodes(nodes: Mapping[str, Any]) -> Cameras:
     """The cameras of a table of nodes for each; of two in one stereo calibration."""
-    merged = {key: value for table in nodes.values() for key, value in table.items()}
-    nodes = _stereo(merged) or with_shared_intrinsics(nodes)
+    if not any("K" in meanings(table) for table in nodes.values()):
+        merged = {key: value for table in nodes.values() for key, value in table.items()}
+        nodes = _stereo(merged) or nodes
+    nodes = with_shared_intrinsics(nodes)
     return _of_one_group(nodes, read_each(nodes.items(), read_camera))
 
 
