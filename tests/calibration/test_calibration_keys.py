@@ -171,6 +171,16 @@ def test_a_camera_whose_intrinsics_have_another_name_is_not_lost(tmp_path):
         read_calibration(path)
 
 
+@pytest.mark.parametrize("newer", [True, False])
+def test_a_camera_that_was_not_calibrated_at_all_is_not_lost(newer, tmp_path):
+    path = write_caliscope(tmp_path, rig(names=[f"cam_{i}" for i in range(4)]), newer=newer)
+    last = "[cameras.3]" if newer else "[cam_3]"
+    path.write_text(f"{path.read_text().partition(last)[0]}{last}\nport = 3\nsize = [640, 480]\n")
+    with pytest.raises(CalibrationError, match=r"'cam_3' has no \['K', 'R', 't'\].* cameras="):
+        read_calibration(path)
+    assert len(read_calibration(path, cameras=["cam_0", "cam_1", "cam_2"]).names) == 3
+
+
 def test_what_is_missing_may_be_left_out_by_name(tmp_path):
     path = write_anipose(tmp_path, rig())
     start, last = path.read_text().split("[cam_3]")

@@ -59,9 +59,10 @@ def read(path: Path) -> tuple[Cameras, None]:
     if TOO_DEEP.search(text):  # takes the parser hours
         raise CalibrationError(f"{path}: keys nested 20 deep and more; expected {LAYOUT}")
     told = tomllib.loads(text)
-    tables = {key: table for key, table in told.items() if is_camera(table)}
+    tables = {key: table for key, table in told.items() if is_camera(key, table)}
     if isinstance(told.get("cameras"), Mapping):  # newer Caliscope: [cameras.0]
-        tables |= {f"cam_{key}": t for key, t in told["cameras"].items() if is_camera(t)}
+        of_all = {f"cam_{key}": table for key, table in told["cameras"].items()}
+        tables |= {name: t for name, t in of_all.items() if isinstance(t, Mapping)}
     named = [(str(table.get("name", key)), table) for key, table in tables.items()]
     found = zip(named, read_each(named, read_camera), strict=True)
     ignored = "is marked ignore = true"

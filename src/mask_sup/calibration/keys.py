@@ -60,6 +60,7 @@ BESIDE = re.compile(
 )
 FISHEYES = re.compile(r"fish|equidist|omni|kannala|mei\b|scaramuzza")
 NO_FISHEYES = re.compile(r"|none|null|no|false|0(\.0*)?|.*(plumb|radtan|brown|standard|ratio).*")
+NAMES = re.compile(r"(cameras?|cam|int_cam)[\W_]*\d+", re.I)
 AGREE = 1e-3  # of two keys that say the same thing
 
 
@@ -82,9 +83,10 @@ def meanings(table: Any) -> dict[str, Any]:
     return found
 
 
-def is_camera(table: Any) -> bool:
-    """Whether a table has intrinsics or a pose, so that it must be one of the cameras."""
-    return any(MEANINGS[_plain(key)] in ("K", "R", "t", "pose") for key in _known(table))
+def is_camera(name: str, table: Any) -> bool:
+    """Whether a table is one of the cameras: it has intrinsics or a pose, or a camera's name."""
+    parts = any(MEANINGS[_plain(key)] in ("K", "R", "t", "pose") for key in _known(table))
+    return parts or (isinstance(table, Mapping) and bool(NAMES.fullmatch(name)))
 
 
 def refuse_unread(table: Mapping[str, Any], known: Collection[str] = tuple(MEANINGS)) -> None:

@@ -77,7 +77,7 @@ def read(path: Path, unit: str | None = None) -> tuple[Cameras, str | None]:
         raise CalibrationError(
             f"{path.name} has the intrinsics of stereo_calib alone: give the folder of both files"
         )
-    return _read_nodes({name: node for name, node in nodes.items() if is_camera(node)}), None
+    return _read_nodes({name: node for name, node in nodes.items() if is_camera(name, node)}), None
 
 
 def storages(folder: Path) -> list[Path]:
