@@ -7,7 +7,7 @@ from calibration_files import expected_px, points, rig, write_anipose, write_eas
 
 from mask_sup.calibration import CalibrationError, read_calibration
 from mask_sup.calibration.convert import convert
-from mask_sup.calibration.fitting import among, renamed, sized, turned
+from mask_sup.calibration.fitting import among, rename_option, renamed, sized, turned
 
 ROTATIONS = {
     90: cv2.ROTATE_90_CLOCKWISE,
@@ -102,6 +102,35 @@ def test_cameras_get_other_names(calibration):
         renamed(calibration, {"cam9": "x"})
     with pytest.raises(CalibrationError, match=r"several cameras of the same name: \['cam02'\]"):
         renamed(calibration, {"cam01": "cam02"})
+
+
+def test_a_list_names_all_cameras_in_their_order(calibration):
+    assert renamed(calibration, list("dcba")).names == ("d", "c", "b", "a")
+    with pytest.raises(CalibrationError, match=r"rename: 1 names for the 4 cameras \['cam01'"):
+        renamed(calibration, ["a"])
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        {"cam01": "01", "cam02": "a.b-c 2"},
+        {"cam01": "ü", "cam02": "it's (1)"},
+        {"int (1)": "left", "ü": "right"},
+        {"1": "true", "null": "x"},
+    ],
+)
+def test_the_command_that_is_told_means_these_names(new):
+    import shlex
+
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    cameras = [*new, "other"]
+    (word,) = shlex.split(rename_option(cameras, new))
+    told = OverridesParser.create().parse_override(word).value()
+    if isinstance(told, list):
+        told = dict(zip(cameras, told, strict=True))
+    told = {str(old): str(name) for old, name in told.items()}
+    assert told in (new, new | {"other": "other"})
 
 
 def test_fewer_videos_or_cameras_are_told(calibration):
@@ -212,7 +241,7 @@ def test_convert_scales_a_k_of_a_size_that_its_file_does_not_say(
     np.testing.assert_allclose(read_calibration(tmp_path / "c.json").K, made.K)
 
 
-@pytest.mark.parametrize("word", ["turn=90", "rename=cam", "rename=[a, b]"])
+@pytest.mark.parametrize("word", ["turn=90", "rename=cam", "turn=[a, b]"])
 def test_convert_says_how_a_mapping_looks(compose_config, tmp_path, word):
     path = write_anipose(tmp_path, rig())
     words = [f"input={path}", f"output={tmp_path / 'c.json'}", word]

@@ -1,6 +1,6 @@
 """One calibration file into another: what `python -m mask_sup.calibration convert` does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ def convert(cfg: DictConfig) -> None:
     calibration = read_calibration(cfg.input, cfg.format, cfg.unit, cameras, cfg.subject)
     if cfg.calibrated_size is not None:
         calibration = sized(calibration, cfg.calibrated_size)
-    calibration = turned(calibration, _mapping(cfg.turn, "turn={cam01: 90}"))
-    calibration = renamed(calibration, _mapping(cfg.rename, "rename={old: new}"))
+    if cfg.turn is not None:
+        calibration = turned(calibration, _several(cfg.turn, "turn={cam01: 90}", Mapping))
+    if cfg.rename is not None:
+        calibration = renamed(calibration, _several(cfg.rename, "rename={old: new}"))
     if cfg.videos:
         calibration = calibration.fitted_to(_sizes(Path(cfg.videos).expanduser(), calibration))
     write_calibration(calibration, cfg.output, cfg.output_format)
@@ -38,10 +40,10 @@ def convert(cfg: DictConfig) -> None:
     print(f"{len(calibration.names)} camera(s) of {calibration.source} written to {cfg.output}")
 
 
-def _mapping(told: Any, example: str) -> Mapping[Any, Any]:
-    if told is not None and not isinstance(told, Mapping):
+def _several(told: Any, example: str, kinds: Any = (Mapping, Sequence)) -> Any:
+    if isinstance(told, str) or not isinstance(told, kinds):
         raise CalibrationError(f"{told!r} is no mapping: expected such as '{example}'")
-    return told or {}
+    return told
 
 
 def describe(calibration: Calibration) -> str:

@@ -1,7 +1,9 @@
 """A rig made to fit its videos: other names, turned pictures, those cameras alone that film."""
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ from mask_sup.calibration.cameras import Calibration, CalibrationError
 
 __all__ = ["QUARTER", "among", "renamed", "sized", "turned"]
 
+SAYABLE = re.compile(  # words that mean themselves in Hydra's grammar, without quotes
+    r"(?!(?i:true|false|null|nan|inf)$)[A-Za-z_][A-Za-z0-9_.@-]*( [A-Za-z0-9_.@-]+)*|\d+", re.ASCII
+)
 QUARTER = 90
 TURNS = (QUARTER, 2 * QUARTER, 3 * QUARTER)  # degrees clockwise
 # x_cam of a picture that is turned by a quarter clockwise: what was up is on the right.
@@ -53,11 +58,21 @@ def among(calibration: Calibration, names: Iterable[str], what: str) -> Calibrat
 def _advice(calibration: Calibration, cameras: list[str], others: list[str]) -> str:
     source = Path(calibration.source)
     output = (source if source.is_dir() else source.parent) / "cameras.json"  # counts before others
-    pairs = ", ".join(f"{old}: {new}" for old, new in _likely(cameras, others).items())
-    return (
-        f"python -m mask_sup.calibration convert input={source} output={output} "
-        f"'rename={{{pairs or 'camera: video'}}}'"
-    )
+    names = rename_option(calibration.names, _likely(cameras, others) or {"camera": "video"})
+    return f"python -m mask_sup.calibration convert input={source} output={output} {names}"
+
+
+def rename_option(cameras: Sequence[str], new: Mapping[str, str]) -> str:
+    """How a shell says these new names: as a mapping, or as a list if Hydra cannot say a key."""
+    if all(SAYABLE.fullmatch(name) for name in new):
+        told = "{" + ", ".join(f"{old}: {_said(name)}" for old, name in new.items()) + "}"
+    else:
+        told = "[" + ", ".join(_said(new.get(name, name)) for name in cameras) + "]"
+    return shlex.quote(f"rename={told}")
+
+
+def _said(name: str) -> str:
+    return name if SAYABLE.fullmatch(name) else json.dumps(name, ensure_ascii=False)
 
 
 def _likely(cameras: list[str], others: list[str]) -> dict[str, str]:
@@ -77,12 +92,20 @@ def _number(name: str) -> int | None:
     return int(digits[-1][-9:]) if digits else None
 
 
-def renamed(calibration: Calibration, names: Mapping[Any, Any]) -> Calibration:
-    """The same cameras under other names, old -> new; who is not named keeps its own.
+def renamed(calibration: Calibration, names: Mapping[Any, Any] | Sequence[Any]) -> Calibration:
+    """The same cameras under other names: old -> new, or all of them in their order.
 
     Raises:
-        CalibrationError: If there is no camera of an old name, or a new one is taken.
+        CalibrationError: If there is no camera of an old name, a new one is taken, or a list is of
+            another length.
     """
+    if not isinstance(names, Mapping):
+        if len(names) != len(calibration.names):
+            raise CalibrationError(
+                f"rename: {len(names)} names for the {len(calibration.names)} cameras "
+                f"{list(calibration.names)}"
+            )
+        names = dict(zip(calibration.names, names, strict=True))
     new = {str(old): str(name) for old, name in names.items()}
     _refuse_unknown(calibration, new, "rename")
     return replace(calibration, names=tuple(new.get(name, name) for name in calibration.names))
