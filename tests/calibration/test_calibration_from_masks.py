@@ -220,6 +220,18 @@ def test_cameras_without_masks_are_left_out_aloud(recording, monkeypatch, capsys
     assert "none: all cameras agree" in told
 
 
+def test_check_doubts_a_k_of_other_pictures(recording, monkeypatch, capsys):
+    told = json.loads((recording / "cameras.json").read_text())
+    for camera in told["cameras"].values():
+        del camera["size"]
+        camera["K"] = (np.diag([0.5, 0.5, 1]) @ camera["K"]).tolist()
+    (recording / "cameras.json").write_text(json.dumps(told))
+    run(monkeypatch, "check", f"input={recording}", "moments=4", "rays=20")
+    told = capsys.readouterr().out
+    assert "far off the middle: K seems to be for pictures of" in told
+    assert "0.5 times the size" in told
+
+
 @pytest.mark.slow
 def test_refine_writes_a_calibration_that_agrees_better(recording, rig, monkeypatch, capsys):
     wrong, _ = bench.extrinsics(rig, 1, 0, np.random.default_rng(2))

@@ -12,7 +12,7 @@ import numpy as np
 
 from mask_sup.calibration.cameras import Calibration, CalibrationError
 
-__all__ = ["QUARTER", "among", "renamed", "sized", "turned"]
+__all__ = ["among", "rename_option", "renamed", "said", "sized", "turned"]
 
 SAYABLE = re.compile(  # words that mean themselves in Hydra's grammar, without quotes
     r"(?!(?i:true|false|null|nan|inf)$)[A-Za-z_][A-Za-z0-9_.@-]*( [A-Za-z0-9_.@-]+)*|\d+", re.ASCII
@@ -59,19 +59,21 @@ def _advice(calibration: Calibration, cameras: list[str], others: list[str]) -> 
     source = Path(calibration.source)
     output = (source if source.is_dir() else source.parent) / "cameras.json"  # counts before others
     names = rename_option(calibration.names, _likely(cameras, others) or {"camera": "video"})
-    return f"python -m mask_sup.calibration convert input={source} output={output} {names}"
+    paths = f"{shlex.quote(f'input={source}')} {shlex.quote(f'output={output}')}"
+    return f"python -m mask_sup.calibration convert {paths} {names}"
 
 
 def rename_option(cameras: Sequence[str], new: Mapping[str, str]) -> str:
     """How a shell says these new names: as a mapping, or as a list if Hydra cannot say a key."""
     if all(SAYABLE.fullmatch(name) for name in new):
-        told = "{" + ", ".join(f"{old}: {_said(name)}" for old, name in new.items()) + "}"
+        told = "{" + ", ".join(f"{old}: {said(name)}" for old, name in new.items()) + "}"
     else:
-        told = "[" + ", ".join(_said(new.get(name, name)) for name in cameras) + "]"
+        told = "[" + ", ".join(said(new.get(name, name)) for name in cameras) + "]"
     return shlex.quote(f"rename={told}")
 
 
-def _said(name: str) -> str:
+def said(name: str) -> str:
+    """A name as Hydra's command line takes it, in a list or as a value."""
     return name if SAYABLE.fullmatch(name) else json.dumps(name, ensure_ascii=False)
 
 

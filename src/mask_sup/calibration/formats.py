@@ -1,5 +1,6 @@
 """All formats: how a file is recognised, read and written."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from mask_sup.calibration.entries import (
     Unread,
     read_text,
 )
+from mask_sup.calibration.fitting import said
 
 __all__ = ["FORMATS", "Format", "find_calibration", "read_calibration", "write_calibration"]
 
@@ -207,12 +209,15 @@ def _readable(entries: Sequence[Entry | Unread], found: Cameras, path: Path) -> 
     if not unread:
         return list(entries)
     error, good = unread[0].error, [camera.name for camera in found if isinstance(camera, Entry)]
+    unread = unread[:MOST_NAMES]
     if not good:
         raise error
-    kept, folder = ",".join(good[:MOST_NAMES]), path if path.is_dir() else path.parent
+    listed = map(said, good) if len(good) <= MOST_NAMES else ["..."]
+    kept, folder = ",".join(listed), path if path.is_dir() else path.parent
+    options = f"cameras=[{kept}]", f"input={path}", f"output={folder / RECORDING}"
     raise CalibrationError(
         f"{error}. To do without {', '.join(camera.name for camera in unread)}: python -m "
-        f"mask_sup.calibration convert input={path} cameras=[{kept}] output={folder / RECORDING}"
+        f"mask_sup.calibration convert {' '.join(map(shlex.quote, options))}"
     ) from error
 
 
