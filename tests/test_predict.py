@@ -275,6 +275,18 @@ def test_one_mask_too_few_is_told_with_both_numbers(pictures, tmp_path):
         input_moments(pictures, tmp_path / "masks", 1, tmp_path)
 
 
+def test_masks_pair_with_pictures_by_number_not_by_place(pictures, tmp_path):
+    for i in (4, 3, 2, 1, 0):
+        (tmp_path / "masks" / f"m{i}.png").rename(tmp_path / "masks" / f"m{i + 6}.png")
+    with pytest.raises(ValueError, match=r"picture \+6; .* rename the masks: m6\.png to p0\.png"):
+        input_moments(pictures, tmp_path / "masks", 1, tmp_path)
+    for i in range(5):
+        (pictures / f"p{i}.jpg").rename(pictures / f"p{i + 6}.jpg")
+    moments = input_moments(pictures, tmp_path / "masks", 1, tmp_path)
+    assert files(moments) == [f"p{i}.jpg" for i in range(6, 11)]  # p10 is the last
+    assert files(moments, "mask") == [f"m{i}.png" for i in range(6, 11)]
+
+
 def test_a_missing_folder_of_masks_is_named(pictures, tmp_path):
     with pytest.raises(FileNotFoundError, match="no pictures in .*nowhere"):
         input_moments(pictures, tmp_path / "nowhere", 1, tmp_path)

@@ -116,17 +116,18 @@ def input_moments(
 
     Args:
         source: Picture, folder of pictures, video, or folder of a recording.
-        masks: Folder of masks, one per picture in the same order; None: none, or the recording's.
+        masks: Folder of masks, one per picture with its number; None: none, or the recording's.
         every: Keep every n-th frame.
         folder: Where the frames of a single video are put.
 
     Raises:
         FileNotFoundError: If there is nothing at `source`.
-        ValueError: If it is none of these, or the numbers of pictures and masks differ.
+        ValueError: If it is none of these, or pictures and masks do not go together.
     """
     from mask_sup.data.images import uncalibrated_view
     from mask_sup.data.moments import Moment
     from mask_sup.data.recording import RecordingData, is_recording
+    from mask_sup.files.names import check_paired
     from mask_sup.files.pictures import PICTURE_SUFFIXES, list_pictures
     from mask_sup.files.video import VIDEO_SUFFIXES, extract_frames
 
@@ -159,6 +160,7 @@ def input_moments(
                 f"{len(images)} pictures in {source} but {len(found)} masks in {masks}: "
                 "give one mask per picture"
             )
+        check_paired(images, found)
     unlabelled = np.full((1, 3), np.nan)
     return [
         Moment(image.stem, (uncalibrated_view(image, mask),), unlabelled)

@@ -363,3 +363,49 @@ def test_a_recording_has_videos_or_frames_with_a_calibration(recording_with, tmp
     (root / "Calib.toml").rename(tmp_path / "Calib.toml")
     assert not is_recording(root)
     assert not is_recording(tmp_path)  # a calibration beside pictures of anything
+
+
+# ---- what names say ------------------------------------------------------------------------------
+
+
+def renamed(folder, pattern):
+    """Files in their order, called by a pattern of their places."""
+    for i, path in enumerate(list_pictures(folder)):
+        path.rename(folder / (pattern.format(i) + ".part"))
+    for path in folder.glob("*.part"):
+        path.rename(path.with_suffix(""))
+
+
+@pytest.mark.parametrize("pattern", ["{}.png", "cam1_take2_{}.png"])
+def test_masks_without_zeros_in_front_keep_to_their_frames(recording, pattern):
+    root = recording(count=12)
+    for camera in ("cam0", "cam1"):
+        renamed(root / "masks" / camera, pattern)
+    for i, moment in enumerate(prepared(root).moments("train")):
+        assert [view.image.name for view in moment.views] == [f"{i:06d}.png"] * 2
+        assert [view.mask.name for view in moment.views] == [pattern.format(i)] * 2
+
+
+def test_masks_that_count_from_one_are_told_how_to_be_renamed(recording):
+    root = recording()
+    for i in (2, 1, 0):
+        path = root / "masks" / "cam1" / f"{i:06d}.png"
+        path.rename(path.with_name(f"{i + 1:06d}.png"))
+    with pytest.raises(ValueError, match=r"its picture \+1; .* 000001\.png to 000000\.png"):
+        prepared(root).moments("train")
+
+
+def test_cameras_that_lack_different_frames_are_not_of_the_same_moments(recording):
+    root = recording(count=5)
+    for kind in ("frames", "masks"):
+        (root / kind / "cam0" / "000002.png").unlink()
+        (root / kind / "cam1" / "000003.png").unlink()
+    with pytest.raises(ValueError, match="'cam0' and 'cam1' are not of the same moments"):
+        prepared(root).moments("train")
+
+
+def test_hidden_files_are_no_pictures(tmp_path):
+    for name in ("0.png", "._0.png"):
+        cv2.imwrite(str(tmp_path / "x.png"), np.zeros((2, 2), np.uint8))
+        (tmp_path / "x.png").rename(tmp_path / name)
+    assert [path.name for path in list_pictures(tmp_path)] == ["0.png"]

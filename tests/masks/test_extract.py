@@ -222,6 +222,36 @@ def test_alpha_videos_are_taken_over(tmp_path, walked, taken):
     assert np.array_equal(taken("extractor.channel=alpha"), walked[1])
 
 
+def test_masks_of_a_video_may_count_from_anywhere_but_skip_none(tmp_path, walked, taken):
+    folder = write_given(tmp_path, walked[1])
+    for i, path in reversed(list(enumerate(sorted(folder.iterdir())))):
+        path.rename(folder / f"{i + 7}.png")  # 7, ..., 30 without zeros in front
+    assert np.array_equal(taken(), walked[1])
+    (folder / "30.png").rename(folder / "31.png")
+    with pytest.raises(ValueError, match=r"after .*29\.png has the number 31: expected 30"):
+        taken(f"output={tmp_path / 'other'}")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_masks_of_pictures_are_called_like_them(tmp_path, walk, config, first):
+    frames, masks = walk(count=12)
+    for i, (frame, mask) in enumerate(zip(frames, masks, strict=True)):
+        for kind, picture in (("frames", frame[..., ::-1]), ("given", mask * np.uint8(255))):
+            (tmp_path / kind / "cam01").mkdir(parents=True, exist_ok=True)
+            number = i + 1 if kind == "frames" else i + first
+            cv2.imwrite(str(tmp_path / kind / "cam01" / f"{number}.png"), picture)
+    keys = (f"extractor.source={tmp_path / 'given'}", f"input={tmp_path / 'frames'}")
+    settings = config("extractor=precomputed", *keys)
+    if first == 0:
+        with pytest.raises(ValueError, match=r"number of its picture -1"):
+            extract(settings)
+        return
+    extract(settings)
+    for i, mask in enumerate(masks, start=1):
+        found = cv2.imread(str(tmp_path / "masks" / "cam01" / f"{i}.png"), cv2.IMREAD_UNCHANGED)
+        assert np.array_equal(found > 0, mask)
+
+
 def test_given_masks_that_do_not_fit_are_refused(tmp_path, walked, taken):
     folder = write_given(tmp_path, walked[1])
     with pytest.raises(ValueError, match="has no 8-bit alpha channel"):

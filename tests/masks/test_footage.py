@@ -34,6 +34,19 @@ def test_pictures_are_footage(tmp_path, write_video):
         assert [frame.shape for frame in one.frames()] == [(48, 64, 3)] * 12
 
 
+def test_pictures_have_their_numbers_and_come_in_their_order(tmp_path):
+    for i in (1, 2, 10, 11):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((4, 6, 3), 10 * i, np.uint8))
+    (one,) = find_footage(tmp_path)
+    assert list(one.numbers()) == [1, 2, 10, 11]
+    assert one.names() == ["1", "2", "10", "11"]
+    assert [int(frame[0, 0, 0]) for frame in one.frames()] == [10, 20, 100, 110]
+    (tmp_path / "10.png").rename(tmp_path / "11.jpg")
+    (one,) = find_footage(tmp_path)
+    with pytest.raises(ValueError, match="several pictures called 11"):
+        one.names()
+
+
 def test_what_is_no_footage_is_refused(tmp_path, write_video):
     with pytest.raises(FileNotFoundError, match="no input at"):
         find_footage(tmp_path / "gone")

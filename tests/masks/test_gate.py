@@ -181,8 +181,58 @@ def test_names_are_numbers_of_frames(tmp_path):
     (tmp_path / "cam01" / "7.png").rename(tmp_path / "cam01" / "person.png")
     with pytest.raises(ValueError, match=r"person\.png has no frame number"):
         list_masks(tmp_path)
+    for name in ("cam01_007.png", "cam01_010.png"):
+        (tmp_path / "cam01" / name).unlink()
+    assert list(list_masks(tmp_path)["cam01"]) == [0]
     with pytest.raises(FileNotFoundError, match="no masks in"):
         list_masks(tmp_path / "cam01")
+
+
+def test_the_number_of_a_frame_is_the_one_that_counts(tmp_path):
+    (tmp_path / "cam01").mkdir()
+    for i in (9, 10, 11):
+        cv2.imwrite(str(tmp_path / "cam01" / f"{i}_640x360.png"), standing(0))
+    assert list(list_masks(tmp_path)["cam01"]) == [9, 10, 11]
+
+
+def test_frames_that_no_camera_counts_are_not_missing(write, checked):
+    root = write(cam01={}, cam02={})
+    for path in root.glob("*/*.png"):
+        if int(path.stem) % 4:
+            path.unlink()
+    (root / "cam02" / "000012.png").unlink()
+    told = checked(root)
+    assert (told["cam01"]["frames"], told["cam02"]["frames"]) == (8, 8)
+    assert told["cam02"]["flags"] == {"12": ["missing"]}
+
+
+@pytest.mark.parametrize("names", [range(1, COUNT + 1), range(0, 4 * COUNT, 4)])
+def test_masks_have_the_numbers_of_the_pictures(write, checked, tmp_path, names):
+    root = write(cam01={12: "leaking"})
+    (tmp_path / "frames" / "cam01").mkdir(parents=True)
+    for i in names:
+        picture = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+        cv2.imwrite(str(tmp_path / "frames" / "cam01" / f"{i}.jpg"), picture)
+    with pytest.raises(ValueError, match="go together by the numbers"):
+        checked(root, f"input={tmp_path / 'frames'}")
+    for i, name in reversed(list(enumerate(names))):
+        (root / "cam01" / f"{i:06d}.png").rename(root / "cam01" / f"{name}.png")
+    told = checked(root, f"input={tmp_path / 'frames'}")["cam01"]
+    assert told["frames"] == COUNT
+    assert list(told["flags"]) == [str(names[12])]
+
+
+def test_masks_and_pictures_without_numbers_go_by_their_stems(write, checked, tmp_path):
+    root = write(cam01={})
+    (tmp_path / "frames" / "cam01").mkdir(parents=True)
+    for i in range(COUNT):
+        name = chr(ord("a") + i // 26) + chr(ord("a") + i % 26)
+        picture = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+        cv2.imwrite(str(tmp_path / "frames" / "cam01" / f"{name}.jpg"), picture)
+        (root / "cam01" / f"{i:06d}.png").rename(root / "cam01" / f"{name}.png")
+    (root / "cam01" / "ac.png").unlink()
+    told = checked(root, f"input={tmp_path / 'frames'}")["cam01"]
+    assert told["flags"] == {"2": ["missing"]}
 
 
 # ---- training without what is flagged -----------------------------------------------------------

@@ -19,6 +19,7 @@ from mask_sup.calibration.offsets import OFFSETS, read_offsets
 from mask_sup.calibration.settle import settle
 from mask_sup.calibration.silhouettes import gaps, mean_gap
 from mask_sup.files.disk import write_file
+from mask_sup.files.names import check_steps
 from mask_sup.files.pictures import list_pictures, read_mask
 from mask_sup.files.poses import read_poses
 
@@ -96,16 +97,18 @@ def rig_from_masks(
 
     Raises:
         FileNotFoundError: If a camera has no masks.
-        ValueError: If cameras differ in their number of masks.
+        ValueError: If cameras differ in their masks' number, or in the steps between those.
         CalibrationError: If the size of the masks does not fit the calibration.
     """
     files = [list_pictures(folder / name) for name in calibration.names]
-    counts = {name: len(f) for name, f in zip(calibration.names, files, strict=True)}
+    cameras = dict(zip(calibration.names, files, strict=True))
+    counts = {name: len(paths) for name, paths in cameras.items()}
     if late is None and len(set(counts.values())) > 1:
         raise ValueError(
             f"all cameras need the same number of masks in {folder}, got {counts}; for cameras "
             "started by hand run python -m mask_sup.sync"
         )
+    check_steps(cameras)
     start = [late[name] if late else 0 for name in calibration.names]
     frames = min(len(paths) - first for paths, first in zip(files, start, strict=True))
     sizes = [read_mask(paths[0], may_be_empty=True).shape[1::-1] for paths in files]

@@ -33,6 +33,7 @@ from mask_sup.calibration.entries import (
 )
 from mask_sup.calibration.keys import is_camera, meanings, read_camera, with_shared_intrinsics
 from mask_sup.files.disk import write_file
+from mask_sup.files.names import natural_order
 
 __all__ = ["LAYOUT", "is_storage", "read", "read_storage", "recognises", "storages", "write"]
 
@@ -82,7 +83,7 @@ def read(path: Path, unit: str | None = None) -> tuple[Cameras, str | None]:
 
 def storages(folder: Path) -> list[Path]:
     """The files of a folder that are FileStorages: one per camera, where there are several."""
-    files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES and p.is_file()]
+    files = [p for p in natural_order(folder.iterdir()) if p.suffix.lower() in SUFFIXES and p.is_file()]
     fits = [file for file in files if file.stat().st_size <= LARGEST_FILE]
     return [file for file in fits if is_storage(read_text(file))]
 

@@ -21,6 +21,7 @@ from mask_sup.calibration.from_masks import rig_from_masks
 from mask_sup.calibration.offsets import OFFSETS
 from mask_sup.calibration.silhouettes import gaps, mean_gap
 from mask_sup.files.disk import write_file
+from mask_sup.files.names import check_steps, natural_order
 from mask_sup.files.pictures import list_pictures, read_mask
 
 __all__ = ["compared", "offsets_of", "outline_signals", "settled_offsets", "sync"]
@@ -153,13 +154,15 @@ def sync(cfg: DictConfig) -> dict[str, int]:
 
     Raises:
         FileNotFoundError: If the masks are missing.
-        ValueError: If there is one camera, or one that moves like no other.
+        ValueError: If there is one camera, one that moves like no other, or one that lacks masks
+            in between.
     """
     source = Path(cfg.input).expanduser()
     masks = Path(cfg.masks).expanduser() if cfg.masks else source / "masks"
-    names = sorted(path.name for path in masks.glob("*") if path.is_dir())
+    names = natural_order(path.name for path in masks.glob("*") if path.is_dir())
     if len(names) < 2:
         raise ValueError(f"expected masks of two cameras or more in {masks}, found {names}")
+    check_steps({name: list_pictures(masks / name) for name in names})
     late, peaks = offsets_of([outline_signals(masks / name) for name in names], cfg.most)
     calibration = _calibration(source, names)
     if calibration is not None:

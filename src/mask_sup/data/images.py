@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mask_sup.data.moments import Moment, View
+from mask_sup.files.names import natural_order
 from mask_sup.files.pictures import PICTURE_SUFFIXES
 
 __all__ = ["ImagesData", "uncalibrated_view"]
@@ -48,8 +49,8 @@ class ImagesData:
         if split not in self.splits:
             raise ValueError(f"a folder of images has the splits {self.splits}, not {split!r}")
         folder = self.root / "images"
-        folders = [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())]
-        files = [p for f in folders for p in sorted(f.glob("*"))]
+        folders = [folder, *natural_order(p for p in folder.rglob("*") if p.is_dir())]
+        files = [p for f in folders for p in natural_order(f.glob("*"))]
         images = [p for p in files if p.is_file() and p.suffix.lower() in PICTURE_SUFFIXES]
         if not images:
             raise FileNotFoundError(f"no pictures in {folder}: put them there, masks in masks/")

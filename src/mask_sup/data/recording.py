@@ -2,8 +2,8 @@
 
     recording/
         cameras.json                  {"unit": "mm" or "m", "cameras": {name: {K, R, t, dist}}}
-        videos/<camera>.mp4           or frames/<camera>/*.jpg, one file per moment
-        masks/<camera>/*.png          0 background, 255 person; one per frame, sorted by name
+        videos/<camera>.mp4           or frames/<camera>/*.jpg, numbered
+        masks/<camera>/*.png          0 background, 255 person; one per frame, numbered like it
         sync.json                     optional: {"late": {name: frames}}, as mask_sup.sync writes
 
 K is for the pixels of the shipped videos, x_cam = R x_world + t, dist is OpenCV's k1 k2 p1 p2 k3.
@@ -22,7 +22,8 @@ from mask_sup.calibration import Calibration, find_calibration, read_calibration
 from mask_sup.calibration.fitting import among
 from mask_sup.calibration.offsets import OFFSETS, read_offsets
 from mask_sup.data.moments import Moment, View
-from mask_sup.files.pictures import frame_number, list_pictures, read_image
+from mask_sup.files.names import check_paired, check_steps, numbered
+from mask_sup.files.pictures import list_pictures, read_image
 from mask_sup.files.video import VIDEO_SUFFIXES, extract_frames, find_video
 
 __all__ = ["RecordingData", "is_recording"]
@@ -96,8 +97,8 @@ class RecordingData:
         """`train` has every frame, `val` every fifth of them.
 
         Raises:
-            ValueError: If the split is unknown, or cameras differ in their number of frames or
-                masks.
+            ValueError: If the split is unknown, cameras differ in their number of frames or masks,
+                or the numbers in the names of frames and masks differ.
             FileNotFoundError: If the cameras, frames or masks are missing.
         """
         if split not in self.splits:
@@ -115,6 +116,9 @@ class RecordingData:
                 f"all cameras of {self.root} need the same number of frames and masks, got "
                 f"{table}; for cameras started by hand run python -m mask_sup.sync"
             )
+        for name in names:
+            check_paired(images[name], masks[name])
+        check_steps(images)
         late = late or dict.fromkeys(names, 0)
         length = min(counts[name][0] - late[name] for name in names)
         calibration = self._fitted(calibration)
@@ -149,7 +153,7 @@ def without_flagged(
     Args:
         places: Those to choose from.
         root: The folder with check.json.
-        masks: The masks of each camera, sorted.
+        masks: The masks of each camera, in natural order.
         late: At which of its masks the first moment of each camera is.
 
     Raises:
@@ -164,7 +168,7 @@ def without_flagged(
         if told.get(camera, {}).get("masks") != len(files):
             raise ValueError(f"{path} is not of the masks of camera {camera!r}: {again}")
         flags = told[camera]["flags"]
-        found = (i for i, file in enumerate(files) if str(frame_number(file)) in flags)
+        found = (i for i, number in enumerate(numbered(files)) if str(number) in flags)
         flagged |= {i - late[camera] for i in found}
     kept = [i for i in places if i not in flagged]
     if not kept:

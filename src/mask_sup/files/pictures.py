@@ -1,7 +1,6 @@
 """Pictures and masks as files."""
 
 import io
-import re
 from pathlib import Path
 
 import cv2
@@ -9,10 +8,10 @@ import numpy as np
 
 from mask_sup.files.archive import Member
 from mask_sup.files.disk import write_file
+from mask_sup.files.names import natural_order
 
 __all__ = [
     "PICTURE_SUFFIXES",
-    "frame_number",
     "list_pictures",
     "read_image",
     "read_mask",
@@ -70,25 +69,17 @@ def _decode(path: Path | Member, flags: int) -> np.ndarray:
     return picture
 
 
-def frame_number(path: Path) -> int:
-    """The last number in a file's name: 000012.png, cam01_012.png.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    digits = re.findall(r"\d+", path.stem)
-    if not digits:
-        raise ValueError(f"{path} has no frame number in its name: expected 000000.png")
-    return int(digits[-1])
-
-
 def list_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder, sorted by name.
+    """The pictures of a folder in natural order, hidden files left out.
 
     Raises:
         FileNotFoundError: If there is no such folder, or no picture in it.
     """
-    found = [p for p in sorted(folder.glob("*")) if p.suffix.lower() in PICTURE_SUFFIXES]
+    found = [
+        path
+        for path in natural_order(folder.glob("*"))
+        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+    ]
     if not found:
         raise FileNotFoundError(
             f"no pictures in {folder}: expected files like 000000.png, one per frame"

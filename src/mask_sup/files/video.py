@@ -12,6 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mask_sup.files.names import natural_order
+
 __all__ = [
     "VIDEO_SUFFIXES",
     "VideoWriter",
@@ -266,7 +268,7 @@ def find_video(folder: Path, camera: str) -> Path:
     """
     found = [
         path
-        for path in sorted(folder.glob(f"{escape(camera)}.*"))
+        for path in natural_order(folder.glob(f"{escape(camera)}.*"))
         if path.suffix.lower() in VIDEO_SUFFIXES
     ]
     if len(found) != 1:

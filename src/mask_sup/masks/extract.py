@@ -75,19 +75,20 @@ def extract_camera(
     from rich.progress import track
 
     whole, part = output / footage.camera, _part(output, footage.camera)
-    if whole.is_dir() and not _missing(whole, footage.count):
+    names = footage.names()
+    if whole.is_dir() and not _missing(whole, names):
         print(f"{footage.camera}: {footage.count} masks are there already")
         return
     if whole.is_dir():
         whole.rename(part)  # somebody took masks away: they are made again
     part.mkdir(parents=True, exist_ok=True)
     write_file(part / RECORD, json.dumps(settings, indent=1))
-    todo = _missing(part, footage.count)  # the record says whose they are, so it comes first
+    todo = _missing(part, names)  # the record says whose they are, so it comes first
     masks = mask_frames(
-        footage, extractor, settings, todo, read=lambda i: _read(part / f"{i:06d}.png")
+        footage, extractor, settings, todo, read=lambda i: _read(part / f"{names[i]}.png")
     )
     for index, mask in track(masks, footage.camera, total=len(todo)):
-        write_file(part / f"{index:06d}.png", cv2.imencode(".png", mask)[1].tobytes())
+        write_file(part / f"{names[index]}.png", cv2.imencode(".png", mask)[1].tobytes())
     if extractor.plate is not None:
         plate = cv2.cvtColor(extractor.plate, cv2.COLOR_RGB2BGR)
         path = output / f"{footage.camera}.plate.png"
@@ -217,9 +218,9 @@ def _part(output: Path, camera: str) -> Path:
     return output / f".{camera}.part"
 
 
-def _missing(folder: Path, count: int) -> list[int]:
+def _missing(folder: Path, names: Sequence[str]) -> list[int]:
     there = {path.name for path in folder.glob("*.png")}
-    return [i for i in range(count) if f"{i:06d}.png" not in there]
+    return [i for i, name in enumerate(names) if f"{name}.png" not in there]
 
 
 def _read(path: Path) -> np.ndarray | None:

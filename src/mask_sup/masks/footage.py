@@ -1,13 +1,15 @@
 """What a command is given to work on: one stream of pictures per camera."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from mask_sup.files.names import natural_order, numbered
 from mask_sup.files.pictures import PICTURE_SUFFIXES, list_pictures, read_image
 from mask_sup.files.video import VIDEO_SUFFIXES, frame_times, read_frames
 
@@ -56,11 +58,39 @@ class Footage:
                 "damaged; copy it again, or convert it to mp4"
             )
 
+    def numbers(self) -> Sequence[int]:
+        """The number of each frame: that of its file, or its place in the video.
+
+        Raises:
+            ValueError: If names of pictures have no clear numbers.
+        """
+        return (
+            range(self.count) if self.path.is_file() else list(numbered(list_pictures(self.path)))
+        )
+
+    def names(self) -> list[str]:
+        """What the mask of each frame is called, without the ending: like its picture.
+
+        Raises:
+            ValueError: If two pictures differ in their ending alone.
+        """
+        if self.path.is_file():
+            return [f"{i:06d}" for i in range(self.count)]
+        names = [path.stem for path in list_pictures(self.path)]
+        if twice := next((a for a, b in pairwise(names) if a == b), None):
+            raise ValueError(
+                f"{self.path} has several pictures called {twice}: expected one per frame; keep "
+                "those of one ending"
+            )
+        return names
+
     def identity(self) -> dict[str, str | int]:
         """What tells this footage from another, wherever it lies."""
-        files = [self.path] if self.path.is_file() else list_pictures(self.path)
+        video = self.path.is_file()
+        files = [self.path] if video else list_pictures(self.path)
         size = sum(file.stat().st_size for file in files)
-        return {"name": self.path.name, "bytes": size, "count": self.count}
+        told = {"name": self.path.name, "bytes": size, "count": self.count}
+        return told if video else told | {"first": files[0].name}
 
 
 def find_footage(source: Path, uneven: bool = False) -> list[Footage]:
@@ -77,7 +107,7 @@ def find_footage(source: Path, uneven: bool = False) -> list[Footage]:
     """
     if not source.exists():
         raise FileNotFoundError(f"no input at {source}: give a video, a folder of them or frames")
-    found = [_footage(name, path) for name, path in sorted(_cameras(source).items())]
+    found = [_footage(name, path) for name, path in _cameras(source).items()]
     if len(found) > 1 and not uneven:
         _refuse_uneven(source, found)
     return found
@@ -91,7 +121,7 @@ def _cameras(source: Path) -> dict[str, Path]:
     for part in ("videos", "frames"):
         if (source / part).is_dir():
             return _cameras(source / part)
-    inside = [path for path in sorted(source.iterdir()) if not path.name.startswith(".")]
+    inside = [path for path in natural_order(source.iterdir()) if not path.name.startswith(".")]
     videos = [path for path in inside if path.suffix.lower() in VIDEO_SUFFIXES]
     if len({path.stem for path in videos}) < len(videos):
         raise ValueError(

@@ -4,6 +4,7 @@ Nothing is known about the person; a mask is compared with its neighbours in tim
 figure can be.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,8 @@ import numpy as np
 from omegaconf import DictConfig
 
 from mask_sup.files.disk import write_file
-from mask_sup.files.pictures import PICTURE_SUFFIXES, frame_number
+from mask_sup.files.names import check_paired, natural_order, numbered
+from mask_sup.files.pictures import list_pictures
 from mask_sup.masks.extractor import components
 from mask_sup.masks.footage import Footage, find_footage, shrink
 
@@ -75,13 +77,13 @@ def check(cfg: DictConfig) -> Path:
     if unknown := set(cfg.ignore) - set(KINDS):
         raise ValueError(f"ignore={sorted(unknown)}: expected kinds of {list(KINDS)}")
     root = Path(cfg.masks).expanduser()
-    masks = list_masks(root)
     footage = {}
     if cfg.input:
         footage = {one.camera: one for one in find_footage(Path(cfg.input).expanduser(), True)}
-        if absent := sorted(set(footage) - set(masks)):
-            raise FileNotFoundError(f"no masks of {absent} in {root}: expected <camera>/*.png")
-    numbers = frame_numbers(masks, footage)
+    masks = list_masks(root, footage)
+    if absent := [name for name in footage if name not in masks]:
+        raise FileNotFoundError(f"no masks of {absent} in {root}: expected <camera>/*.png")
+    numbers = expected_numbers(masks, footage)
     limits = Limits(**{name: cfg[name] for name in Limits._fields})
     flags = {}
     for camera, files in masks.items():
@@ -110,54 +112,62 @@ def check(cfg: DictConfig) -> Path:
     return output / "check.json"
 
 
-def list_masks(root: Path) -> dict[str, dict[int, Path]]:
+def list_masks(
+    root: Path, footage: Mapping[str, Footage] | None = None
+) -> dict[str, dict[int, Path]]:
     """Camera -> number of the frame -> file.
+
+    A mask that is called like a picture of the footage has the number of that picture.
 
     Raises:
         FileNotFoundError: If there are no masks.
-        ValueError: If a name has no number or two files have the same one.
+        ValueError: If only some names have a number or two files have the same one.
     """
-    folders = [p for p in sorted(root.glob("*")) if p.is_dir() and not p.name.startswith(".")]
-    cameras = {folder.name: _numbered(folder) for folder in folders}
-    cameras = {name: files for name, files in cameras.items() if files}
+    cameras = {}
+    for folder in natural_order(root.glob("*")):
+        if not folder.is_dir() or folder.name.startswith("."):
+            continue
+        with contextlib.suppress(FileNotFoundError):  # a folder of something else
+            files = list_pictures(folder)
+            cameras[folder.name] = _numbered(files, (footage or {}).get(folder.name))
     if not cameras:
         raise FileNotFoundError(f"no masks in {root}: expected {root}/<camera>/000000.png")
     return cameras
 
 
-def _numbered(folder: Path) -> dict[int, Path]:
-    files: dict[int, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in PICTURE_SUFFIXES:
-            continue
-        number = frame_number(path)
-        if number in files:
-            raise ValueError(f"{path} and {files[number]} are of one frame: delete one")
-        files[number] = path
-    return files
+def _numbered(files: Sequence[Path], footage: Footage | None) -> dict[int, Path]:
+    if footage is not None:
+        known = dict(zip(footage.names(), footage.numbers(), strict=True))
+        if all(path.stem in known for path in files):
+            return {known[path.stem]: path for path in files}
+    return numbered(files)
 
 
-def frame_numbers(
+def expected_numbers(
     masks: Mapping[str, Mapping[int, Path]], footage: Mapping[str, Footage]
-) -> dict[str, range]:
+) -> dict[str, Sequence[int]]:
     """The numbers that the masks of each camera should have.
 
-    They start where the lowest of any camera is, and end with the footage, or with the highest of
-    any camera.
+    They are those of the footage; without it, from the lowest of any camera to the highest, in the
+    steps in which all of them count.
 
     Raises:
         ValueError: If there are masks of frames that the footage has not.
     """
-    first = min(min(files) for files in masks.values())
-    last = max(max(files) for files in masks.values())
-    numbers = {}
+    known = sorted({number for files in masks.values() for number in files})
+    step = int(np.gcd.reduce(np.diff(known))) if len(known) > 1 else 1
+    numbers: dict[str, Sequence[int]] = {}
     for camera, files in masks.items():
         one = footage.get(camera)
-        numbers[camera] = range(first, first + one.count if one else last + 1)
-        if one and max(files) not in numbers[camera]:
+        numbers[camera] = one.numbers() if one else range(known[0], known[-1] + 1, step)
+        if one and (foreign := set(files) - set(numbers[camera])):
+            if len(files) == one.count:
+                check_paired([one.path / name for name in one.names()], list(files.values()))
+            first, last = numbers[camera][0], numbers[camera][-1]
             raise ValueError(
-                f"camera {camera!r} has a mask of frame {max(files)} but {one.path} has "
-                f"{one.count} frames, from {first} on: give the footage of these masks"
+                f"camera {camera!r} has a mask of frame {max(foreign)} but {one.path} has "
+                f"{one.count} frames, {first} to {last}: give the footage of these masks, and "
+                "masks that are numbered like it"
             )
     return numbers
 
@@ -171,8 +181,9 @@ def measure(
     found: dict[int, Measured | None] = {}
     before = None
     here = _load(files.get(numbers[0]))
-    for i in track(numbers, name):
-        after = _load(files.get(i + 1)) if i + 1 in numbers else None
+    following = [*numbers[1:], None]
+    for i, then in zip(track(numbers, name), following, strict=True):
+        after = _load(files.get(then))
         found[i] = None if i not in files else UNREADABLE
         if here is not None:
             found[i] = _measured(here, before, after)

@@ -1,12 +1,14 @@
 """Masks that exist already: folders of pictures, mask videos, alpha channels."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from mask_sup.files.names import check_paired, frame_numbers, natural_order
 from mask_sup.files.pictures import list_pictures, read_image
 from mask_sup.files.video import VIDEO_SUFFIXES, read_frames, upright
 from mask_sup.masks.extractor import Choose, Extractor
@@ -16,7 +18,9 @@ __all__ = ["Precomputed"]
 
 
 class Precomputed(Extractor):
-    """Takes masks over, after a check of their number and size.
+    """Takes masks over, after a check of their names, number and size.
+
+    Masks of pictures have the numbers of the pictures; those of a video count on from any number.
 
     Args:
         source: Folder with `<camera>/*.png`, or with a video per camera, `<camera>.mp4`.
@@ -45,12 +49,12 @@ class Precomputed(Extractor):
 
         Raises:
             FileNotFoundError: If there are none.
-            ValueError: If there are more or fewer than frames.
+            ValueError: If there are more or fewer than frames, or their numbers differ.
         """
         folder = self.source / footage.camera
         videos = [
             path
-            for path in sorted(self.source.glob(f"{footage.camera}.*"))
+            for path in natural_order(self.source.glob(f"{footage.camera}.*"))
             if path.suffix.lower() in VIDEO_SUFFIXES
         ]
         if folder.is_dir() == (len(videos) == 1) or len(videos) > 1:
@@ -67,6 +71,10 @@ class Precomputed(Extractor):
                 f"{self.path} has {count} masks but {footage.path} {footage.count} frames: give "
                 "one mask per frame"
             )
+        if self.pictures is not None and footage.path.is_dir():
+            check_paired(list_pictures(footage.path), self.pictures)
+        elif self.pictures is not None:
+            _check_unbroken(self.pictures)
         self.stream: Iterator[np.ndarray] | None = None
         self.next = 0
 
@@ -102,6 +110,16 @@ class Precomputed(Extractor):
         if self.channel == "grey":
             return (cv2.cvtColor(one, cv2.COLOR_RGB2GRAY) for one in read_frames(self.path))
         return _alpha_frames(self.path)
+
+
+def _check_unbroken(masks: list[Path]) -> None:
+    """Refuse masks of a video that skip a number: all after it would be of another frame."""
+    for (a, b), path in zip(pairwise(frame_numbers(masks) or ()), masks, strict=False):
+        if b != a + 1:
+            raise ValueError(
+                f"the mask after {path} has the number {b}: expected {a + 1}, one mask per frame "
+                "of the video in one row; make the masks again from all of its frames"
+            )
 
 
 def _count(path: Path) -> int:

@@ -47,8 +47,7 @@ def write_sheet(
         shown = _spread(sorted(faults), most)
         parts.append(f"<h2>{html.escape(camera)}: {len(faults)} of {len(numbers[camera])} frames")
         parts.append(f"</h2><p>{len(shown)} of them:</p>" if shown else "</h2><p>none</p>")
-        first = numbers[camera][0]
-        for i, picture in _pictures(shown, footage.get(camera), first):
+        for i, picture in _pictures(shown, footage.get(camera)):
             parts.append(_figure(i, _thumbnail(masks[camera].get(i), picture), faults[i]))
     write_file(path, "\n".join([*parts, "</html>\n"]))
 
@@ -60,13 +59,13 @@ def _spread(frames: Sequence[int], most: int) -> list[int]:
 
 
 def _pictures(
-    shown: Sequence[int], footage: Footage | None, first: int
+    shown: Sequence[int], footage: Footage | None
 ) -> Iterator[tuple[int, np.ndarray | None]]:
     if footage is None or not shown:
         yield from ((i, None) for i in shown)
         return
     wanted = set(shown)
-    for i, frame in enumerate(footage.frames(), start=first):
+    for i, frame in zip(footage.numbers(), footage.frames(), strict=False):
         if i in wanted:
             yield i, frame
         if i == shown[-1]:

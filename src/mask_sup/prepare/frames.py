@@ -13,7 +13,8 @@ from typing import Protocol, runtime_checkable
 import cv2
 import numpy as np
 
-from mask_sup.files.pictures import frame_number, read_image
+from mask_sup.files.names import frame_numbers, natural_order
+from mask_sup.files.pictures import read_image
 from mask_sup.files.video import read_frames
 
 __all__ = ["Frames", "MatMasks", "Pictures", "VideoFrames", "numbered", "opened"]
@@ -168,9 +169,19 @@ class MatMasks:
 
 
 def numbered(folder: Path, pattern: str, first: int, mask: bool = False) -> Pictures:
-    """Pictures, or none, whose names count from `first` on."""
-    paths = tuple(sorted(folder.glob(pattern)))
-    return Pictures(paths, mask, tuple(frame_number(path) - first for path in paths))
+    """Pictures, or none, whose names count from `first` on.
+
+    Raises:
+        ValueError: If the names have no numbers that count up.
+    """
+    paths = tuple(natural_order(folder.glob(pattern)))
+    numbers = frame_numbers(paths)
+    if numbers is None:
+        raise ValueError(
+            f"the names in {folder} have no numbers that count up ({paths[0].name}, ...): expected "
+            "those of the release, one number per frame"
+        )
+    return Pictures(paths, mask, tuple(number - first for number in numbers))
 
 
 def opened(path: Path):

@@ -27,7 +27,6 @@ import numpy as np
 
 from mask_sup.calibration.entries import Entry, pinhole
 from mask_sup.calibration.mpi_inf_3dhp import read as read_cameras
-from mask_sup.files.pictures import frame_number
 from mask_sup.prepare.frames import Pictures, VideoFrames, numbered, opened
 from mask_sup.prepare.protocol import Protocol
 from mask_sup.prepare.release import (
@@ -368,14 +367,15 @@ def _intrinsics(home: Path, px: np.ndarray, mm: np.ndarray) -> tuple[np.ndarray,
 
 
 def _test_masks(pictures: Path, masks: Path | None, subject: str) -> Pictures:
-    """Masks numbered from 0, as they are made here, or like the pictures."""
+    """Masks numbered like the pictures, as they are made here, or from 0."""
     folder = (masks or Path("masks")) / subject
     inside = folder / pictures.name
     for place in (inside, folder) if masks else ():
-        if numbers := [frame_number(path) for path in place.glob("*.png")]:
-            return numbered(place, "*.png", 0 if min(numbers) == 0 else 1, True)
+        found = numbered(place, "*.png", 0, True)
+        if found.numbers:
+            return numbered(place, "*.png", 1, True) if found.numbers[0] else found
     raise FileNotFoundError(
-        f"no masks of {subject}: the test set has none. Expected {inside}/000000.png and so on, "
+        f"no masks of {subject}: the test set has none. Expected {inside}/img_000001.png ..., "
         f"made by\n  python -m mask_sup.masks input={pictures} output={folder}\nor "
         f"{folder}/000001.png, numbered like the pictures; then give --masks {folder.parent}"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mask_sup.files.pictures import frame_number
+from mask_sup.files.names import natural_order
 from mask_sup.prepare.frames import Pictures
 from mask_sup.prepare.protocol import Protocol
 from mask_sup.prepare.release import Clip, Release, names_in, refuse_missing
@@ -45,7 +45,7 @@ def find_clips(root: Path, protocol: Protocol, masks: Path | None = None) -> Rel
         if why := protocol.exclude.get(name):
             skipped[name] = why
             continue
-        paths = sorted((home / subject / "images").glob("*.png"), key=frame_number)
+        paths = natural_order((home / subject / "images").glob("*.png"))
         if not paths:
             missing.append(home / subject / "images")
             continue

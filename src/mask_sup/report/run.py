@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mask_sup.files.config import load_config, plain
+from mask_sup.files.names import natural_order
 
 __all__ = ["Curve", "Run", "StageRecord", "read_run"]
 
@@ -133,7 +134,7 @@ def _read_stage(here: Path, node: Mapping[str, Any], first: int) -> StageRecord:
         purity,
         health,
         _read_json(here / "settings.json"),
-        tuple(sorted((here / "overlays").glob("*.png"))),
+        tuple(natural_order((here / "overlays").glob("*.png"))),
         labels if labels.is_file() else None,
     )
 
