@@ -35,7 +35,7 @@ from mask_sup.calibration import Calibration, read_calibration
 from mask_sup.calibration.check import Finding, Look, Rig, check
 from mask_sup.calibration.from_masks import rig_from_masks
 from mask_sup.calibration.settle import reprojection, settle
-from mask_sup.files.pictures import read_mask
+from mask_sup.files.masks import read_mask
 from mask_sup.geometry.batch import Camera
 from mask_sup.geometry.camera import crop_from_world
 from mask_sup.synthetic.bodies import Bodies

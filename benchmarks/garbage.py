@@ -24,12 +24,14 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from PIL import Image
 
 from mask_sup.calibration import Calibration, read_calibration, write_calibration
 from mask_sup.export import read_clip
 from mask_sup.files.config import conf_dir, plain
 from mask_sup.files.disk import write_arrays
-from mask_sup.files.pictures import read_image, read_mask
+from mask_sup.files.masks import read_mask
+from mask_sup.files.pictures import read_image
 from mask_sup.files.poses import VERSION
 from mask_sup.files.video import VideoWriter, read_frames
 from mask_sup.geometry.batch import Camera
@@ -192,6 +194,14 @@ def pictures(folder: Path) -> dict[str, Kind]:
         cv2.imwrite(str(path), picture)
     for path in masks:
         cv2.imwrite(str(path), mask)
+    kinds = {
+        "palette": Image.fromarray(mask // 255).convert("P"),
+        "cutout": Image.fromarray(np.dstack([picture, mask])),
+        "deep": Image.fromarray(mask.astype(np.uint16)),
+    }
+    for name, made in kinds.items():
+        masks.append(folder / f"{name}.png")
+        made.save(masks[-1])
 
     def image(path: Path) -> None:
         found = read_image(path)

@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader
 from mask_sup.data.manifest import PreparedData, tabulate, write_manifest
 from mask_sup.data.moments import Moment, MomentDataset, crop_square, mask_box
 from mask_sup.data.shards import write_shards
-from mask_sup.files.pictures import read_mask
+from mask_sup.files.masks import read_mask
 from mask_sup.geometry.geodesic import GeodesicWeight
 from mask_sup.prepare import store
 from mask_sup.synthetic.data import SyntheticData

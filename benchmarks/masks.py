@@ -23,7 +23,8 @@ from rich.table import Table
 
 from mask_sup.files.build import build
 from mask_sup.files.config import conf_dir
-from mask_sup.files.pictures import list_pictures, read_mask
+from mask_sup.files.masks import read_mask
+from mask_sup.files.pictures import list_pictures
 from mask_sup.masks.extract import mask_frames
 from mask_sup.masks.extractor import Extractor
 from mask_sup.masks.footage import Footage, find_footage

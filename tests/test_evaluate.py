@@ -12,7 +12,8 @@ from mask_sup.data.images import uncalibrated_view
 from mask_sup.data.manifest import PreparedData, join, read_manifest, tabulate, write_manifest
 from mask_sup.data.moments import MomentDataset, expand, mask_box
 from mask_sup.evaluate import evaluate
-from mask_sup.files.pictures import read_image, read_mask
+from mask_sup.files.masks import read_mask
+from mask_sup.files.pictures import read_image
 from mask_sup.models.checkpoint import load, run_folder
 
 ABOUT = {

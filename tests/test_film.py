@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mask_sup.calibration import find_calibration, read_calibration
-from mask_sup.files.pictures import read_mask
+from mask_sup.files.masks import read_mask
 from mask_sup.files.video import read_frames
 
 

@@ -14,7 +14,8 @@ from mask_sup.calibration import CalibrationError, read_calibration
 from mask_sup.data.manifest import PreparedData, read_manifest, write_manifest
 from mask_sup.data.shards import write_shards
 from mask_sup.files.disk import read_arrays
-from mask_sup.files.pictures import read_image, read_mask
+from mask_sup.files.masks import read_mask
+from mask_sup.files.pictures import read_image
 from mask_sup.models.checkpoint import load
 
 ATTACKS = [

@@ -8,7 +8,8 @@ import torch
 from mask_sup.data.moments import MomentDataset, View, expand, mask_box
 from mask_sup.data.recording import RecordingData
 from mask_sup.files.lock import locked
-from mask_sup.files.pictures import read_image, read_mask
+from mask_sup.files.masks import read_mask
+from mask_sup.files.pictures import read_image
 from mask_sup.geometry.batch import Camera
 from mask_sup.geometry.camera import crop_from_world
 from mask_sup.geometry.triangulate import triangulate

@@ -187,10 +187,9 @@ def _covered(view: Any, padding: float) -> tuple[float, bool]:
     """Share of its crop that a mask covers, and whether it touches the border of its picture."""
     import cv2
 
-    from mask_sup.data.moments import mask_box, undistort
-    from mask_sup.files.pictures import read_mask
+    from mask_sup.data.moments import mask_box, taken_mask, undistort
 
-    mask = read_mask(view.mask)
+    mask = taken_mask(view)
     touches = any((edge > 127).any() for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
     mask = undistort(mask, view, cv2.INTER_LINEAR)
     if not (mask > 127).any():

@@ -202,8 +202,20 @@ def test_folders_are_taken_over_as_they_are(alpha, tmp_path, walked, taken):
     assert np.array_equal(found, walked[1])
 
 
-def test_mask_videos_are_taken_over(tmp_path, walked, taken, write_video, iou):
-    pictures = [np.repeat(mask[..., None] * np.uint8(255), 3, -1) for mask in walked[1]]
+@pytest.mark.parametrize("kind", ["0 and 1", "red", "half size"])
+def test_masks_of_other_kinds_are_taken_over(kind, tmp_path, walked, taken, iou):
+    folder = write_given(tmp_path, walked[1])
+    for path, mask in zip(sorted(folder.iterdir()), walked[1], strict=True):
+        grey = mask.astype(np.uint8)
+        half = cv2.resize(255 * grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        red = np.dstack([0 * grey, 0 * grey, 128 * grey])
+        cv2.imwrite(str(path), {"0 and 1": grey, "red": red, "half size": half}[kind])
+    assert iou(taken(), walked[1]) > (0.9 if kind == "half size" else 0.9999)
+
+
+@pytest.mark.parametrize("colour", [(255, 255, 255), (255, 40, 40)])
+def test_mask_videos_are_taken_over(tmp_path, walked, taken, write_video, iou, colour):
+    pictures = [mask[..., None] * np.uint8(colour) for mask in walked[1]]
     write_video(tmp_path / "given" / "cam01.mp4", pictures, "libx264", crf="18")
     assert iou(taken(), walked[1]) > 0.95
 
@@ -256,11 +268,11 @@ def test_given_masks_that_do_not_fit_are_refused(tmp_path, walked, taken):
     folder = write_given(tmp_path, walked[1])
     with pytest.raises(ValueError, match="has no 8-bit alpha channel"):
         taken("extractor.channel=alpha")
-    cv2.imwrite(str(folder / "mask000.png"), np.ones((160, 240), np.uint8))
-    with pytest.raises(ValueError, match="multiply masks of 0/1 by 255"):
+    cv2.imwrite(str(folder / "mask000.png"), 60 + 60 * walked[1][0].astype(np.uint8))
+    with pytest.raises(ValueError, match=r"mask000\.png has the values 60, 120: expected"):
         taken("size=900")
-    cv2.imwrite(str(folder / "mask000.png"), np.zeros((80, 120), np.uint8))
-    with pytest.raises(ValueError, match="mask 0 of .* is 120x80, its frame 240x160"):
+    cv2.imwrite(str(folder / "mask000.png"), np.zeros((240, 160), np.uint8))
+    with pytest.raises(ValueError, match=r"mask000\.png is 160x240 .* is 240x160: .* turned by 90"):
         taken("size=900")
     (folder / "mask000.png").unlink()
     with pytest.raises(ValueError, match="has 23 masks but .* 24 frames"):

@@ -40,7 +40,7 @@ def shrunk(i):
 # What is done to frame 12, and the kind that has to be found there.
 FAULTS = {
     "missing": lambda i: None,
-    "unreadable": lambda i: standing(i) // 255,
+    "unreadable": lambda i: standing(i) // 255 + np.roll(standing(i), 60, axis=1) // 127,
     "empty": lambda i: np.zeros_like(standing(i)),
     "cut_off": lambda i: standing(i) | standing(i, lower=20),
     "doubled": doubled,

@@ -14,7 +14,8 @@ import release_h36m as release
 
 from mask_sup.data.manifest import PreparedData, read_manifest
 from mask_sup.data.moments import crop_view
-from mask_sup.files.pictures import read_image, read_mask
+from mask_sup.files.masks import read_mask
+from mask_sup.files.pictures import read_image
 from mask_sup.prepare.human36m import find_clips, human18
 from mask_sup.prepare.protocol import Split, load_protocol
 from mask_sup.prepare.store import PADDING, write_store

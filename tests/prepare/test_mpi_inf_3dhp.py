@@ -12,7 +12,8 @@ from release_bodies import NAMES, dot_in, pixels, walk
 
 from mask_sup.data.manifest import PreparedData, read_manifest
 from mask_sup.data.moments import crop_square, mask_box
-from mask_sup.files.pictures import read_image, read_mask
+from mask_sup.files.masks import read_mask
+from mask_sup.files.pictures import read_image
 from mask_sup.prepare import mpi_inf_3dhp as reader
 from mask_sup.prepare.mpi_inf_3dhp import find_clips
 from mask_sup.prepare.protocol import Split, load_protocol

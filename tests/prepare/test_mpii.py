@@ -14,7 +14,8 @@ from scipy.io import savemat
 
 from mask_sup.data.manifest import PreparedData
 from mask_sup.data.moments import check_view, crop_square, mask_box
-from mask_sup.files.pictures import read_image, read_mask
+from mask_sup.files.masks import read_mask
+from mask_sup.files.pictures import read_image
 from mask_sup.prepare import mpii as reader
 from mask_sup.prepare.mpii import find_clips
 from mask_sup.prepare.protocol import Split, load_protocol

@@ -11,7 +11,8 @@ import release_tiktok as release
 
 from mask_sup.data.manifest import PreparedData, read_manifest
 from mask_sup.data.moments import check_view, crop_square, mask_box
-from mask_sup.files.pictures import read_image, read_mask
+from mask_sup.files.masks import read_mask
+from mask_sup.files.pictures import read_image
 from mask_sup.prepare.protocol import Split, load_protocol
 from mask_sup.prepare.store import PADDING, write_store
 from mask_sup.prepare.tiktok import find_clips

@@ -19,8 +19,9 @@ from mask_sup.calibration.offsets import OFFSETS, read_offsets
 from mask_sup.calibration.settle import settle
 from mask_sup.calibration.silhouettes import gaps, mean_gap
 from mask_sup.files.disk import write_file
+from mask_sup.files.masks import read_mask
 from mask_sup.files.names import check_steps
-from mask_sup.files.pictures import list_pictures, read_mask
+from mask_sup.files.pictures import list_pictures
 from mask_sup.files.poses import read_poses
 
 __all__ = ["check", "refine", "rig_from_masks"]
@@ -124,7 +125,8 @@ def rig_from_masks(
         maps.append(cv2.initUndistortRectifyMap(given, *parts))
 
     def mask(view: int, frame: int) -> np.ndarray:
-        full = read_mask(files[view][start[view] + frame], may_be_empty=True)
+        path = files[view][start[view] + frame]
+        full = fitted(read_mask(path, may_be_empty=True), sizes[view], path)
         return cv2.remap(full, *maps[view], cv2.INTER_LINEAR) > 127
 
     return Rig(fitted.names, K, fitted.R, fitted.t, frames, mask)

@@ -21,8 +21,9 @@ from mask_sup.calibration.from_masks import rig_from_masks
 from mask_sup.calibration.offsets import OFFSETS
 from mask_sup.calibration.silhouettes import gaps, mean_gap
 from mask_sup.files.disk import write_file
+from mask_sup.files.masks import read_mask
 from mask_sup.files.names import check_steps, natural_order
-from mask_sup.files.pictures import list_pictures, read_mask
+from mask_sup.files.pictures import list_pictures
 
 __all__ = ["compared", "offsets_of", "outline_signals", "settled_offsets", "sync"]
 

@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 
 from mask_sup.data.mask_cache import MaskCache, Masks
 from mask_sup.files.archive import Member
-from mask_sup.files.pictures import read_image, read_mask
+from mask_sup.files.masks import fitted, read_mask
+from mask_sup.files.pictures import picture_size, read_image
 from mask_sup.geometry.batch import Batch, Camera, Labels, Views
 from mask_sup.geometry.camera import fold_crop
 from mask_sup.geometry.geodesic import GeodesicWeight
@@ -28,6 +29,7 @@ __all__ = [
     "expand",
     "lens_maps",
     "mask_box",
+    "taken_mask",
     "undistort",
 ]
 
@@ -142,7 +144,7 @@ def crop_view(
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If a picture is unreadable, the mask is empty, or their sizes differ.
+        ValueError: If a picture is unreadable, the mask is empty or of another shape.
     """
     mask = whole_mask(view)
     box = mask_box(mask, padding, image_size)
@@ -154,10 +156,20 @@ def whole_mask(view: View) -> np.ndarray:
     """The mask of a view, (h, w) uint8, as an ideal lens would have seen it."""
     if view.mask is None:
         return np.full(read_image(view.image).shape[:2], 255, np.uint8)
-    mask = undistort(read_mask(view.mask), view, cv2.INTER_LINEAR)
+    mask = undistort(taken_mask(view), view, cv2.INTER_LINEAR)
     if not (mask > 127).any():
         raise ValueError(f"empty mask {view.mask}: drop the moment or fix the mask")
     return mask
+
+
+def taken_mask(view: View) -> np.ndarray:
+    """The mask of a view, (h, w) uint8, in the size of its picture and with its lens.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If the mask is unreadable or empty, or of another shape than the picture.
+    """
+    return fitted(read_mask(view.mask), picture_size(view.image), view.mask)
 
 
 def crop_image(
@@ -181,11 +193,6 @@ def crop_image(
     image = read_image(view.image)
     if mask is None and mask_input:
         mask = whole_mask(view)
-    if mask is not None and image.shape[:2] != mask.shape:
-        raise ValueError(
-            f"mask {view.mask} is {mask.shape[1]}x{mask.shape[0]} but its image {view.image} is "
-            f"{image.shape[1]}x{image.shape[0]}: make the masks again from these images"
-        )
     small = crop_square(undistort(image, view, cv2.INTER_LINEAR), box, size, into)
     if mask_input:
         share = crop_square(mask, box, size)[..., None] / 255

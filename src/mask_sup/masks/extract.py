@@ -20,6 +20,7 @@ from mask_sup.files.build import build
 from mask_sup.files.config import plain
 from mask_sup.files.disk import write_file
 from mask_sup.files.lock import locked
+from mask_sup.files.masks import read_mask
 from mask_sup.masks.extractor import Extractor
 from mask_sup.masks.footage import Footage, find_footage, shrink
 from mask_sup.masks.person import choose_person, motion_energy
@@ -226,7 +227,7 @@ def _missing(folder: Path, names: Sequence[str]) -> list[int]:
 def _read(path: Path) -> np.ndarray | None:
     if not path.is_file():
         return None
-    return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+    return read_mask(path, may_be_empty=True)
 
 
 def _digest(settings: Mapping[str, Any]) -> str:

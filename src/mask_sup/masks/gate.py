@@ -15,6 +15,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from mask_sup.files.disk import write_file
+from mask_sup.files.masks import read_mask
 from mask_sup.files.names import check_paired, natural_order, numbered
 from mask_sup.files.pictures import list_pictures
 from mask_sup.masks.extractor import components
@@ -26,7 +27,7 @@ VERSION = 1
 SIZE = 480  # pixels of the longer side at which masks are measured
 KINDS: Mapping[str, str] = {
     "missing": "there is no mask of this frame",
-    "unreadable": "the file is no picture, or no mask of 0 and 255",
+    "unreadable": "the file is no picture, or shows more than one person's mask",
     "empty": "nobody is in it",
     "cut_off": "the person touches the border of the picture",
     "doubled": "it has a second large part",
@@ -194,11 +195,10 @@ def measure(
 def _load(path: Path | None) -> np.ndarray | None:
     if path is None:
         return None
-    data = np.fromfile(path, np.uint8)
-    mask = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
-    if mask is None or 0 < mask.max() < 128:
+    try:
+        return shrink(read_mask(path, may_be_empty=True), SIZE) > 127
+    except ValueError:
         return None
-    return shrink(mask, SIZE) > 127
 
 
 def _measured(mask: np.ndarray, before: np.ndarray | None, after: np.ndarray | None) -> Measured:

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from mask_sup.files.masks import fitted, read_mask
 from mask_sup.files.names import check_paired, frame_numbers, natural_order
-from mask_sup.files.pictures import list_pictures, read_image
+from mask_sup.files.pictures import decode, list_pictures, read_file
 from mask_sup.files.video import VIDEO_SUFFIXES, read_frames, upright
 from mask_sup.masks.extractor import Choose, Extractor
 from mask_sup.masks.footage import Footage
@@ -24,8 +25,8 @@ class Precomputed(Extractor):
 
     Args:
         source: Folder with `<camera>/*.png`, or with a video per camera, `<camera>.mp4`.
-        channel: `grey` for masks that are pictures of their own, `alpha` for pictures or videos of
-            the person cut out (png, mov, webm).
+        channel: `grey` for masks that are pictures (of any kind that `files/masks.py` reads) or
+            videos of their own, `alpha` where the alpha channel alone counts (png, mov, webm).
         threshold: Foreground is above this value of 255. Compressed videos blur their borders.
 
     Raises:
@@ -81,23 +82,18 @@ class Precomputed(Extractor):
     def foreground(
         self, frame: UInt8[np.ndarray, "h w 3"], index: int, choose: Choose
     ) -> Bool[np.ndarray, "h w"]:
-        """The given mask of this frame.
+        """The given mask of this frame, in its size; nobody may be in it, the gate finds that.
 
         Raises:
-            ValueError: If it is unreadable or has another size than the frame.
+            ValueError: If it is unreadable or has another shape than the frame.
         """
-        mask = self._read(index)
-        if mask.shape != frame.shape[:2]:
-            raise ValueError(
-                f"mask {index} of {self.path} is {mask.shape[1]}x{mask.shape[0]}, its frame "
-                f"{frame.shape[1]}x{frame.shape[0]}: make the masks from these frames"
-            )
-        return mask > self.threshold
+        path = self.path if self.pictures is None else self.pictures[index]
+        return fitted(self._read(index), frame.shape[1::-1], path) > self.threshold
 
     def _read(self, index: int) -> np.ndarray:
         if self.pictures is not None:
             path = self.pictures[index]
-            return read_alpha(path) if self.channel == "alpha" else _grey(path)
+            return read_alpha(path) if self.channel == "alpha" else read_mask(path, True)
         if self.stream is None or index < self.next:
             self.stream, self.next = self._decode(), 0
         for mask in self.stream:
@@ -108,7 +104,7 @@ class Precomputed(Extractor):
 
     def _decode(self) -> Iterator[np.ndarray]:
         if self.channel == "grey":
-            return (cv2.cvtColor(one, cv2.COLOR_RGB2GRAY) for one in read_frames(self.path))
+            return (one.max(-1) for one in read_frames(self.path))  # of any colour
         return _alpha_frames(self.path)
 
 
@@ -126,26 +122,14 @@ def _count(path: Path) -> int:
     return sum(1 for _ in read_frames(path))
 
 
-def _grey(path: Path) -> np.ndarray:
-    """A mask; one without a person is taken over as it is, for the quality gate to find."""
-    mask = cv2.cvtColor(read_image(path), cv2.COLOR_RGB2GRAY)
-    if 0 < mask.max() < 128:
-        raise ValueError(
-            f"mask {path} has no value above {mask.max()}: expected 0 for background and 255 for "
-            "the person; multiply masks of 0/1 by 255"
-        )
-    return mask
-
-
 def read_alpha(path: Path) -> UInt8[np.ndarray, "h w"]:
     """The alpha channel of a picture.
 
     Raises:
         ValueError: If it is no picture or has none.
     """
-    data = np.fromfile(path, np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if picture is None or picture.ndim != 3 or picture.shape[2] != 4 or picture.dtype != np.uint8:
+    picture = decode(path, read_file(path)[0], cv2.IMREAD_UNCHANGED)
+    if picture.ndim != 3 or picture.shape[2] != 4 or picture.dtype != np.uint8:
         raise ValueError(
             f"{path} has no 8-bit alpha channel: give extractor.channel=grey, or export RGBA"
         )

@@ -1,6 +1,7 @@
 """Flagged masks as one web page that needs no other file."""
 
 import base64
+import contextlib
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 
 from mask_sup.files.disk import write_file
+from mask_sup.files.masks import read_mask
 from mask_sup.masks.footage import Footage, shrink
 
 __all__ = ["write_sheet"]
@@ -74,8 +76,9 @@ def _pictures(
 
 def _thumbnail(mask: Path | None, picture: np.ndarray | None) -> np.ndarray:
     """The mask's outline and colour on the picture, or the mask; BGR."""
-    data = np.fromfile(mask, np.uint8) if mask else np.empty(0, np.uint8)
-    grey = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
+    grey = None
+    with contextlib.suppress(ValueError):  # flagged as unreadable
+        grey = read_mask(mask, may_be_empty=True) if mask else None
     if picture is None:
         grey = np.zeros((SIZE, SIZE), np.uint8) if grey is None else grey
         return cv2.cvtColor(shrink(grey, SIZE), cv2.COLOR_GRAY2BGR)

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 import cv2
 import numpy as np
 
+from mask_sup.files.masks import read_mask
 from mask_sup.files.names import frame_numbers, natural_order
 from mask_sup.files.pictures import read_image
 from mask_sup.files.video import read_frames
@@ -98,7 +99,7 @@ class Pictures:
 
     Attributes:
         paths: In order.
-        mask: Whether they are masks: grey, foreground above 127, or 1 where that is the largest.
+        mask: Whether they are masks.
         numbers: Of the frames; None: 0, 1, 2, ...
     """
 
@@ -113,11 +114,11 @@ class Pictures:
     def read(self, numbers: Sequence[int]) -> Iterator[np.ndarray]:
         """Opens one file after the other."""
         for number in numbers:
-            picture = read_image(self.file(number))
             if self.mask:
-                grey = picture.max(-1)
-                picture = np.where(grey > (127 if grey.max() > 1 else 0), 255, 0).astype(np.uint8)
-            yield picture
+                mask = read_mask(self.file(number), may_be_empty=True)
+                yield np.where(mask > 127, 255, 0).astype(np.uint8)
+            else:
+                yield read_image(self.file(number))
 
     def file(self, number: int = 0) -> Path:
         """The file of a frame."""
