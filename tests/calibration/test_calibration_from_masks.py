@@ -1,6 +1,7 @@
 """Cameras checked and mended by masks; rigs and faults are those of benchmarks/calibration.py."""
 
 import json
+import re
 from dataclasses import replace
 
 import calibration as bench
@@ -140,6 +141,67 @@ def test_a_person_who_is_not_seen_cannot_be_checked(rig):
         check(nobody)
 
 
+# ---- masks of nobody -----------------------------------------------------------------------------
+
+
+def degraded(rig, view, kind, bad=lambda frame: True):
+    """The rig with the masks of a camera spoilt in some frames."""
+
+    def mask(v, frame):
+        whole = rig.mask(v, 10 if kind == "frozen" and v == view and bad(frame) else frame)
+        if v != view or not bad(frame):
+            return whole
+        made = {"white": np.ones_like(whole), "inverted": ~whole, "empty": np.zeros_like(whole)}
+        return made.get(kind, whole)
+
+    return replace(rig, mask=mask)
+
+
+@pytest.mark.parametrize("kind", ["white", "inverted", "empty", "frozen"])
+def test_masks_of_nobody_are_the_fault_not_the_camera(rig, kind):
+    finding = check(degraded(rig, 1, kind), moments=4, rays=20)
+    assert (finding.fault, finding.cameras) == ("masks", ("cam1",))
+    assert f"the masks of cam1 are {kind} in 8 of the 8 moments" in finding.words
+    assert (finding.gap, finding.mended, finding.without) == (None, None, ())
+
+
+@pytest.mark.parametrize("kind", ["white", "inverted", "empty", "frozen"])
+def test_some_masks_of_nobody_cost_their_moments_alone(rig, kind):
+    wrong = degraded(rig, 1, kind, bad=lambda frame: frame < rig.frames // 2)
+    finding = check(wrong, moments=8, rays=20)
+    assert (finding.fault, finding.cameras) == ("none", ())
+    (line,) = finding.left_out
+    assert f"the masks of cam1 are {kind} in 8 of the 16 moments" in line
+
+
+def test_a_wrong_camera_is_still_found_beside_masks_of_nobody(rig):
+    wrong, views = bench.swapped(rig, 1, 2, np.random.default_rng(5))
+    finding = check(degraded(wrong, 0, "white", bad=lambda frame: frame < rig.frames // 2))
+    assert finding.fault == "swapped"
+    assert set(finding.cameras) == {rig.names[view] for view in views}
+    assert "the masks of cam0 are white" in finding.left_out[0]
+
+
+def test_masks_inverted_in_all_cameras_are_named_together(rig):
+    finding = check(replace(rig, mask=lambda v, f: ~rig.mask(v, f)), moments=4, rays=20)
+    assert (finding.fault, finding.cameras) == ("masks", rig.names)
+
+
+@pytest.mark.parametrize("share", [2, 3])
+@pytest.mark.parametrize("step", [1, 16])
+def test_masks_that_leak_are_no_letterbox(rig, share, step):
+    """They cover a part of the picture, but not all around it."""
+
+    def mask(view, frame):
+        whole = rig.mask(view, step * frame).copy()
+        if view == 1:
+            whole[:, : whole.shape[1] // share] = True
+        return whole
+
+    finding = check(replace(rig, frames=rig.frames // step, mask=mask), moments=4, rays=20)
+    assert (finding.fault, finding.cameras) == ("masks", ("cam1",))
+
+
 # ---- settle --------------------------------------------------------------------------------------
 
 
@@ -230,6 +292,78 @@ def test_check_doubts_a_k_of_other_pictures(recording, monkeypatch, capsys):
     told = capsys.readouterr().out
     assert "far off the middle: K seems to be for pictures of" in told
     assert "0.5 times the size" in told
+
+
+@pytest.mark.parametrize("kind", ["white", "inverted"])
+@pytest.mark.parametrize("command", ["check", "refine"])
+def test_commands_name_masks_of_nobody_by_their_files(
+    recording, monkeypatch, capsys, kind, command
+):
+    for path in (recording / "masks" / "cam1").iterdir():
+        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        cv2.imwrite(str(path), 255 - mask if kind == "inverted" else np.full_like(mask, 255))
+    output = recording / "found.json"
+    words = (command, f"input={recording}", "moments=4", "rays=20", f"output={output}")
+    expected = f"the masks of cam1 are {kind} in 6 of the 6 moments .*frames 6, 8, 10, 12, 14, 16"
+    if command == "refine":
+        with pytest.raises(SystemExit):
+            run(monkeypatch, *words)
+        assert re.search("MasksError: " + expected, capsys.readouterr().err)
+        assert not output.exists()
+        return
+    run(monkeypatch, *words)
+    assert re.search("masks: " + expected, capsys.readouterr().out)
+    told = json.loads(output.read_text())
+    assert (told["fault"], told["cameras"], told["gap"]) == ("masks", ["cam1"], None)
+
+
+def test_refine_mends_no_camera_whose_masks_show_too_much(recording, monkeypatch, capsys):
+    for path in (recording / "masks" / "cam1").iterdir():
+        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        mask[:, : mask.shape[1] // 2] = 255
+        cv2.imwrite(str(path), mask)
+    keys = ("moments=4", "rays=20", f"output={recording / 'better.json'}")
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "refine", f"input={recording}", *keys)
+    assert re.search("MasksError: .*cam1 show more .*nothing is refined", capsys.readouterr().err)
+    assert not (recording / "better.json").exists()
+
+
+@pytest.mark.parametrize("k1", [-0.2, 0.3])
+def test_white_masks_stay_white_without_the_lens(recording, k1):
+    calibration = read_calibration(recording / "cameras.json")
+    bent = replace(calibration, distortion=np.tile([k1, 0.0, 0.0, 0.0, 0.0], (3, 1)))
+    path = next((recording / "masks" / "cam1").iterdir())
+    cv2.imwrite(str(path), np.full_like(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), 255))
+    found = rig_from_masks(bent, recording / "masks")
+    frame = sorted((recording / "masks" / "cam1").iterdir()).index(path)
+    assert found.mask(1, frame).all()
+    assert not found.mask(1, (frame + 1) % found.frames).all()
+
+
+def test_masks_on_their_side_are_told_to_be_turned(recording):
+    for path in (recording / "masks" / "cam1").iterdir():
+        cv2.imwrite(str(path), np.rot90(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)))
+    with pytest.raises(ValueError, match="masks of 'cam1' .* calibrated for .* turned by 90 deg"):
+        rig_from_masks(read_calibration(recording / "cameras.json"), recording / "masks")
+
+
+def test_masks_of_half_the_size_agree_as_well(recording):
+    calibration = read_calibration(recording / "cameras.json")
+    for path in (recording / "masks" / "cam1").iterdir():
+        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        half = cv2.resize(mask, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(path), half)
+    finding = check(rig_from_masks(calibration, recording / "masks"), moments=4, rays=20)
+    assert finding.fault == "none"
+
+
+def test_cameras_that_lack_different_masks_are_refused(recording):
+    (recording / "masks" / "cam1" / "000004.png").unlink()
+    (recording / "masks" / "cam2" / "000008.png").unlink()
+    (recording / "masks" / "cam0" / "000000.png").unlink()
+    with pytest.raises(ValueError, match="'cam0' and 'cam1' are not of the same moments"):
+        rig_from_masks(read_calibration(recording / "cameras.json"), recording / "masks")
 
 
 @pytest.mark.slow

@@ -41,7 +41,10 @@ def shrunk(i):
 FAULTS = {
     "missing": lambda i: None,
     "unreadable": lambda i: standing(i) // 255 + np.roll(standing(i), 60, axis=1) // 127,
+    "misshapen": lambda i: np.rot90(standing(i)).copy(),
     "empty": lambda i: np.zeros_like(standing(i)),
+    "white": lambda i: np.full_like(standing(i), 255),
+    "inverted": lambda i: 255 - standing(i),
     "cut_off": lambda i: standing(i) | standing(i, lower=20),
     "doubled": doubled,
     "leaking": leaking,
@@ -86,7 +89,60 @@ def test_each_fault_is_found_where_it_is_and_nowhere_else(kind, write, checked):
 
 
 def test_every_kind_has_a_fault_here():
-    assert set(FAULTS) == set(KINDS)
+    assert {*FAULTS, "frozen"} == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", ["unreadable", "misshapen", "empty", "white", "inverted"])
+@pytest.mark.parametrize("bad", [range(COUNT), [3, 4, 5, 9]])
+def test_masks_of_nobody_are_told_with_camera_frames_and_word(write, checked, capsys, kind, bad):
+    told = checked(write(cam01={}, cam02=dict.fromkeys(bad, kind)))
+    if kind == "misshapen" and len(bad) == COUNT:
+        assert told["cam02"]["flags"] == {}  # without the footage their shape may be right
+        return
+    assert told["cam02"]["flags"] == {str(i): [kind] for i in bad}
+    assert told["cam01"]["flags"] == {}
+    frames = "0-29" if len(bad) == COUNT else "3-5, 9"
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"cam02: {kind} in {len(bad)} of {COUNT} frames ({frames}): " in said
+    if kind == "unreadable":
+        assert "000.png has the values 1, 2: expected the mask of one person" in said.replace(
+            "003.png", "000.png"
+        )
+
+
+def test_a_camera_whose_masks_stand_still_is_told(write, checked, capsys):
+    root = write(cam01={}, cam02={})
+    for i in range(11, 20):
+        cv2.imwrite(str(root / "cam02" / f"{i:06d}.png"), standing(10))
+    told = checked(root)
+    flags = told["cam02"]["flags"]
+    assert [int(i) for i, kinds in flags.items() if "frozen" in kinds] == list(range(10, 20))
+    assert told["cam01"]["flags"] == {}
+    assert "cam02: frozen in 10 of 30 frames (10-19): it stays" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        ((HEIGHT, WIDTH), "misshapen in 30 of 30 frames (0-29): masks are 160x120, pictures "),
+        ((WIDTH, 2 * WIDTH), "misshapen"),
+        ((2 * WIDTH, 2 * HEIGHT), "masks are 160x120, pictures 320x240: they are scaled where"),
+        ((WIDTH, HEIGHT), None),
+    ],
+)
+def test_masks_are_compared_with_the_size_of_the_footage(
+    write, checked, write_video, tmp_path, capsys, size, words
+):
+    root = write(cam01={})
+    pictures = [np.full((*size[::-1], 3), 90, np.uint8)] * COUNT
+    write_video(tmp_path / "videos" / "cam01.mp4", pictures)
+    told = checked(root, f"input={tmp_path / 'videos'}")
+    said = " ".join(capsys.readouterr().out.split())
+    assert words is None or f"cam01: {words}" in said
+    assert ("turned by 90 degrees" in said) == (size == (HEIGHT, WIDTH))
+    assert ("cut off or stretched" in said) == (size == (WIDTH, 2 * WIDTH))
+    misshapen = {str(i): ["misshapen"] for i in range(COUNT)}
+    assert told["cam01"]["flags"] == (misshapen if words and "mis" in words else {})
 
 
 def test_many_faults_in_noise_are_found_without_false_alarms(write, checked):

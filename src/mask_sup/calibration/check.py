@@ -23,12 +23,15 @@ from mask_sup.calibration.silhouettes import (
     outline,
     ray_gaps,
 )
+from mask_sup.geometry.degenerate import Sketch, degenerate, frozen, sketch
 
-__all__ = ["Finding", "Look", "Rig", "check"]
+__all__ = ["Finding", "Look", "MasksError", "Rig", "check"]
 
 ALARM = 0.12  # percent of the person's size: mean gap from which on a rig is suspected
 CLOSES = 0.5  # a fault is named where undoing it leaves this share of the gap or less
 SURE = ("swapped", "transposed", "inverted", "unit")
+SIZES = ("scaled", "letterboxed")
+AS_OTHERS = 4.0  # times the gap among the others that is left where a wrong size is undone
 CLOSED = 0.3  # percent; gaps that small are no accident where one of these is undone
 FINALISTS = 4  # trials that are looked at with all rays
 FREE = 1.25  # a camera that may move freely must close gaps so much better than a named fault
@@ -36,6 +39,9 @@ TOO_MUCH = 5.0  # a camera's rays miss so much more in the others than theirs in
 TOO_LITTLE = 10.0  # the other way round; cameras turned or moved were seen up to 5
 STANDS_OUT = 0.6  # leaving out the camera at fault leaves this share of what the next one leaves
 SHIFTS = 5  # frames
+LEAST = 3  # moments of a check
+TOO_MANY = 0.5  # share of the moments from which on a camera's bad masks are the fault
+SHOWN = 8  # frames that a message lists
 SCALES = np.geomspace(0.4, 2.5, 15)
 UNITS = {
     1000.0: "metres where millimetres are expected",
@@ -50,6 +56,7 @@ class Rig:
     """Cameras and the masks that they took.
 
     `mask(view, frame)` is a boolean picture without lens distortion; K is for its pixels.
+    `number(view, frame)` is what people call the frame, as in the name of the mask's file.
     """
 
     names: tuple[str, ...]
@@ -58,26 +65,38 @@ class Rig:
     t: Float[np.ndarray, "v 3"]
     frames: int
     mask: Callable[[int, int], Bool[np.ndarray, "h w"]]
+    number: Callable[[int, int], int] = lambda view, frame: frame
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a calibration, if anything is.
+    """What is wrong with a calibration, or with the masks that it is checked by, if anything is.
 
     `fault` is one of none, swapped, transposed, inverted, unit, scaled, letterboxed, time,
     extrinsics (a camera is turned or moved), masks (those of a camera show too much or too little)
     and unclear (no single fault explains the gaps).
     `gap` is the mean gap of all rays, percent of the person's size; `mended` what is left of it
     when the fault is undone, `without` what is left among the others when a camera is left out.
+    Where masks show nobody in all but a few moments nothing is measured: None, None and ().
+    `left_out` says, a line per camera, which moments such masks cost.
     """
 
     fault: str
     cameras: tuple[str, ...]
     words: str
-    gap: float
-    mended: float
+    gap: float | None
+    mended: float | None
     without: tuple[float, ...]
     amount: float | None = None  # frames late, scale of the pictures, factor of the unit
+    left_out: tuple[str, ...] = ()
+
+
+class MasksError(ValueError):
+    """The masks of some cameras are at fault, so that they tell nothing of the calibration."""
+
+    def __init__(self, words: str, cameras: tuple[str, ...]):
+        super().__init__(words)
+        self.cameras = cameras
 
 
 @dataclass(frozen=True)
@@ -104,46 +123,68 @@ def check(rig: Rig, moments: int = 8, rays: int = 60) -> Finding:
 
     Raises:
         ValueError: If there are fewer than three cameras, or too few moments with a person in
-            every mask.
+            every mask though no camera's masks are bad.
     """
     if len(rig.names) < 3:
         raise ValueError(
             f"a check by masks needs three cameras or more, got {list(rig.names)}: two agree on "
             "almost any calibration"
         )
-    look = Look(rig, moments, rays)
+    try:
+        look = Look(rig, moments, rays)
+    except MasksError as error:
+        return Finding("masks", error.cameras, str(error), None, None, ())
     found = gaps(look.scene())
-    before = mean_gap(found)
-    views = range(len(rig.names))
-    without = tuple(mean_gap(found, [v for v in views if v != left_out]) for left_out in views)
+    before, without = mean_gap(found), _without(found)
 
     def finding(fault: str, views: tuple[int, ...], words: str, mended: float, amount=None):
         cameras = tuple(rig.names[view] for view in views)
-        return Finding(fault, cameras, words, before, mended, without, amount)
+        left_out = look.left_out()
+        return Finding(fault, cameras, words, before, mended, without, amount, left_out)
 
     if before < ALARM:
         return finding("none", (), "all cameras agree", before)
     suspects = [int(view) for view in np.argsort(without)]
     best, mended = _best(look.trials(suspects), CLOSES * before)
+    if best is not None and best.fault in SIZES and mended > max(ALARM, AS_OTHERS * min(without)):
+        view = best.views[0]  # masks that show too much nearly fit a camera that shows less
+        if words := _of_masks(found, view, rig.names[view]):
+            return finding("masks", (view,), words, without[view])
     if best is not None and best.fault != "extrinsics":
         return finding(best.fault, best.views, best.words, mended, best.amount)
     if best is not None:
         view = best.views[0]
     else:
-        view, second = suspects[:2]
-        mended = without[view]
-        if mended > min(CLOSES * before, STANDS_OUT * without[second]):
+        view, mended = suspects[0], without[suspects[0]]
+        if not _stands_out(before, without):
             words = "masks and cameras disagree, by rough masks or by more than one fault"
             return finding("unclear", (), words, mended)
+    if words := _of_masks(found, view, rig.names[view]):
+        return finding("masks", (view,), words, without[view])
+    return finding("extrinsics", (view,), _moved(rig.names[view]), mended)
+
+
+def _without(found: Float[np.ndarray, "v m n s v"]) -> tuple[float, ...]:
+    """Mean gaps among the others when a camera is left out."""
+    views = range(len(found))
+    return tuple(mean_gap(found, [v for v in views if v != left_out]) for left_out in views)
+
+
+def _stands_out(before: float, without: tuple[float, ...]) -> bool:
+    """Whether gaps close when one camera is left out, and with none of the others."""
+    best, second = sorted(without)[:2]
+    return best <= min(CLOSES * before, STANDS_OUT * second)
+
+
+def _of_masks(found: Float[np.ndarray, "v m n s v"], view: int, name: str) -> str | None:
+    """What is wrong with the masks of a camera that does not agree; None: the camera is wrong."""
     own, of_others = _misses(found, view)
-    name, advice = rig.names[view], "look at them, and at masks check"
+    advice = "look at them, and at masks check"
     if own > TOO_MUCH * of_others:
-        words = f"the masks of {name} show more than the other cameras allow: {advice}"
-        return finding("masks", (view,), words, without[view])
+        return f"the masks of {name} show more than the other cameras allow: {advice}"
     if of_others > TOO_LITTLE * own:
-        words = f"the masks of {name} lack what the other cameras see: {advice}"
-        return finding("masks", (view,), words, without[view])
-    return finding("extrinsics", (view,), _moved(name), mended)
+        return f"the masks of {name} lack what the other cameras see: {advice}"
+    return None
 
 
 def _misses(found: Float[np.ndarray, "v m n s v"], view: int) -> tuple[float, float]:
@@ -176,21 +217,37 @@ def _best(trials: Iterator[_Trial], least: float) -> tuple[_Trial | None, float]
 
 
 class Look:
-    """The moments that are looked at, and the scenes that each trial makes of them."""
+    """The moments that are looked at, and the scenes that each trial makes of them.
+
+    Moments in which a mask shows no person (`geometry/degenerate.py`) are left out.
+
+    Args:
+        rig: Cameras and masks.
+        moments: How many are looked at.
+        rays: Through each mask.
+
+    Raises:
+        MasksError: If too few are left, and bad masks of some cameras are why.
+        ValueError: If too few are left because the person is not seen.
+    """
 
     def __init__(self, rig: Rig, moments: int, rays: int):
         self.rig, self.rays = rig, rays
         self.views = len(rig.names)
         self.outline = cache(self._outline)
+        self.words: list[dict[int, str]] = [{} for _ in rig.names]  # of bad masks, by frame
+        self.sketches: dict[tuple[int, int], Sketch] = {}
         margin = min(SHIFTS, rig.frames // 4)
         frames = np.linspace(margin, rig.frames - 1 - margin, 2 * moments)
         frames = sorted({round(frame) for frame in frames})
-        full = [f for f in frames if all(self.outline(v, f) for v in range(self.views))]
-        if len(full) < min(3, moments):
-            raise ValueError(
-                f"only {len(full)} of {len(frames)} moments show the person in the masks of all "
-                f"cameras {list(rig.names)}: a check needs at least 3"
-            )
+        self.seen = len(frames)
+        for view in range(self.views):
+            for frame in frames:
+                self.outline(view, frame)
+        self._find_frozen(frames)
+        full = [f for f in frames if not any(f in words for words in self.words)]
+        if len(full) < min(LEAST, moments):
+            self._refuse(len(full))
         self.frames = [
             full[round(i)] for i in np.linspace(0, len(full) - 1, min(moments, len(full)))
         ]
@@ -199,9 +256,44 @@ class Look:
         if not 0 <= frame < self.rig.frames:
             return None
         mask = self.rig.mask(view, frame)
-        return (
-            outline(mask, self.rays, np.random.default_rng([view, frame])) if mask.any() else None
+        if word := degenerate(mask):
+            self.words[view][frame] = word
+            return None
+        self.sketches[view, frame] = sketch(mask)
+        return outline(mask, self.rays, np.random.default_rng([view, frame]))
+
+    def _find_frozen(self, frames: list[int]) -> None:
+        rows = [[self.sketches.get((view, f)) for f in frames] for view in range(self.views)]
+        for words, places in zip(self.words, frozen(rows), strict=True):
+            words.update({frames[place]: "frozen" for place in places})
+
+    def _refuse(self, full: int) -> None:
+        """Say why there are too few moments: masks that are bad, or nobody to be seen."""
+        bad = [v for v, words in enumerate(self.words) if len(words) >= TOO_MANY * self.seen]
+        empty = all(word == "empty" for words in self.words for word in words.values())
+        if bad and not (empty and len(bad) == self.views):
+            names = tuple(self.rig.names[view] for view in bad)
+            told = "; ".join(self._told(view) for view in bad)
+            raise MasksError(f"{told}: mend these masks first, see masks check", names)
+        told = "".join(f"; {line}" for line in self.left_out())
+        raise ValueError(
+            f"only {full} of {self.seen} moments show the person in the masks of all cameras "
+            f"{list(self.rig.names)}: a check needs at least {LEAST}{told}"
         )
+
+    def _told(self, view: int) -> str:
+        words = self.words[view]
+        kinds = " or ".join(dict.fromkeys(words.values()))
+        numbers = [self.rig.number(view, frame) for frame in sorted(words)]
+        shown = ", ".join(map(str, numbers[:SHOWN])) + ", ..." * (len(words) > SHOWN)
+        return (
+            f"the masks of {self.rig.names[view]} are {kinds} in {len(words)} of the {self.seen} "
+            f"moments that were looked at (frames {shown})"
+        )
+
+    def left_out(self) -> tuple[str, ...]:
+        """A line for each camera whose masks cost moments."""
+        return tuple(self._told(view) for view, words in enumerate(self.words) if words)
 
     def scene(
         self, taker: list[int] | None = None, shift: dict[int, int] | None = None
@@ -254,7 +346,9 @@ class Look:
                 return mean_gap(gaps(scaled(log).thinned()))
 
             start = min(np.log(SCALES), key=cost)
-            log = float(minimize_scalar(cost, bracket=(start - 0.04, start + 0.04), tol=1e-3).x)
+            reach = np.log(SCALES[1] / SCALES[0])  # to the next ones tried, and no further
+            within = {"bounds": (start - reach, start + reach), "method": "bounded"}
+            log = float(minimize_scalar(cost, **within, options={"xatol": 1e-3}).x)
             words = (
                 f"the pictures of {name} are {fault} by {np.exp(log):.3f} against its calibration"
             )

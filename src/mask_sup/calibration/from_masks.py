@@ -1,7 +1,7 @@
 """The commands `check` and `refine`: a calibration and a folder of masks -> what they say of it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from omegaconf import DictConfig
 
-from mask_sup.calibration.cameras import Calibration
-from mask_sup.calibration.check import Look, Rig
+from mask_sup.calibration.cameras import Calibration, CalibrationError
+from mask_sup.calibration.check import Look, MasksError, Rig
 from mask_sup.calibration.check import check as find_fault
 from mask_sup.calibration.fitting import among
 from mask_sup.calibration.formats import find_calibration, read_calibration, write_calibration
@@ -19,10 +19,11 @@ from mask_sup.calibration.offsets import OFFSETS, read_offsets
 from mask_sup.calibration.settle import settle
 from mask_sup.calibration.silhouettes import gaps, mean_gap
 from mask_sup.files.disk import write_file
-from mask_sup.files.masks import read_mask
-from mask_sup.files.names import check_steps
+from mask_sup.files.masks import fitted, misfit, read_mask
+from mask_sup.files.names import check_steps, numbered
 from mask_sup.files.pictures import list_pictures
 from mask_sup.files.poses import read_poses
+from mask_sup.geometry.degenerate import degenerate
 
 __all__ = ["check", "refine", "rig_from_masks"]
 
@@ -39,9 +40,13 @@ def check(cfg: DictConfig) -> None:
     """
     calibration, rig = _inputs(cfg)
     finding = find_fault(rig, cfg.moments, cfg.rays)
-    print(f"mean gap {finding.gap:.2f} % of the person's size, {len(calibration.names)} cameras")
-    for name, share in zip(calibration.names, finding.without, strict=True):
-        print(f"  without {name}: {share:.2f} %")
+    if finding.gap is not None:
+        told = f"mean gap {finding.gap:.2f} % of the person's size"
+        print(f"{told}, {len(calibration.names)} cameras")
+        for name, share in zip(calibration.names, finding.without, strict=True):
+            print(f"  without {name}: {share:.2f} %")
+    for line in finding.left_out:
+        print(f"left out: {line}")
     print(f"{finding.fault}: {finding.words}")
     if finding.fault not in ("none", "masks", "unclear"):
         print(f"with that undone the gap is {finding.mended:.2f} %")
@@ -55,11 +60,16 @@ def refine(cfg: DictConfig) -> None:
     Raises:
         FileNotFoundError: If the calibration, a camera's masks or the poses are missing.
         CalibrationError: If the calibration is damaged.
+        MasksError: If masks are at fault; nothing is written then.
         ValueError: If masks of the cameras differ in number, or are too few or empty.
     """
     calibration, rig = _inputs(cfg)
     joints = _joints(Path(cfg.poses).expanduser(), calibration, rig) if cfg.poses else None
-    scene = Look(rig, cfg.moments, cfg.rays).scene()
+    look = Look(rig, cfg.moments, cfg.rays)
+    for line in look.left_out():
+        print(f"left out: {line}")
+    scene = look.scene()
+    _refuse_bad_masks(rig, cfg)
     better = settle(scene, range(len(rig.names)), joints)
     moved = replace(calibration, R=better.R, t=better.t)
     for name, R, S, a, b in zip(
@@ -71,6 +81,14 @@ def refine(cfg: DictConfig) -> None:
     print(f"mean gap {before:.2f} -> {after:.2f} % of the person's size")
     write_calibration(moved, cfg.output, None)
     print(f"written to {cfg.output}")
+
+
+def _refuse_bad_masks(rig: Rig, cfg: DictConfig) -> None:
+    """Mend no camera where a check would blame masks; two cameras cannot be checked."""
+    if len(rig.names) > 2:
+        finding = find_fault(rig, cfg.moments, cfg.rays)
+        if finding.fault == "masks":
+            raise MasksError(f"{finding.words}; nothing is refined before that", finding.cameras)
 
 
 def _inputs(cfg: DictConfig) -> tuple[Calibration, Rig]:
@@ -113,23 +131,52 @@ def rig_from_masks(
     start = [late[name] if late else 0 for name in calibration.names]
     frames = min(len(paths) - first for paths, first in zip(files, start, strict=True))
     sizes = [read_mask(paths[0], may_be_empty=True).shape[1::-1] for paths in files]
-    fitted = calibration.fitted_to(sizes)
-    fitted.tell()
-    K, maps = fitted.K.copy(), []
+    _refuse_turned(calibration, folder, sizes)
+    scaled = calibration.fitted_to(sizes)
+    scaled.tell()
+    K, maps = scaled.K.copy(), []
     for view, (width, height) in enumerate(sizes):
         scale = min(1.0, SIDE / max(width, height))
         K[view, :2] *= scale
         small = (round(width * scale), round(height * scale))
-        given, wanted = _opencv(fitted.K[view]), _opencv(K[view])
-        parts = (fitted.distortion[view], None, wanted, small, cv2.CV_32FC1)
+        given, wanted = _opencv(scaled.K[view]), _opencv(K[view])
+        parts = (scaled.distortion[view], None, wanted, small, cv2.CV_32FC1)
         maps.append(cv2.initUndistortRectifyMap(given, *parts))
 
     def mask(view: int, frame: int) -> np.ndarray:
         path = files[view][start[view] + frame]
         full = fitted(read_mask(path, may_be_empty=True), sizes[view], path)
-        return cv2.remap(full, *maps[view], cv2.INTER_LINEAR) > 127
+        # What is white or inverted stays so in the corners that an ideal lens adds.
+        beyond = 255 if degenerate(full > 127) in ("white", "inverted") else 0
+        edge = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": beyond}
+        return cv2.remap(full, *maps[view], cv2.INTER_LINEAR, **edge) > 127
 
-    return Rig(fitted.names, K, fitted.R, fitted.t, frames, mask)
+    numbers = [list(numbered(paths)) for paths in files]
+    return Rig(
+        scaled.names,
+        K,
+        scaled.R,
+        scaled.t,
+        frames,
+        mask,
+        lambda view, frame: numbers[view][start[view] + frame],
+    )
+
+
+def _refuse_turned(
+    calibration: Calibration, folder: Path, sizes: Sequence[tuple[int, int]]
+) -> None:
+    """Refuse masks that lie on their side where the calibration stands, or the other way round."""
+    for name, size, told in zip(calibration.names, sizes, calibration.sizes, strict=True):
+        if np.isnan(told).any():
+            continue
+        width, height = (int(side) for side in told)
+        if (wrong := misfit(size, (width, height))).startswith("turned"):
+            raise CalibrationError(
+                f"the masks of {name!r} in {folder} are {size[0]}x{size[1]} but the camera is "
+                f"calibrated for {width}x{height}: one of the two is {wrong}; make the masks "
+                "from pictures as players show them, or calibrate with turned ones"
+            )
 
 
 def _opencv(K: np.ndarray) -> np.ndarray:
@@ -146,11 +193,11 @@ def _joints(path: Path, calibration: Calibration, rig: Rig) -> Float[np.ndarray,
             f"{path} has {xy.shape[1]} view(s), the calibration the cameras {list(rig.names)}: "
             "predict the recording of this calibration"
         )
-    fitted = calibration.fitted_to(sizes)
+    scaled = calibration.fitted_to(sizes)
     for view in range(len(rig.names)):
         flat = xy[:, view].reshape(-1, 1, 2)
         found = cv2.undistortPoints(
-            flat, fitted.K[view], fitted.distortion[view], None, rig.K[view]
+            flat, scaled.K[view], scaled.distortion[view], None, rig.K[view]
         )
         xy[:, view] = found.reshape(xy[:, view].shape)
     return xy

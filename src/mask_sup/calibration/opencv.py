@@ -83,7 +83,9 @@ def read(path: Path, unit: str | None = None) -> tuple[Cameras, str | None]:
 
 def storages(folder: Path) -> list[Path]:
     """The files of a folder that are FileStorages: one per camera, where there are several."""
-    files = [p for p in natural_order(folder.iterdir()) if p.suffix.lower() in SUFFIXES and p.is_file()]
+    files = [
+        p for p in natural_order(folder.iterdir()) if p.suffix.lower() in SUFFIXES and p.is_file()
+    ]
     fits = [file for file in files if file.stat().st_size <= LARGEST_FILE]
     return [file for file in fits if is_storage(read_text(file))]
 

@@ -24,6 +24,7 @@ from mask_sup.files.disk import write_file
 from mask_sup.files.masks import read_mask
 from mask_sup.files.names import check_steps, natural_order
 from mask_sup.files.pictures import list_pictures
+from mask_sup.geometry.degenerate import degenerate
 
 __all__ = ["compared", "offsets_of", "outline_signals", "settled_offsets", "sync"]
 
@@ -34,18 +35,29 @@ FINE = 4  # frames about the first answer that calibrated cameras are tried at
 
 
 def outline_signals(folder: Path) -> Float[np.ndarray, "t 6"]:
-    """Logs of height, width, area and spread (down, across, both) of each mask; NaN if empty."""
+    """Logs of height, width, area and spread (down, across, both) of each mask; NaN if nobody's.
+
+    Raises:
+        FileNotFoundError: If there are no masks.
+        ValueError: If a mask cannot be read, or all are empty, white or inverted.
+    """
     from rich.progress import track
 
-    rows = []
+    rows, words = [], []
     for path in track(list_pictures(folder), f"masks of {folder.name}", transient=True):
         mask = read_mask(path, may_be_empty=True) > 127
-        y, x = np.nonzero(mask)
-        if len(y):
+        if word := degenerate(mask):
+            words.append(word)
+            rows.append((np.nan,) * 6)
+        else:
+            y, x = np.nonzero(mask)
             spread = (y.std(), x.std(), np.hypot(x.std(), y.std()))
             rows.append((np.ptp(y) + 1, np.ptp(x) + 1, len(y), *spread))
-        else:
-            rows.append((np.nan,) * 6)
+    told = f"{len(words)} of {len(rows)} masks in {folder} are {' or '.join(sorted(set(words)))}"
+    if len(words) == len(rows):
+        raise ValueError(f"{told}: mend them first, see masks check")
+    if words:
+        print(f"{told}: left out")
     return np.log(np.array(rows, float))
 
 
@@ -147,6 +159,7 @@ def shifted(rig: Rig, late: list[int]) -> Rig:
         rig,
         frames=rig.frames - max(late),
         mask=lambda view, frame: rig.mask(view, frame + late[view]),
+        number=lambda view, frame: rig.number(view, frame + late[view]),
     )
 
 

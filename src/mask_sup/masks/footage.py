@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from mask_sup.files.names import natural_order, numbered
-from mask_sup.files.pictures import PICTURE_SUFFIXES, list_pictures, read_image
+from mask_sup.files.pictures import PICTURE_SUFFIXES, list_pictures, picture_size, read_image
 from mask_sup.files.video import VIDEO_SUFFIXES, frame_times, read_frames
 
 __all__ = ["Footage", "find_footage", "shrink"]
@@ -57,6 +57,16 @@ class Footage:
                 f"{self.path} promises {self.count} frames but {seen} can be decoded: it is "
                 "damaged; copy it again, or convert it to mp4"
             )
+
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pictures.
+
+        Raises:
+            ValueError: If the first one is damaged.
+        """
+        if self.path.is_file():
+            return next(self.frames()).shape[1::-1]
+        return picture_size(list_pictures(self.path)[0])
 
     def numbers(self) -> Sequence[int]:
         """The number of each frame: that of its file, or its place in the video.

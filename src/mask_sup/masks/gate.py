@@ -1,4 +1,4 @@
-"""The quality gate: masks that are empty, cut off, doubled, leaking, jumping or missing.
+"""The quality gate: masks that show nobody, are cut off, doubled, leaking, jumping or missing.
 
 Nothing is known about the person; a mask is compared with its neighbours in time and with what a
 figure can be.
@@ -6,7 +6,7 @@ figure can be.
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,9 +15,10 @@ import numpy as np
 from omegaconf import DictConfig
 
 from mask_sup.files.disk import write_file
-from mask_sup.files.masks import read_mask
+from mask_sup.files.masks import misfit, read_mask
 from mask_sup.files.names import check_paired, natural_order, numbered
 from mask_sup.files.pictures import list_pictures
+from mask_sup.geometry.degenerate import DEGENERATE, Sketch, degenerate, frozen, sketch
 from mask_sup.masks.extractor import components
 from mask_sup.masks.footage import Footage, find_footage, shrink
 
@@ -27,14 +28,17 @@ VERSION = 1
 SIZE = 480  # pixels of the longer side at which masks are measured
 KINDS: Mapping[str, str] = {
     "missing": "there is no mask of this frame",
+    "misshapen": "its sides are in another proportion than those of its picture",
     "unreadable": "the file is no picture, or shows more than one person's mask",
-    "empty": "nobody is in it",
+    **DEGENERATE,
     "cut_off": "the person touches the border of the picture",
     "doubled": "it has a second large part",
     "leaking": "it is larger than its neighbours, or covers what they leave free",
     "shrunk": "it is smaller than its neighbours",
     "jumping": "it lies elsewhere than its neighbours",
 }
+SPELT_OUT = ("unreadable", "misshapen", *DEGENERATE)  # of these the frames are printed, too
+SPANS = 6  # runs of frames that are printed
 
 
 class Limits(NamedTuple):
@@ -57,10 +61,15 @@ class Measured(NamedTuple):
     border: float  # share of the shorter side that touches the picture's border
     second: float  # area of the second part over that of the first
     outside: float  # share off the masks before and after; NaN where one of them is not there
-    readable: bool = True
+    sketch: Sketch | None = None
+    fault: str | None = None  # a kind that leaves nothing to measure
 
 
-UNREADABLE = Measured(0.0, (np.nan, np.nan), 0.0, 0.0, np.nan, readable=False)
+class Loaded(NamedTuple):
+    """One mask as it is measured."""
+
+    mask: np.ndarray  # (h, w) bool, at most `SIZE` large
+    size: tuple[int, int]  # width and height in the file
 
 
 def check(cfg: DictConfig) -> Path:
@@ -86,11 +95,8 @@ def check(cfg: DictConfig) -> Path:
         raise FileNotFoundError(f"no masks of {absent} in {root}: expected <camera>/*.png")
     numbers = expected_numbers(masks, footage)
     limits = Limits(**{name: cfg[name] for name in Limits._fields})
-    flags = {}
-    for camera, files in masks.items():
-        found = flag(measure(files, numbers[camera], camera), limits)
-        kept = {i: [kind for kind in kinds if kind not in cfg.ignore] for i, kinds in found.items()}
-        flags[camera] = {i: kinds for i, kinds in kept.items() if kinds}
+    sizes = {camera: one.size() for camera, one in footage.items()}
+    flags = _flags(masks, numbers, sizes, limits, cfg.ignore)
     output = Path(cfg.output).expanduser() if cfg.output else root
     report = {
         "version": VERSION,
@@ -109,8 +115,31 @@ def check(cfg: DictConfig) -> Path:
     write_sheet(output / "check.html", masks, flags, footage, numbers, cfg.pictures)
     write_file(output / "check.json", json.dumps(report, indent=1) + "\n")
     _print_table(report["cameras"])
+    for camera, files in masks.items():
+        for line in _lines(files, numbers[camera], flags[camera], sizes.get(camera)):
+            print(f"{camera}: {line}")
     print(f"flags in {output / 'check.json'}, pictures in {output / 'check.html'}")
     return output / "check.json"
+
+
+def _flags(
+    masks: Mapping[str, Mapping[int, Path]],
+    numbers: Mapping[str, Sequence[int]],
+    sizes: Mapping[str, tuple[int, int]],
+    limits: Limits,
+    ignore: Sequence[str],
+) -> dict[str, dict[int, list[str]]]:
+    """Kinds per camera and frame, without those to ignore."""
+    measured = {
+        camera: measure(files, numbers[camera], camera, sizes.get(camera))
+        for camera, files in masks.items()
+    }
+    still, flags = _frozen(measured), {}
+    for camera, found in measured.items():
+        told = flag(found, limits, still[camera])
+        kept = {i: [kind for kind in kinds if kind not in ignore] for i, kinds in told.items()}
+        flags[camera] = {i: kinds for i, kinds in kept.items() if kinds}
+    return flags
 
 
 def list_masks(
@@ -174,42 +203,67 @@ def expected_numbers(
 
 
 def measure(
-    files: Mapping[int, Path], numbers: Sequence[int], name: str = "masks"
+    files: Mapping[int, Path],
+    numbers: Sequence[int],
+    name: str = "masks",
+    picture: tuple[int, int] | None = None,
 ) -> dict[int, Measured | None]:
-    """Numbers of every mask of a camera, read one after another; None where it is missing."""
+    """Numbers of every mask of a camera, read one after another; None where it is missing.
+
+    Args:
+        files: By number of the frame.
+        numbers: Those that there should be.
+        name: Of the camera.
+        picture: Width and height of its pictures; None: as the first mask.
+    """
     from rich.progress import track
 
     found: dict[int, Measured | None] = {}
     before = None
     here = _load(files.get(numbers[0]))
-    following = [*numbers[1:], None]
-    for i, then in zip(track(numbers, name), following, strict=True):
+    for i, then in zip(track(numbers, name), [*numbers[1:], None], strict=True):
         after = _load(files.get(then))
-        found[i] = None if i not in files else UNREADABLE
+        found[i] = None if i not in files else _faulty("unreadable")
         if here is not None:
-            found[i] = _measured(here, before, after)
+            picture = picture or here.size
+            fault = "misshapen" if misfit(here.size, picture) else degenerate(here.mask)
+            found[i] = _faulty(fault) if fault else _measured(here, before, after)
         before, here = here, after
     return found
 
 
-def _load(path: Path | None) -> np.ndarray | None:
+def _faulty(kind: str) -> Measured:
+    return Measured(0.0, (np.nan, np.nan), 0.0, 0.0, np.nan, fault=kind)
+
+
+def _load(path: Path | None) -> Loaded | None:
     if path is None:
         return None
     try:
-        return shrink(read_mask(path, may_be_empty=True), SIZE) > 127
+        mask = read_mask(path, may_be_empty=True)
     except ValueError:
         return None
+    return Loaded(shrink(mask, SIZE) > 127, mask.shape[1::-1])
 
 
-def _measured(mask: np.ndarray, before: np.ndarray | None, after: np.ndarray | None) -> Measured:
+def _frozen(cameras: Mapping[str, Mapping[int, Measured | None]]) -> dict[str, set[int]]:
+    """Numbers of frames in which a camera's mask stands still although another camera's moves."""
+    sketches = [[one and one.sketch for one in found.values()] for found in cameras.values()]
+    places = frozen(sketches)
+    return {
+        camera: {number for place, number in enumerate(found) if place in still}
+        for (camera, found), still in zip(cameras.items(), places, strict=True)
+    }
+
+
+def _measured(here: Loaded, before: Loaded | None, after: Loaded | None) -> Measured:
+    mask = here.mask
     _, areas, _ = components(mask)
-    if len(areas) == 0:
-        return Measured(0.0, (np.nan, np.nan), 0.0, 0.0, np.nan)
     rows, columns = np.nonzero(mask)
     longest, shortest = max(mask.shape), min(mask.shape)
     edges = (mask[0], mask[-1], mask[:, 0], mask[:, -1])
     outside = np.nan
-    around = [one for one in (before, after) if one is not None and one.any()]
+    around = [one.mask for one in (before, after) if one is not None and one.mask.any()]
     if [one.shape for one in around] == [mask.shape] * 2:
         known = cv2.dilate((around[0] | around[1]).astype(np.uint8), np.ones((9, 9))) > 0
         outside = float((mask & ~known).sum() / mask.sum())
@@ -219,11 +273,20 @@ def _measured(mask: np.ndarray, before: np.ndarray | None, after: np.ndarray | N
         border=max(int(edge.sum()) for edge in edges) / shortest,
         second=float(areas[1] / areas[0]) if len(areas) > 1 else 0.0,
         outside=outside,
+        sketch=sketch(mask),
     )
 
 
-def flag(measured: Mapping[int, Measured | None], limits: Limits) -> dict[int, list[str]]:
-    """Kinds of `KINDS` per frame; frames that are fine are not in it."""
+def flag(
+    measured: Mapping[int, Measured | None], limits: Limits, still: Collection[int] = ()
+) -> dict[int, list[str]]:
+    """Kinds of `KINDS` per frame; frames that are fine are not in it.
+
+    Args:
+        measured: By number of the frame.
+        limits: Where a mask begins to be suspicious.
+        still: Frames in which the mask is frozen.
+    """
     order = sorted(measured)
     flags = {}
     usual = np.median([m.area for m in measured.values() if m and m.area] or [0.0])
@@ -231,7 +294,8 @@ def flag(measured: Mapping[int, Measured | None], limits: Limits) -> dict[int, l
         near = order[max(0, place - limits.neighbours) : place + limits.neighbours + 1]
         others = [measured[k] for k in near if k != i]
         others = [m for m in others if m is not None and m.area >= limits.smallest]
-        if kinds := _kinds(measured[i], others, float(usual), limits):
+        kinds = ["frozen"] * (i in still) + _kinds(measured[i], others, float(usual), limits)
+        if kinds:
             flags[i] = kinds
     return flags
 
@@ -241,8 +305,8 @@ def _kinds(
 ) -> list[str]:
     if mask is None:
         return ["missing"]
-    if not mask.readable:
-        return ["unreadable"]
+    if mask.fault:
+        return [mask.fault]
     if mask.area < limits.smallest:
         return ["empty"]
     kinds = []
@@ -266,6 +330,60 @@ def _kinds(
     if away > limits.jump * np.sqrt(around) + 2 * moving:
         kinds.append("jumping")
     return kinds
+
+
+def _lines(
+    files: Mapping[int, Path],
+    numbers: Sequence[int],
+    flags: Mapping[int, Sequence[str]],
+    picture: tuple[int, int] | None,
+) -> Iterator[str]:
+    """What is wrong with the masks of a camera as files, and in which frames."""
+    for kind in SPELT_OUT:
+        bad = [i for i in numbers if kind in flags.get(i, ())]
+        if bad:
+            yield f"{kind} in {len(bad)} of {len(numbers)} frames ({_spans(bad, numbers)}): " + (
+                _why(files[bad[0]], kind, picture)
+            )
+    first = next((read for path in files.values() if (read := _load(path))), None)
+    if picture and first and first.size != picture and not misfit(first.size, picture):
+        yield f"masks are {_by(first.size)}, pictures {_by(picture)}: they are scaled where used"
+
+
+def _why(path: Path, kind: str, picture: tuple[int, int] | None) -> str:
+    """The words of a kind, and for one mask what they come from."""
+    if kind == "unreadable":
+        try:
+            read_mask(path, may_be_empty=True)
+        except ValueError as error:
+            return str(error)
+    if kind == "misshapen":
+        size = read_mask(path, may_be_empty=True).shape[1::-1]
+        if picture:
+            return f"masks are {_by(size)}, pictures {_by(picture)}: {misfit(size, picture)}"
+        return f"{path.name} is {_by(size)}, others before it are not"
+    return KINDS[kind]
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _spans(bad: Sequence[int], numbers: Sequence[int]) -> str:
+    """Frames that follow each other as from-to.
+
+    >>> _spans([0, 4, 8, 16], range(0, 20, 4))
+    '0-8, 16'
+    """
+    places = {number: place for place, number in enumerate(numbers)}
+    runs: list[list[int]] = []
+    for number in bad:
+        if runs and places[number] == places[runs[-1][-1]] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    told = [f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs]
+    return ", ".join(told[:SPANS]) + ", ..." * (len(told) > SPANS)
 
 
 def _print_table(cameras: Mapping[str, Mapping]) -> None:
