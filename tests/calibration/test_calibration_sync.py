@@ -70,6 +70,30 @@ def test_signals_are_the_logs_of_sizes_and_spreads(tmp_path):
     assert np.isnan(signals[1]).all()
 
 
+def test_signals_come_in_the_order_of_the_frames(tmp_path):
+    for i in range(12):
+        mask = np.zeros((40, 50), np.uint8)
+        mask[: i + 5, 10:18] = 255
+        cv2.imwrite(str(tmp_path / f"{i}.png"), mask)
+    heights = np.exp(outline_signals(tmp_path)[:, 0])
+    np.testing.assert_allclose(heights, np.arange(5, 17))  # not 0, 1, 10, 11, 2, ...
+
+
+@pytest.mark.parametrize("word", ["white", "inverted"])
+def test_masks_of_nobody_give_no_signal_and_are_told(tmp_path, capsys, word):
+    mask = np.zeros((40, 50), np.uint8)
+    mask[5:25, 10:18] = 255
+    bad = 255 - mask if word == "inverted" else np.full_like(mask, 255)
+    for i, picture in enumerate((mask, bad, mask)):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), picture)
+    assert np.isnan(outline_signals(tmp_path)).all(1).tolist() == [False, True, False]
+    assert f"1 of 3 masks in {tmp_path} are {word}: left out" in capsys.readouterr().out
+    for i in range(3):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), bad)
+    with pytest.raises(ValueError, match=f"3 of 3 masks in .* are {word}: mend them first"):
+        outline_signals(tmp_path)
+
+
 def filmed(action):
     for seed in range(100):
         rng = np.random.default_rng(seed)
