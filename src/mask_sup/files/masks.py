@@ -18,6 +18,7 @@ __all__ = ["fitted", "misfit", "read_mask"]
 FULL = (255, 65535)  # white in 8 and 16 bits
 HALF = 128  # of 255, from where on a pixel is of the person
 WITH_ALPHA = ("LA", "PA", "RGBA", "")  # modes of Pillow; "" is what it does not know
+SAMPLE = 100_000  # pixels whose colours are compared
 FEW = 8  # values or colours: so many are ids of things, more are soft borders
 GREY = 8  # of 255 by which channels of a grey picture differ after compression
 TINT = 48  # of 255 by which a pixel may differ from a shade of the one colour
@@ -61,7 +62,7 @@ def _of_picture(picture: np.ndarray, path: Path | Member) -> np.ndarray:
         picture = picture[..., :-1]
     if picture.ndim == 2 or picture.shape[2] == 1:
         return _of_grey(picture.reshape(picture.shape[:2]), path)
-    return _of_colours(picture, path)
+    return _of_colours(picture[..., ::-1], path)
 
 
 def _of_palette(data: np.ndarray, path: Path | Member) -> np.ndarray:
@@ -70,40 +71,50 @@ def _of_palette(data: np.ndarray, path: Path | Member) -> np.ndarray:
 
     try:
         with Image.open(io.BytesIO(data)) as picture:
+            picture.apply_transparency()
             index = np.asarray(picture)
-            clear = np.asarray(picture.convert("RGBA"))
+            table = np.array(picture.getpalette("RGBA"), np.uint8).reshape(-1, 4)
+            used = np.flatnonzero(np.bincount(index.ravel()))
+            clear = table[used, 3]
     except Exception as error:  # whatever a damaged file does there
         raise ValueError(f"unreadable picture {path} ({error}): replace it") from error
-    if clear[..., 3].min() < clear[..., 3].max():
-        return _of_grey(clear[..., 3], path)
-    colours, used = clear[..., :3], np.unique(index)
-    black = [i for i in used if not colours[index == i][0].any()]
+    if clear.min() < clear.max():
+        return _of_grey(table[index, 3], path)
+    black = [i for i in used if not table[i, :3].any()]
     if len(black) > 1:  # a palette that does not tell ids apart
         return _of_grey(index, path)
-    background = index == (black[0] if black else 0)
-    return _of_colours(np.where(background[..., None], 0, colours), path)
+    table[black or 0] = 0
+    return _of_colours(table[index, :3], path)
 
 
 def _of_colours(colours: np.ndarray, path: Path | Member) -> np.ndarray:
-    """The mask in shades of one colour on black, (h, w, 3)."""
+    """The mask in shades of one colour on black, (h, w, 3) RGB."""
     share = colours.max(-1)
     if int((share - colours.min(-1)).max()) <= GREY:
         return _of_grey(share, path)
-    seen = np.unique(colours[share > 0], axis=0)
-    if len(seen) == 1:
+    found = colours[share > 0]
+    if (found == found[0]).all():
         return np.where(share > 0, 255, 0).astype(np.uint8)
     top = share.max()
     tint = colours[np.unravel_index(share.argmax(), share.shape)] / top
     inside = share > top / 2
     differ = np.abs(colours[inside] - share[inside][:, None] * tint).max(-1)
+    seen = _distinct(found[:: 1 + len(found) // SAMPLE])
     if len(seen) <= FEW or (differ > TINT / 255 * top).mean() > ODD:
-        few = ", ".join(str(tuple(colour.tolist())) for colour in seen[:FEW])
-        told = f"{len(seen)} colours" + (f" ({few})" if len(seen) <= FEW else "")
+        few = ", ".join(str(tuple(colour.tolist())) for colour in seen)
+        told = f"the colours {few}" if len(seen) <= FEW else "many colours"
         raise ValueError(
             f"mask {path} has {told} on black: {EXPECTED}; write the person's mask alone, or give "
             "masks in place of pictures"
         )
     return np.rint(share * (255 / top)).astype(np.uint8)
+
+
+def _distinct(colours: np.ndarray) -> np.ndarray:
+    """The different ones of many colours, (n, 3); as one number each they are sorted quickly."""
+    red, green, blue = colours.astype(np.uint64).T
+    _, first = np.unique(red << 32 | green << 16 | blue, return_index=True)
+    return colours[first]
 
 
 def _of_grey(values: np.ndarray, path: Path | Member) -> np.ndarray:
@@ -119,10 +130,11 @@ def _of_grey(values: np.ndarray, path: Path | Member) -> np.ndarray:
     known = not inside.all() or top in (1, white) or top >= white / 2
     if known and (values[inside] == top).all():
         return np.where(inside, 255, 0).astype(np.uint8)
-    soft = values if white == FULL[0] else np.rint(values * (255 / white)).astype(np.uint8)
+    soft = values if values.dtype == np.uint8 else np.rint(values * (FULL[0] / white))
+    soft = soft.astype(np.uint8, copy=False)
     below = inside & (soft < HALF)
-    seen = np.unique(values[inside])
-    if top < white / 2 or (len(seen) <= FEW and below.sum() > (soft >= HALF).sum()):
+    doubtful = top < white / 2 or 2 * below.sum() > inside.sum()
+    if doubtful and (len(seen := np.unique(values[inside])) <= FEW or top < white / 2):
         few = ", ".join(f"{value:g}" for value in seen[:FEW]) + ", ..." * (len(seen) > FEW)
         raise ValueError(
             f"mask {path} has the values {few}: {EXPECTED}; if they are ids, write that of the "
