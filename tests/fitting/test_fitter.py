@@ -31,8 +31,8 @@ def errors(found, truth):
 def test_a_pose_near_the_truth_comes_closer(scene):
     truth, camera, mask = scene
     noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
-    ours = fitter(recipes={"settle": ["name"]})
-    fit = ours.fit("settle", truth + 60 * noise, camera, mask)
+    ours = fitter(recipes={"name": ["name"]})
+    fit = ours.fit("name", truth + 60 * noise, camera, mask)
     assert errors(fit.joints_world, truth).mean() < 0.75 * 60 * noise.norm(dim=-1).mean()
 
 
@@ -98,7 +98,7 @@ def test_masks_are_explained_better_by_the_right_names():
     for pose in (walking(), person()):
         poses = torch.stack([pose, pose[HUMAN.flip]])
         camera, mask = masks(pose[None].expand(2, -1, -1))
-        fit = fitter(recipes={"settle": ["name"]}).fit("settle", poses, camera, mask)
+        fit = fitter(recipes={"name": ["name"]}).fit("name", poses, camera, mask)
         assert (fit.front > 1e-4).all()
         assert errors(fit.joints_world, pose).max() < 60
 
@@ -109,8 +109,8 @@ def test_names_stay_along_a_sequence():
     camera, mask = masks(truth)
     start = truth.clone()
     start[2] = truth[2, HUMAN.flip]
-    ours = fitter(recipes={"settle": ["name"]})
-    fit = ours.fit("settle", start, camera, mask, sequence=torch.zeros(5, dtype=torch.long))
+    ours = fitter(recipes={"name": ["name"]})
+    fit = ours.fit("name", start, camera, mask, sequence=torch.zeros(5, dtype=torch.long))
     assert (fit.joints_world - truth).norm(dim=-1).mean(-1).max() < 40
 
 
@@ -138,13 +138,13 @@ def test_a_view_that_sees_nobody_is_left_out(scene):
     wrong = Camera(camera.K, camera.R, camera.t.clone())
     wrong.t[:, 2] += 5000  # its crop was cut around nothing
     start = truth + 50 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
-    ours = fitter(recipes={"settle": ["name"]})
-    with_it = errors(ours.fit("settle", start, wrong, blind).joints_world, truth)
-    never = errors(ours.fit("settle", start, three, mask[:, without]).joints_world, truth)
+    ours = fitter(recipes={"name": ["name"]})
+    with_it = errors(ours.fit("name", start, wrong, blind).joints_world, truth)
+    never = errors(ours.fit("name", start, three, mask[:, without]).joints_world, truth)
     assert with_it.mean() < 1.3 * never.mean()
     blind[:, :2] = 0
     with pytest.raises(ValueError, match="1 of 1 scenes show foreground in fewer than two views"):
-        ours.fit("settle", start, wrong, blind)
+        ours.fit("name", start, wrong, blind)
 
 
 def test_a_fit_is_the_same_again_and_in_several_processes(monkeypatch):

@@ -100,6 +100,8 @@ RANGES: Mapping[str, Range] = {
     "fitter.*search.spread": POSITIVE,
     "fitter.build.below": POSITIVE,
     "fitter.build.keep": SHARE,
+    "fitter.film.change": POSITIVE,
+    "fitter.film.worse": POSITIVE,
     "fitter.repeat.gain": SHARE,
     "fitter.explore.badly": POSITIVE,
     "fitter.explore.worse": POSITIVE,

@@ -69,14 +69,19 @@ class PoseFitter:
             follow the gradient for `steps` of `step_mm` at first, and `kept` of them are improved.
         improve: `alternatives` of each pair of limbs follow the gradient for `steps` of `step_mm`;
             the chosen ones for `last_steps` of `last_step_mm`.
-        name: `steps` of `step_mm` that either naming of the sides settles for.
+        settle: `steps` of `step_mm` that poses settle for, and either naming of the sides.
         build: From how many `scenes` of a subject its build is learned, among the share `keep` of
             them that is explained best, if they leave less than `below` unexplained.
         repeat: `improve` and `name` go on, `at_most` so many times, until the mean unexplained
             share falls by less than `gain` of itself.
         travel: Share of the foreground, left unexplained, that one metre of a pose's mean way to
             the next moment weighs.
-        recipes: Name -> what is done in turn: `explore`, `improve`, `name`, `build`, `repeat`.
+        film: See `mask_sup.fitting.film`: keys are at most `apart` moments from each other, and so
+            that masks mostly change by a share of `change`; every one of `thinned` gets the whole
+            recipe; a moment between them that leaves
+            `worse` times as much unexplained as they do is searched, too.
+        recipes: Name -> what is done in turn: `explore`, `improve`, `settle` (the gradient alone),
+            `name`, `build`, `repeat`.
         seed: Of all random directions.
 
     Raises:
@@ -94,16 +99,17 @@ class PoseFitter:
         hypotheses: Mapping[str, Any],
         explore: Mapping[str, Any],
         improve: Mapping[str, Any],
-        name: Mapping[str, Any],
+        settle: Mapping[str, Any],
         build: Mapping[str, Any],
         repeat: Mapping[str, Any],
         travel: float,
+        film: Mapping[str, Any],
         recipes: Mapping[str, Sequence[str]],
         seed: int,
     ):
         if not isinstance(anatomy, Anatomy):
             raise ValueError("fitting poses needs bone lengths: choose anatomy=human")
-        steps = ("explore", "improve", "name", "build", "repeat")
+        steps = ("explore", "improve", "settle", "name", "build", "repeat")
         for recipe, told in recipes.items():
             if not told or set(told) - set(steps):
                 raise ValueError(
@@ -114,8 +120,9 @@ class PoseFitter:
         self.search = LimbSearch(self.objective, **search)
         self.rough_search = LimbSearch(self.objective, **rough_search)
         self.hypotheses = Hypotheses(self.objective, **hypotheses)
-        self.explore, self.improve, self.name = dict(explore), dict(improve), dict(name)
+        self.explore, self.improve, self.settle = dict(explore), dict(improve), dict(settle)
         self.build, self.repeat, self.travel = dict(build), dict(repeat), travel
+        self.film = dict(film)
         self.recipes = {recipe: list(told) for recipe, told in recipes.items()}
 
     # -- public ---------------------------------------------------------------------------------
@@ -158,7 +165,7 @@ class PoseFitter:
         subject = torch.zeros(len(mask), dtype=torch.long) if subject is None else subject
         sequence = torch.arange(len(mask)) if sequence is None else sequence
         build = build or self.usual(int(subject.max()) + 1)
-        camera, mask = _seen(camera, self._scaled(mask))
+        camera, mask = _seen(camera, self.scaled(mask))
         scenes = Scenes(camera, mask, build.lengths[subject], build.radius[subject], sequence)
         fit = self.objective.fit_of(joints_world, scenes)
         front = torch.full_like(fit.residual, torch.nan)
@@ -169,6 +176,8 @@ class PoseFitter:
                     fit = self._explored(fit, scenes, jobs)
                 elif step == "improve":
                     fit = self._improved(fit, scenes, jobs)
+                elif step == "settle":
+                    fit = self._settled(fit.joints_world, scenes, jobs)
                 elif step == "name":
                     fit, front = self._named(fit, scenes, jobs)
                 elif step == "repeat":
@@ -196,11 +205,17 @@ class PoseFitter:
 
     def _improved(self, fit: Fit, scenes: Scenes, jobs: "_Jobs") -> Fit:
         """Limbs are searched, the cheapest story is told, and the gradient followed."""
-        found = jobs(self._alternatives, "searching limbs", fit.joints_world, scenes)
+        in_time = bool(scenes.follows.any())
+        found = jobs(self._alternatives, "searching limbs", fit.joints_world, scenes, in_time)
         which = choose(found, scenes, self.travel, self.body.skeleton.flip)
         steps, step_mm = self.improve["last_steps"], self.improve["last_step_mm"]
         start = found.of(which).joints_world
         return jobs(self._settle, "following the gradient", start, scenes, steps, step_mm)
+
+    def _settled(self, joints: Tensor, scenes: Scenes, jobs: "_Jobs") -> Fit:
+        """Poses follow the gradient for some steps."""
+        steps, step_mm = self.settle["steps"], self.settle["step_mm"]
+        return jobs(self._settle, "following the gradient", joints, scenes, steps, step_mm)
 
     def _named(self, fit: Fit, scenes: Scenes, jobs: "_Jobs") -> tuple[Fit, Tensor]:
         """Both namings settle on the masks; that which explains them better mostly is right.
@@ -208,12 +223,7 @@ class PoseFitter:
         Feet point forward, and legs that have to reach feet turned backward fit badly.
         """
         poses = both_names(same_side(fit.joints_world, self.body), self.body)
-        settled = [
-            jobs(
-                self._settle, "naming sides", pose, scenes, self.name["steps"], self.name["step_mm"]
-            )
-            for pose in poses.unbind(1)
-        ]
+        settled = [self._settled(pose, scenes, jobs) for pose in poses.unbind(1)]
         both = Fit(*(torch.stack(part, 1) for part in zip(*settled, strict=True)))
         which = choose(both, scenes, self.travel)
         chosen, other = both.of(which), both.of(1 - which)
@@ -264,15 +274,17 @@ class PoseFitter:
             poses = fit.joints_world.unflatten(0, (n, -1))[torch.arange(n)[:, None], few]
             many, poses = scenes.repeated(kept), poses.flatten(0, 1)
             if last:
-                found = self._alternatives(poses, many, generator)
+                found = self._alternatives(poses, many, generator, in_time=False)
                 poses = found.best.joints_world
             fit = self.objective.descend(poses, many, steps, step_mm)
         return Fit(*(value.unflatten(0, (n, -1)) for value in fit)).best
 
-    def _alternatives(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
+    def _alternatives(
+        self, start: Tensor, scenes: Scenes, generator: torch.Generator, in_time: bool
+    ) -> Fit:
         """Neighbours' poses, other legs, then other arms, each after some steps (n k)."""
         found = []
-        if scenes.follows.any():
+        if in_time:
             poses = with_neighbours(start, scenes, self.body.trunk[0], self.body.skeleton.flip)
             found.append(self._followed(poses, scenes))
             start = found[-1].best.joints_world
@@ -296,7 +308,7 @@ class PoseFitter:
             start, scenes, steps, step_mm, smooth=bool(scenes.follows.any())
         )
 
-    def _scaled(self, mask: Tensor) -> Tensor:
+    def scaled(self, mask: Tensor) -> Tensor:
         """Masks at the size at which the body is drawn."""
         return F.interpolate(mask, (self.body.size, self.body.size), mode="area")
 
