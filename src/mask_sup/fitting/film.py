@@ -34,7 +34,7 @@ def fit_film(
     """Poses of one subject on film that explain the masks.
 
     Args:
-        fitter: With its recipes `fit`, `follow`, `improve` and `settle`, and its settings of `film`.
+        fitter: Its recipes `fit`, `follow`, `improve` and `settle`, and settings of `film`.
         joints_world: Where to start, mm.
         camera: Cameras of the views (n v).
         mask: Foreground in [0, 1].
