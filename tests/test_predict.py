@@ -4,9 +4,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from figures import HUMAN, walking
+from fitters import masks
+from hydra import compose, initialize_config_dir
 
+import mask_sup.predict
 from mask_sup.data.moments import MomentDataset, View, expand, mask_box
 from mask_sup.data.recording import RecordingData
+from mask_sup.files.config import conf_dir
 from mask_sup.files.lock import locked
 from mask_sup.files.masks import read_mask
 from mask_sup.files.pictures import read_image
@@ -355,7 +360,8 @@ def finished(tmp_path_factory, configure, write_checkpoint, write_recording, cam
     cameras = [cameras_around(2)[0], cameras_around(2, LENS)[1]]
     root = write_recording(folder / "rec", cameras, count=9)
     checkpoint = write_checkpoint(folder / "run", "detector.mask_input=true")
-    written = predict(configure(checkpoint=checkpoint, input=root, person_height=1600.0))
+    cfg = configure(checkpoint=checkpoint, input=root, person_height=1600.0, fit=False)
+    written = predict(cfg)
     with np.load(written / "poses.npz", allow_pickle=False) as file:
         poses = {key: file[key] for key in file.files}
     return root, checkpoint, written, poses, cameras
@@ -562,3 +568,111 @@ def test_the_size_of_a_picture_taken_upright_is_that_of_what_is_read(
     cfg = configure(checkpoint=checkpoint, input=tmp_path / "phone.jpg", overlays=False)
     with np.load(predict(cfg) / "poses.npz") as file:
         assert file["picture_size_px"][0, 0].tolist() == [shown[1], shown[0]] == [24, 32]
+
+
+# ---- poses fitted to the masks -----------------------------------------------------------------
+
+
+@pytest.fixture
+def filmed(tmp_path, write_checkpoint):
+    """A walker in four cameras: pictures of nothing, masks of the body itself; and a checkpoint."""
+    truth = walking() + torch.arange(6)[:, None, None] * torch.tensor([15.0, 0.0, 0.0])
+    camera, mask = masks(truth, size=96)
+    described = {}
+    for view in range(4):
+        K = np.array([[96 * 4000 / 2400, 0, 48], [0, 96 * 4000 / 2400, 48], [0, 0, 1.0]])
+        R, t = camera.R[0, view].tolist(), camera.t[0, view].tolist()
+        described[f"cam{view}"] = {"K": K.tolist(), "R": R, "t": t, "dist": [0.0] * 5}
+        for kind in ("frames", "masks"):
+            (tmp_path / "film" / kind / f"cam{view}").mkdir(parents=True)
+        for i in range(6):
+            shown = (mask[i, view].numpy() * 255).round().astype(np.uint8)
+            name = f"cam{view}/{i:06d}"
+            cv2.imwrite(str(tmp_path / "film" / "masks" / f"{name}.png"), shown)
+            cv2.imwrite(str(tmp_path / "film" / "frames" / f"{name}.jpg"), shown)
+    told = {"unit": "mm", "cameras": described}
+    (tmp_path / "film" / "cameras.json").write_text(json.dumps(told))
+    return truth.numpy(), tmp_path / "film", write_checkpoint(tmp_path / "run")
+
+
+def read(folder):
+    with np.load(folder / "poses.npz", allow_pickle=False) as file:
+        return {key: file[key] for key in file.files}
+
+
+def test_poses_of_calibrated_masks_are_fitted_with_no_training(filmed, configure, capsys):
+    truth, film, checkpoint = filmed  # of a detector that has learned nothing
+    cfg = configure(checkpoint=checkpoint, input=film, overlays=False)
+    poses = read(predict(cfg))
+    flip = HUMAN.flip
+    off, turned = (
+        np.linalg.norm(poses["joints_world_mm"][:, order] - truth, axis=-1).mean()
+        for order in (list(range(18)), flip)
+    )
+    assert min(off, turned) < 60
+    assert (poses["unexplained"] < 0.04).all()
+    assert poses["confidence"].mean() > 0.6
+    told = capsys.readouterr().out
+    assert "% of the masks unexplained" in told
+    assert "! " not in told
+    header = json.loads(str(poses["header"]))
+    assert header["settings"]["fitted_at_test"]
+    assert {"unexplained", "front"} <= set(header["arrays"])
+    cfg.fit = False
+    alone = read(predict(cfg))
+    assert np.linalg.norm(alone["joints_world_mm"] - truth, axis=-1).mean() > 200
+    assert "unexplained" not in alone
+    assert not json.loads(str(alone["header"]))["settings"]["fitted_at_test"]
+
+
+def test_masks_of_no_person_are_told(filmed, configure, capsys):
+    _, film, checkpoint = filmed
+    for path in (film / "masks").rglob("*.png"):
+        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        mask[60:, 4:40] = 255  # something stands beside the legs in every view
+        cv2.imwrite(str(path), mask)
+    cfg = configure(checkpoint=checkpoint, input=film, overlays=False)
+    poses = read(predict(cfg))
+    told = capsys.readouterr().out
+    assert "! 6 of 6 moments leave more: the masks hold what is no person, or the pose is" in told
+    assert (poses["confidence"] < 0.5).all()
+
+
+def test_a_long_prediction_goes_on_where_it_stopped(filmed, configure, monkeypatch):
+    _, film, checkpoint = filmed
+    monkeypatch.setattr("mask_sup.predict.PART", 3)
+    cfg = configure(checkpoint=checkpoint, input=film, overlays=False)
+    cfg.fitter = few_of_everything()
+    whole = read(predict(cfg))
+    made = []
+
+    def poses(*words, made=made, original=mask_sup.predict._poses):
+        if len(made) == 1:
+            raise KeyboardInterrupt
+        made.append(original(*words))
+        return made[-1]
+
+    monkeypatch.setattr("mask_sup.predict._poses", poses)
+    with pytest.raises(KeyboardInterrupt):
+        predict(cfg)
+    made.clear()
+    made.extend([None, None])  # the second part may be made now
+    again = read(predict(cfg))
+    assert len(made) == 3
+    for name in set(whole) - {"header"}:
+        np.testing.assert_array_equal(whole[name], again[name])
+    assert not (predict(cfg) / ".parts").exists()
+
+
+def few_of_everything():
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        return compose("predict", ["fitter=few"]).fitter
+
+
+def test_fitting_is_refused_where_it_cannot_be_done(
+    pictures, configure, write_checkpoint, tmp_path
+):
+    checkpoint = write_checkpoint(tmp_path / "run", "detector.mask_input=false")
+    cfg = configure(checkpoint=checkpoint, input=pictures, fit=True)
+    with pytest.raises(ValueError, match="lacks two views or more and a calibration and a mask"):
+        predict(cfg)

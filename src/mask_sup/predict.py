@@ -4,8 +4,11 @@ The input is a picture, a folder of pictures, a video, or the folder of a record
 calibration (`mask_sup.data.recording`). Nothing here reads a label.
 """
 
+import hashlib
+import json
+import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +18,9 @@ from hydra.core.hydra_config import HydraConfig
 from jaxtyping import Float
 from omegaconf import DictConfig
 
-from mask_sup.files.build import trust_from_command_line
-from mask_sup.files.config import conf_dir
+from mask_sup.files.build import build, trust_from_command_line
+from mask_sup.files.config import conf_dir, plain
+from mask_sup.files.disk import write_arrays
 from mask_sup.files.lock import locked
 from mask_sup.files.poses import UNSURE, write_poses
 from mask_sup.files.ranges import check_ranges
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "distort_px",
+    "fit_confidence",
     "input_fps",
     "input_moments",
     "joint_confidence",
@@ -34,7 +39,12 @@ __all__ = [
 ]
 
 BATCH = 16
-EXIF_ORIENTATION = 274
+PART = 600  # moments that are held in memory together, with their masks
+PARTS = ".parts"
+FINE = 2  # pixels of a mask that is kept, along a side, for each that poses are fitted to
+SAMPLE = 48  # moments of a longer recording that tell how the person is built
+JOINTS = {"joints_world_mm": 1, "reprojected_px": 2, "confidence": 1}  # axis of the joints
+USUAL, WORST = 0.02, 5  # unexplained share of good masks; moments that are named
 RATES_AGREE = 1.002  # 59.94 and 60 frames a second are one rate
 SHEET_MOMENTS, SHEET_COLUMNS, SHEET_SIZE = 20, 8, 240
 
@@ -60,16 +70,12 @@ def predict(cfg: DictConfig) -> Path:
 
 def _predict(cfg: DictConfig, folder: Path) -> Path:
     """What `predict` does, once the folder is its own."""
-    import torch
-    from rich.progress import track
-
-    from mask_sup.data.moments import check_view, crop_view
+    from mask_sup.data.moments import check_view
     from mask_sup.method.settings import at_test, of_checkpoint
     from mask_sup.models.checkpoint import read_checkpoint, restore
 
     checkpoint = read_checkpoint(cfg.checkpoint)
     detector = restore(checkpoint).to(cfg.device)
-    trained = checkpoint["config"]["data"]
     source = Path(cfg.input).expanduser()
     moments = input_moments(source, cfg.masks, cfg.every, folder)
     views = [view for moment in moments for view in moment.views]
@@ -81,32 +87,187 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
             "masks=<folder>, with one mask per picture"
         )
     fps = input_fps(source, cfg.every)
+    fitter = _fitter(cfg, detector, moments)
+    poses = _in_parts(cfg, detector, checkpoint["config"]["data"], moments, fitter, folder)
+    boxes = poses.pop("boxes")
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = np.array([[str(view.image) for view in moment.views] for moment in moments])
+    facts = of_checkpoint(checkpoint) | at_test(checkpoint["config"]["detector"], fitter)
+    write_poses(folder / "poses.npz", poses, pictures, detector.skeleton, fps, cfg, facts)
+    shutil.rmtree(folder / PARTS, ignore_errors=True)
+    if cfg.overlays:
+        _overlays(folder, moments, poses, boxes, detector.skeleton)
+    print(f"{len(moments)} poses from {len(moments[0].views)} view(s) written to {folder}")
+    if fitter is not None:
+        print(_explained(poses["unexplained"], cfg.fitter.explore.badly))
+    return folder
+
+
+def _fitter(cfg: DictConfig, detector: Any, moments: "Sequence[Moment]") -> Any:
+    """What fits poses to the masks of calibrated views; None where they are not fitted.
+
+    Raises:
+        ValueError: If `fit=true` was asked for and cannot be done.
+    """
+    lacking = []
+    if len(moments[0].views) < 2:
+        lacking.append("two views or more")
+    if not all(np.isfinite(view.K).all() for view in moments[0].views):
+        lacking.append("a calibration")
+    if any(view.mask is None for moment in moments for view in moment.views):
+        lacking.append("a mask for each picture")
+    if cfg.fit is False or (cfg.fit is None and lacking):
+        return None
+    if lacking:
+        raise ValueError(
+            f"fit=true explains the masks of calibrated views: this input lacks "
+            f"{' and '.join(lacking)}; without, use fit=false: the detector alone"
+        )
+    skeleton = detector.skeleton
+    anatomy, body = (build(cfg[part], part, skeleton=skeleton) for part in ("anatomy", "body"))
+    return build(cfg.fitter, "fitter", body=body, anatomy=anatomy)
+
+
+def _in_parts(
+    cfg: DictConfig,
+    detector: Any,
+    trained: "Mapping[str, Any]",
+    moments: "Sequence[Moment]",
+    fitter: Any,
+    folder: Path,
+) -> dict[str, np.ndarray]:
+    """All arrays of poses.npz, and `boxes`, made part by part; parts made before are taken over.
+
+    Memory holds the pictures and masks of one part, however long the input is.
+    """
+    import torch
+
+    from mask_sup.fitting.sequences import renamed_in_time
+
     settings = {
         "image_size": trained["image_size"],
-        "mask_size": trained["mask_size"],
+        "mask_size": trained["mask_size"] if fitter is None else FINE * fitter.body.size,
         "padding": trained["padding"],
         "mask_input": detector.mask_input,
     }
-    count = len(moments[0].views)
-    found, boxes = [], []
+    parts = [moments[i : i + PART] for i in range(0, len(moments), PART)]
+    kept = _Parts(folder / PARTS, cfg, moments)
+    subject = None
+    if fitter is not None and len(parts) > 1:
+        few = moments[:: max(1, len(moments) // SAMPLE)]
+        subject = kept.made("subject", lambda: _subject(cfg, detector, settings, few, fitter))
+    made = []
+    for number, part in enumerate(parts):
+        if len(parts) > 1:
+            print(f"part {number + 1} of {len(parts)}: {len(part)} moments")
+
+        def one(part: "Sequence[Moment]" = part) -> dict[str, np.ndarray]:
+            return _poses(cfg, detector, settings, part, fitter, subject)
+
+        made.append(kept.made(f"{number:06d}", one))
+    poses = {name: np.concatenate([part[name] for part in made]) for name in made[0]}
+    if fitter is not None and len(parts) > 1:
+        changed = renamed_in_time(
+            *(torch.from_numpy(poses[n]) for n in ("joints_world_mm", "unexplained", "front")),
+            fitter.travel,
+            detector.skeleton.flip,
+        ).numpy()
+        for name in ("joints_world_mm", "reprojected_px", "confidence"):
+            poses[name][changed] = np.take(
+                poses[name][changed], detector.skeleton.flip, JOINTS[name]
+            )
+        poses["front"][changed] *= -1
+    return poses
+
+
+class _Parts:
+    """Arrays that a prediction has made so far, so that a stopped one goes on.
+
+    Args:
+        folder: Where they are kept.
+        cfg: Of the prediction; parts of another one are thrown away.
+        moments: What is predicted.
+    """
+
+    def __init__(self, folder: Path, cfg: DictConfig, moments: "Sequence[Moment]"):
+        files = [path for m in moments for view in m.views for path in (view.image, view.mask)]
+        told = [plain(cfg), _stamp(Path(cfg.checkpoint)), [str(file) for file in files]]
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        self.folder = folder / digest[:16]
+        if folder.is_dir() and not self.folder.is_dir():
+            shutil.rmtree(folder)
+
+    def made(self, name: str, make: "Callable[[], dict[str, np.ndarray]]") -> dict[str, np.ndarray]:
+        """The arrays of this name: as they were made before, or made now."""
+        path = self.folder / f"{name}.npz"
+        if path.is_file():
+            with np.load(path, allow_pickle=False) as file:
+                return {key: file[key] for key in file.files if key != "header"}
+        arrays = make()
+        write_arrays(path, {"version": 1}, arrays)
+        return arrays
+
+
+def _stamp(path: Path) -> list[int]:
+    told = path.stat()
+    return [told.st_size, told.st_mtime_ns]
+
+
+def _look(
+    cfg: DictConfig, detector: Any, settings: dict[str, Any], moments: "Sequence[Moment]"
+) -> tuple[Any, Any, np.ndarray]:
+    """Detections (n v j 3), masks (n v h w) as bytes, and boxes (n v 3) of moments."""
+    import torch
+    from rich.progress import track
+
+    from mask_sup.data.moments import crop_view
+
+    views = [view for moment in moments for view in moment.views]
+    found, masks, boxes = [], [], []
     with torch.inference_mode():
         for start in track(range(0, len(views), BATCH), "predicting"):
             crops = [crop_view(view, **settings) for view in views[start : start + BATCH]]
             images = torch.from_numpy(np.stack([crop.image for crop in crops]))
             images = images.to(cfg.device).permute(0, 3, 1, 2).float() / 255
             found.append(detector(images).cpu())
+            masks += [crop.mask for crop in crops]
             boxes += [crop.box for crop in crops]
-    joints_crop = torch.cat(found).reshape(len(moments), count, -1, 3)
-    person_px = np.reshape([side / trained["padding"] for _, _, side in boxes], (-1, count))
-    poses = _poses(moments, joints_crop, boxes, person_px, detector, cfg.person_height)
-    folder.mkdir(parents=True, exist_ok=True)
-    pictures = np.array([[str(view.image) for view in moment.views] for moment in moments])
-    facts = of_checkpoint(checkpoint) | at_test(checkpoint["config"]["detector"])
-    write_poses(folder / "poses.npz", poses, pictures, detector.skeleton, fps, cfg, facts)
-    if cfg.overlays:
-        _overlays(folder, moments, poses, boxes, detector.skeleton)
-    print(f"{len(moments)} poses from {count} view(s) written to {folder}")
-    return folder
+    shape = (len(moments), len(moments[0].views))
+    joints, mask = torch.cat(found).unflatten(0, shape), torch.from_numpy(np.stack(masks))
+    return joints.clone(), mask.unflatten(0, shape), np.reshape(boxes, (*shape, 3))
+
+
+def _cameras(moments: "Sequence[Moment]", boxes: np.ndarray) -> Any:
+    """Cameras of the crops (n v)."""
+    import torch
+
+    from mask_sup.geometry.batch import Camera
+    from mask_sup.geometry.camera import fold_crop
+
+    views = [view for moment in moments for view in moment.views]
+    each = zip(views, boxes.reshape(-1, 3).tolist(), strict=True)
+    parts = zip(
+        *((fold_crop(view.K, tuple(box)), view.R, view.t) for view, box in each), strict=True
+    )
+    stacks = (torch.tensor(np.stack(part)).float() for part in parts)
+    return Camera(*(stack.unflatten(0, boxes.shape[:2]) for stack in stacks))
+
+
+def _subject(
+    cfg: DictConfig,
+    detector: Any,
+    settings: dict[str, Any],
+    moments: "Sequence[Moment]",
+    fitter: Any,
+) -> dict[str, np.ndarray]:
+    """How the person is built, from moments spread over a long recording."""
+    from mask_sup.geometry.triangulate import triangulate_robustly
+
+    joints, mask, boxes = _look(cfg, detector, settings, moments)
+    camera = _cameras(moments, boxes)
+    start = triangulate_robustly(joints[..., :2], camera)
+    found = fitter.fit("fit", start, camera, mask.float() / 255)
+    return {name: value.numpy() for name, value in found.build._asdict().items()}
 
 
 def input_moments(
@@ -199,52 +360,119 @@ def input_fps(source: Path, every: int) -> float | None:
 
 
 def _poses(
-    moments: "Sequence[Moment]",
-    joints_crop: Any,
-    boxes: Sequence[Any],
-    person_px: np.ndarray,
+    cfg: DictConfig,
     detector: Any,
-    height: float,
+    settings: dict[str, Any],
+    moments: "Sequence[Moment]",
+    fitter: Any,
+    subject: dict[str, np.ndarray] | None,
 ) -> dict[str, np.ndarray]:
-    """All arrays of poses.npz from the detections."""
-    import torch
-
-    from mask_sup.geometry.batch import Camera
-    from mask_sup.geometry.camera import crop_from_world, fold_crop, is_calibrated, px_from_crop
+    """All arrays of poses.npz for some moments, and `boxes`."""
+    from mask_sup.files.pictures import picture_size
+    from mask_sup.geometry.camera import crop_from_world, is_calibrated, px_from_crop
     from mask_sup.geometry.triangulate import triangulate_robustly
 
-    n, v = joints_crop.shape[:2]
+    joints, mask, boxes = _look(cfg, detector, settings, moments)
+    n, v = boxes.shape[:2]
     views = [view for moment in moments for view in moment.views]
-    crop = joints_crop.numpy()
+    crop, person_px = joints.numpy(), boxes[..., 2] / settings["padding"]
 
     def to_px(xy: np.ndarray) -> np.ndarray:
         flat = xy.reshape(n * v, -1, 2)
         pixels = [
-            distort_px(px_from_crop(one, box), view)
-            for one, box, view in zip(flat, boxes, views, strict=True)
+            distort_px(px_from_crop(one, tuple(box)), view)
+            for one, box, view in zip(flat, boxes.reshape(-1, 3).tolist(), views, strict=True)
         ]
         return np.stack(pixels).reshape(n, v, -1, 2)
 
     poses = {
+        "boxes": boxes,
         "joints_px": to_px(crop[..., :2]),
-        "joints_root_mm": scale_to_height(crop, detector.skeleton, detector.depth_range, height),
+        "joints_root_mm": scale_to_height(
+            crop, detector.skeleton, detector.depth_range, cfg.person_height
+        ),
         "person_px": person_px,
-        "picture_size_px": np.array([_picture_size(view.image) for view in views]).reshape(n, v, 2),
+        "picture_size_px": np.array([picture_size(view.image) for view in views]).reshape(n, v, 2),
     }
-    if v > 1:
-        pairs = zip(views, boxes, strict=True)
-        parts = zip(*((fold_crop(view.K, box), view.R, view.t) for view, box in pairs), strict=True)
-        stacks = (torch.tensor(np.stack(part)).float() for part in parts)
-        camera = Camera(*(stack.unflatten(0, (n, v)) for stack in stacks))
-        if is_calibrated(camera):
-            world = triangulate_robustly(joints_crop[..., :2], camera)
-            again = to_px(crop_from_world(world.unsqueeze(1), camera).numpy())
-            poses["joints_world_mm"] = world.numpy()
-            poses["reprojected_px"] = again
-            error = np.linalg.norm(again - poses["joints_px"], axis=-1)
-            poses["reprojection_error_px"] = error
-            poses["confidence"] = joint_confidence(error, person_px)
-    return poses
+    camera = _cameras(moments, boxes)
+    if v == 1 or not is_calibrated(camera):
+        return poses
+    world = triangulate_robustly(joints[..., :2], camera)
+    if fitter is not None:
+        world, told = _fitted(fitter, world, camera, mask, moments, subject)
+        poses |= told
+    again = to_px(crop_from_world(world.unsqueeze(1), camera).numpy())
+    error = np.linalg.norm(again - poses["joints_px"], axis=-1)
+    agreed = joint_confidence(error, person_px)
+    return (
+        {"confidence": agreed}
+        | poses
+        | {
+            "joints_world_mm": world.numpy(),
+            "reprojected_px": again,
+            "reprojection_error_px": error,
+        }
+    )
+
+
+def _fitted(
+    fitter: Any,
+    start: Any,
+    camera: Any,
+    mask: Any,
+    moments: "Sequence[Moment]",
+    subject: dict[str, np.ndarray] | None,
+) -> tuple[Any, dict[str, np.ndarray]]:
+    """Poses that explain the masks, and how well they do."""
+    import torch
+
+    from mask_sup.fitting.film import fit_film
+    from mask_sup.fitting.scenes import Build
+
+    known = subject and Build(*(torch.from_numpy(subject[name]) for name in Build._fields))
+    names = [moment.sequence or moment.name for moment in moments]
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    sequence = torch.tensor([number[name] for name in names])
+    found = fit_film(fitter, start, camera, mask.float() / 255, sequence, known)
+    return found.joints_world, {
+        "unexplained": found.unexplained.numpy(),
+        "front": found.front.numpy(),
+        "confidence": fit_confidence(
+            found.unexplained.numpy(), found.spread.numpy(), fitter.stature(found.build)
+        ),
+    }
+
+
+def fit_confidence(
+    unexplained: Float[np.ndarray, "*n"], spread_mm: Float[np.ndarray, "*n j"], stature_mm: float
+) -> Float[np.ndarray, "*n j"]:
+    """How far joints fitted to masks can be trusted: 1 for masks explained, towards 0 otherwise.
+
+    Confidence is 1 / (1 + (s / 0.05)^2), as in `joint_confidence`, with s the expected distance
+    from the true joint as a share of the person's size: what the pose leaves unexplained of the
+    foreground, and how far the joint lies in other poses that explain as much, root-sum-square.
+
+    >>> fit_confidence(np.array([0.03]), np.array([[68.0]]), 1700.0).round(3)
+    array([[0.5]])
+    """
+    expected = np.square(unexplained)[..., None] + np.square(spread_mm / stature_mm)
+    return 1 / (1 + expected / UNSURE**2)
+
+
+def _explained(unexplained: np.ndarray, badly: float) -> str:
+    """How well the masks are explained, in words."""
+    worst = np.argsort(unexplained)[::-1][:WORST]
+    told = (
+        f"the fitted body leaves {100 * np.median(unexplained):.1f} % of the masks unexplained "
+        f"(median; usual are {100 * USUAL:.0f} to {100 * badly:.0f} %)"
+    )
+    if (count := int((unexplained > badly).sum())) == 0:
+        return told
+    first = ", ".join(f"{i} ({100 * unexplained[i]:.0f} %)" for i in worst)
+    return (
+        f"{told}\n! {count} of {len(unexplained)} moments leave more: the masks hold what is no "
+        f"person, or the pose is wrong; the worst are {first}: look at their overlays"
+    )
 
 
 def joint_confidence(
@@ -273,15 +501,6 @@ def joint_confidence(
     share = np.square(error_px / person_px[..., None]).sum(-2)
     expected = 9 / (2 * views) * share / (2 * views - 3)
     return 1 / (1 + expected / UNSURE**2)
-
-
-def _picture_size(path: Path) -> tuple[int, int]:
-    """Width and height as the picture is shown, from its head alone."""
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        turned = picture.getexif().get(EXIF_ORIENTATION, 1) >= 5  # a quarter turn, as cv2 does
-        return picture.size[::-1] if turned else picture.size
 
 
 def distort_px(xy_px: Float[np.ndarray, "j 2"], view: "View") -> Float[np.ndarray, "j 2"]:
@@ -332,7 +551,7 @@ def _overlays(
     folder: Path,
     moments: "Sequence[Moment]",
     poses: dict[str, np.ndarray],
-    boxes: Sequence[tuple[float, float, float]],
+    boxes: np.ndarray,
     skeleton: Any,
 ) -> None:
     """A picture per frame with all its views, and a contact sheet of the crops of a few."""
@@ -353,8 +572,10 @@ def _overlays(
         size = min(720, max(pictures[0].shape[:2]))
         write_png(folder / "overlays" / f"{i:06d}.png", pose_sheet([pictures], size))
         if i in shown:
-            here = boxes[i * len(pictures) : (i + 1) * len(pictures)]
-            crops += [crop_square(p, b, SHEET_SIZE) for p, b in zip(pictures, here, strict=True)]
+            crops += [
+                crop_square(picture, tuple(box), SHEET_SIZE)
+                for picture, box in zip(pictures, boxes[i].tolist(), strict=True)
+            ]
     views = len(moments[0].views)
     columns = views * max(1, SHEET_COLUMNS // views)  # a moment's views stay in one row
     crops += [np.zeros_like(crops[0])] * (-len(crops) % columns)

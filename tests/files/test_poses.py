@@ -41,7 +41,7 @@ def test_what_fits_is_read(changed):
     [
         lambda a: a[:, None],
         lambda a: a[:-1],
-        lambda a: a.ravel(),
+        lambda a: a.reshape(-1, 1),
         lambda a: np.array(1.0),
         lambda a: a.astype(float) if a.dtype.kind == "U" else a.astype(str),
     ],

@@ -74,7 +74,7 @@ def test_shipped_configs_pass_and_every_number_has_a_range(compose_config, words
     [
         ("cascade.first_round.module.keep=0", r"keep=0: expected a number above 0 to 1"),
         ("cascade.first_round.module.scenes=0", "scenes=0: expected a whole number from 1"),
-        ("fitter.kept=0", "fitter.kept=0: expected a whole number from 1"),
+        ("fitter.explore.kept=0", "fitter.explore.kept=0: expected a whole number from 1"),
         ("save_every=0", "save_every=0: expected a whole number from 1"),
         ("detector.depth_range=-5", "detector.depth_range=-5: expected a number above 0"),
         ("data.batch_size=0", "data.batch_size=0: expected a whole number from 1"),

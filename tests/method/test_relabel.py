@@ -177,7 +177,7 @@ def test_a_round_follows_a_recipe_of_the_fitter(parts):
 def found(joints, residual, front):
     """What a fitter may have found."""
     build = Build(torch.rand(2, 17), torch.rand(2, 23))
-    return Fitted(joints, residual, 10 * residual, front, build)
+    return Fitted(joints, residual, 10 * residual, front, joints[..., 0], build)
 
 
 def test_pseudo_labels_come_back_from_their_file(tmp_path):

@@ -18,7 +18,6 @@ SMALL = (
     "data.batch_size=2",
     "detector.backbone.channels=16",
     "trainer.val_check_interval=1",
-    "fitter.yaws=1",
 )
 SUPERVISED = ("cascade=supervised", "cascade.supervised.max_steps=1", "name=teacher")
 ADAPT = (
@@ -122,7 +121,7 @@ ZERO = "cascade.skeleton.module.weights"
         ("first_round", ("+experiment=quickstart",), "person_ids", True),
         (
             "first_round",
-            ("+experiment=quickstart", "fitter.loans=[0,0]", "fitter.weights.smoothness=0"),
+            ("+experiment=quickstart", "fitter.travel=0", "fitter.weights.smoothness=0"),
             "time",
             False,
         ),
@@ -154,4 +153,10 @@ def test_what_a_detector_needs_at_test():
     assert at_test({"mask_input": False, "mirror_test": True}) == {
         "masks_at_test": "the crop",
         "mirror_test": True,
+        "fitted_at_test": False,
+    }
+    assert at_test({}, fitter="a fitter") == {
+        "masks_at_test": "the crop, and poses are fitted to them in all calibrated views",
+        "mirror_test": False,
+        "fitted_at_test": True,
     }

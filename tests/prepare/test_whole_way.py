@@ -34,8 +34,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 QUICK = (
     "cascade=smoke", "anatomy=human", "renderer.merge=max", "renderer.size=32",
     "shape_prior.channels=[8,16]", "detector.backbone.channels=32", "trainer.val_check_interval=20",
-    "fitter.yaws=2", "fitter.yaw_steps=2", "fitter.kept=1", "fitter.candidates.legs=12",
-    "fitter.candidates.arms=12",
+    "fitter=few",
 )  # fmt: skip
 LOADED = ("image_size=32", "batch_size=2", "workers=0")
 

@@ -90,6 +90,11 @@ class PredictConfig:
     person_height: float = MISSING
     overlays: bool = MISSING
     device: str = MISSING
+    fit: bool | None = None
+    anatomy: Any = MISSING
+    body: Any = MISSING
+    fitter: Any = MISSING
+    seed: int = MISSING
     trust: list[str] = field(default_factory=list)
 
 

@@ -22,6 +22,8 @@ SHAPES = {  # n frames, v views, j joints
     "reprojected_px": ("n", "v", "j", 2),
     "reprojection_error_px": ("n", "v", "j"),
     "confidence": ("n", "j"),
+    "unexplained": ("n",),
+    "front": ("n",),
 }
 UNSURE = 0.05  # of the person's size: expected error of a joint whose confidence is 0.5
 
@@ -60,8 +62,17 @@ def write_poses(
             "reprojected_px": "frame, view, joint, (x, y): the triangulated joints seen again",
             "reprojection_error_px": "frame, view, joint: distance of the two, pixels",
             "confidence": "frame, joint: of joints_world_mm, in [0, 1]: 1 / (1 + (s / "
-            f"{UNSURE})^2), s^2 = 9 / (2 v) * sum over the v views of (reprojection_error_px / "
-            "person_px)^2 / (2 v - 3)",
+            f"{UNSURE})^2), s the expected error as a share of the person's size: "
+            + (
+                "s^2 = unexplained^2 + (how far the joint lies in other poses that explain the "
+                "masks as well)^2"
+                if "unexplained" in poses
+                else "s^2 = 9 / (2 v) * sum over the v views of (reprojection_error_px / "
+                "person_px)^2 / (2 v - 3)"
+            ),
+            "unexplained": "frame: share of the masks' foreground that the fitted body leaves "
+            "unexplained (mean squared difference over mean foreground, all views)",
+            "front": "frame: how much larger that is with left and right exchanged",
             "pictures": "frame, view: file of each picture",
         },
         "checkpoint": str(cfg.checkpoint),

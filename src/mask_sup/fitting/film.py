@@ -57,9 +57,13 @@ def fit_film(
         start, before, after = between(found.joints_world, known, wanted, flip)
         usual = torch.maximum(found.unexplained[before], found.unexplained[after])
         front = torch.minimum(found.front[before], found.front[after])
+        spread = torch.maximum(found.spread[before], found.spread[after])
         found = fitter.fit(recipe, start, build=found.build, **some(wanted))
         found = _mended(fitter, found, found.unexplained > settings["worse"] * usual, some, wanted)
-        found = found._replace(front=torch.where(found.front.isnan(), front, found.front))
+        found = found._replace(
+            front=torch.where(found.front.isnan(), front, found.front),
+            spread=torch.where(found.spread.isnan(), spread, found.spread),
+        )
     return found
 
 
@@ -75,7 +79,7 @@ def _mended(
     better = again.unexplained < found.unexplained[which]
     joints[which[better]] = again.joints_world[better]
     settled = fitter.fit("settle", joints, build=found.build, **some(wanted))
-    return settled._replace(front=found.front)
+    return settled._replace(front=found.front, spread=found.spread)
 
 
 def key_moments(

@@ -36,6 +36,7 @@ __all__ = ["Fitted", "PoseFitter"]
 CHUNK = 50  # scenes of one job: time is cut between jobs, elsewhere in every step
 SEEN = 0.5  # value of a mask somewhere in a view that is looked at
 LIMBS = ("legs", "arms")
+AS_WELL = 0.002  # share of the foreground: so much better is e times as likely
 STEP, TURN = 1 << 48, 1 << 32  # of seeds: scenes, turns of a step and steps share none
 
 
@@ -48,7 +49,9 @@ class Fitted(NamedTuple):
     unexplained: Float[Tensor, " n"]
     """The same as a share of the foreground."""
     front: Float[Tensor, " n"]
-    """How much larger the residual is with left and right exchanged; NaN where not asked."""
+    """How much more is left unexplained with left and right exchanged; NaN where not asked."""
+    spread: Float[Tensor, "n j"]
+    """How far joints of other poses lie that explain the masks about as well, mm; NaN as above."""
     build: Build
     """Of each subject."""
 
@@ -132,6 +135,12 @@ class PoseFitter:
         lengths, radius = self.anatomy.length, self.body.radius
         return Build(*(part.repeat(subjects, 1) for part in (lengths, radius)))
 
+    def stature(self, build: Build) -> float:
+        """How tall a subject of this build stands, mm."""
+        usual, heights = self.anatomy.length, self.body.skeleton.heights.values()
+        tall = self.hypotheses.stature(usual[None]) * (max(heights) - min(heights))
+        return float(tall * build.lengths[0].sum() / usual.sum())
+
     def fit(
         self,
         recipe: str,
@@ -169,26 +178,28 @@ class PoseFitter:
         scenes = Scenes(camera, mask, build.lengths[subject], build.radius[subject], sequence)
         fit = self.objective.fit_of(joints_world, scenes)
         front = torch.full_like(fit.residual, torch.nan)
+        spread = torch.full_like(joints_world[..., 0], torch.nan)
         with _workers(len(mask)) as run:
             for number, step in enumerate(self.recipes[recipe]):
                 jobs = _Jobs(run, self.seed + number * STEP)
                 if step == "explore":
                     fit = self._explored(fit, scenes, jobs)
                 elif step == "improve":
-                    fit = self._improved(fit, scenes, jobs)
+                    fit, spread = self._improved(fit, scenes, jobs)
                 elif step == "settle":
                     fit = self._settled(fit.joints_world, scenes, jobs)
                 elif step == "name":
                     fit, front = self._named(fit, scenes, jobs)
                 elif step == "repeat":
-                    fit, front = self._repeated(fit, scenes, jobs)
+                    fit, front, spread = self._repeated(fit, scenes, jobs)
                 else:
                     build = self._built(fit, scenes, subject, build)
                     scenes = scenes._replace(
                         lengths=build.lengths[subject], radius=build.radius[subject]
                     )
                     fit = self.objective.fit_of(fit.joints_world, scenes)
-        return Fitted(fit.joints_world, fit.residual, fit.residual / scenes.area, front, build)
+        unexplained = fit.residual / scenes.area
+        return Fitted(fit.joints_world, fit.residual, unexplained, front, spread, build)
 
     # -- the steps of recipes -------------------------------------------------------------------
 
@@ -203,14 +214,16 @@ class PoseFitter:
         found = better(start, jobs(self._explore, "exploring", start.joints_world, some))
         return Fit(*(old.index_copy(0, badly, new) for old, new in zip(fit, found, strict=True)))
 
-    def _improved(self, fit: Fit, scenes: Scenes, jobs: "_Jobs") -> Fit:
+    def _improved(self, fit: Fit, scenes: Scenes, jobs: "_Jobs") -> tuple[Fit, Tensor]:
         """Limbs are searched, the cheapest story is told, and the gradient followed."""
         in_time = bool(scenes.follows.any())
         found = jobs(self._alternatives, "searching limbs", fit.joints_world, scenes, in_time)
         which = choose(found, scenes, self.travel, self.body.skeleton.flip)
         steps, step_mm = self.improve["last_steps"], self.improve["last_step_mm"]
         start = found.of(which).joints_world
-        return jobs(self._settle, "following the gradient", start, scenes, steps, step_mm)
+        spread = _spread(found, start, scenes.area)
+        fit = jobs(self._settle, "following the gradient", start, scenes, steps, step_mm)
+        return fit, spread
 
     def _settled(self, joints: Tensor, scenes: Scenes, jobs: "_Jobs") -> Fit:
         """Poses follow the gradient for some steps."""
@@ -227,16 +240,17 @@ class PoseFitter:
         both = Fit(*(torch.stack(part, 1) for part in zip(*settled, strict=True)))
         which = choose(both, scenes, self.travel)
         chosen, other = both.of(which), both.of(1 - which)
-        return chosen, other.residual - chosen.residual
+        return chosen, (other.cost - chosen.cost) / scenes.area
 
-    def _repeated(self, fit: Fit, scenes: Scenes, jobs: "_Jobs") -> tuple[Fit, Tensor]:
+    def _repeated(self, fit: Fit, scenes: Scenes, jobs: "_Jobs") -> tuple[Fit, Tensor, Tensor]:
         """Improve and name until it helps no more."""
         for _ in range(self.repeat["at_most"]):
             before = float((fit.residual / scenes.area).mean())
-            fit, front = self._named(self._improved(fit, scenes, jobs), scenes, jobs)
+            fit, spread = self._improved(fit, scenes, jobs)
+            fit, front = self._named(fit, scenes, jobs)
             if float((fit.residual / scenes.area).mean()) > (1 - self.repeat["gain"]) * before:
                 break
-        return fit, front
+        return fit, front, spread
 
     def _built(self, fit: Fit, scenes: Scenes, subject: Tensor, build: Build) -> Build:
         """Radii and lengths of each subject, from its scenes that are explained best."""
@@ -353,6 +367,19 @@ def _workers(scenes: int) -> Iterator[Callable[..., Iterator[Any]]]:
         yield pool.map
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _spread(
+    alternatives: Fit, chosen: Float[Tensor, "n j 3"], area: Float[Tensor, " n"]
+) -> Float[Tensor, "n j"]:
+    """Root mean square way from the chosen joints to those of alternatives, mm.
+
+    An alternative counts the less the more of the foreground it leaves unexplained beyond the best.
+    """
+    beyond = alternatives.cost - alternatives.cost.amin(1, keepdim=True)
+    weight = (-beyond / area[:, None] / AS_WELL).exp()
+    off = (alternatives.joints_world - chosen[:, None]).square().sum(-1)
+    return ((weight[..., None] * off).sum(1) / weight.sum(1)[:, None]).sqrt()
 
 
 def _seen(camera: Camera, mask: Tensor) -> tuple[Camera, Tensor]:

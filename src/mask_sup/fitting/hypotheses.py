@@ -94,7 +94,7 @@ class Hypotheses:
         low = torch.cat([low, joints[:, None, begin]], 1)
         up = torch.cat([up.flatten(1, 2), body.up(joints)[:, None]], 1)
         trunk, head = (
-            (self.heights[joint] - self.heights[begin]) * self._stature(scenes)[:, :, None]
+            (self.heights[joint] - self.heights[begin]) * self.stature(scenes.lengths)[:, :, None]
             for joint in (end, max(range(len(self.heights)), key=self.heights.__getitem__))
         )
 
@@ -123,17 +123,17 @@ class Hypotheses:
         which = torch.multinomial(weight, self.places, generator=generator)
         return points[torch.arange(len(points))[:, None], which]
 
-    def _stature(self, scenes: Scenes) -> Float[Tensor, "n 1"]:
-        """How tall figures stand whose trunks are as long as these, mm."""
+    def stature(self, lengths: Float[Tensor, "n b"]) -> Float[Tensor, "n 1"]:
+        """How tall figures stand whose trunks are as long as with these bones, mm."""
         low, joint = self.body.trunk
         share, trunk = self.heights[joint] - self.heights[low], 0.0
         while joint != low:
-            trunk, joint = trunk + scenes.lengths[:, self.bone[joint]], self.parent[joint]
+            trunk, joint = trunk + lengths[:, self.bone[joint]], self.parent[joint]
         return trunk[:, None] / share
 
     def _figure(self, low: Tensor, up: Tensor, yaw: float, scenes: Scenes) -> Tensor:
         """A figure as it stands, its trunk on the line, the hips turned about it by `yaw`."""
-        body, heights, stature = self.body, self.heights, self._stature(scenes)
+        body, heights, stature = self.body, self.heights, self.stature(scenes.lengths)
         aside = torch.eye(3)[up.abs().argmin(-1)]
         first = F.normalize(torch.linalg.cross(up, aside), dim=-1)
         level = first * math.cos(yaw) + torch.linalg.cross(up, first) * math.sin(yaw)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mask_sup.fitting.scenes import Fit, Scenes
 
-__all__ = ["bend", "choose", "distance", "neighbour", "with_neighbours"]
+__all__ = ["bend", "choose", "distance", "neighbour", "renamed_in_time", "with_neighbours"]
 
 MM_PER_M = 1000.0
 BEND_SLACK = 50.0  # mm off the middle of its neighbours in time that a joint is nearly free
@@ -73,11 +73,23 @@ def choose(
         flip: Joint of the other side for each: left and right may change names on the way, as
             long as they are not settled; None: they may not.
     """
-    cost = fits.cost / scenes.area[:, None]
+    return cheapest(
+        fits.joints_world, fits.cost / scenes.area[:, None], scenes.follows, weight, flip
+    )
+
+
+def cheapest(
+    joints: Float[Tensor, "n k j 3"],
+    cost: Float[Tensor, "n k"],
+    follows: Bool[Tensor, " m"],
+    weight: float,
+    flip: Sequence[int] | None = None,
+) -> Int[Tensor, " n"]:
+    """See `choose`; `follows` (n - 1) tells of each but the first whether it follows."""
     total, back = cost[0], torch.zeros(cost.shape, dtype=torch.long)
-    for i, follows in enumerate(scenes.follows.tolist(), 1):
-        if follows and weight:
-            before, here = fits.joints_world[i - 1][:, None], fits.joints_world[i][None]
+    for i, follow in enumerate(follows.tolist(), 1):
+        if follow and weight:
+            before, here = joints[i - 1][:, None], joints[i][None]
             way = distance(before, here)
             if flip is not None:
                 way = torch.minimum(way, distance(before[..., list(flip), :], here) + RENAMED)
@@ -91,3 +103,24 @@ def choose(
     for i in range(len(cost) - 1, 0, -1):
         which[i - 1] = back[i, which[i]]
     return which
+
+
+def renamed_in_time(
+    joints: Float[Tensor, "n j 3"],
+    unexplained: Float[Tensor, " n"],
+    front: Float[Tensor, " n"],
+    weight: float,
+    flip: Sequence[int],
+) -> Bool[Tensor, " n"]:
+    """Which poses of one long story change their names, as all of it is known.
+
+    Args:
+        joints: Poses in the order of time, mm.
+        unexplained: Share of the foreground that they leave unexplained.
+        front: How much more they would with left and right exchanged.
+        weight: Of the way from one to the next, per metre.
+        flip: Joint of the other side for each.
+    """
+    both = torch.stack([joints, joints[:, list(flip)]], 1)
+    cost = torch.stack([unexplained, unexplained + front], 1)
+    return cheapest(both, cost, torch.ones(len(cost) - 1, dtype=torch.bool), weight) == 1

@@ -123,7 +123,10 @@ def of_checkpoint(checkpoint: Mapping[str, Any]) -> Settings:
     return _without_noes(facts) if config.get("init") else facts
 
 
-def at_test(detector: Mapping[str, Any]) -> Settings:
-    """What a detector, by its config node, needs and does on a picture."""
+def at_test(detector: Mapping[str, Any], fitter: Any = None) -> Settings:
+    """What a detector, by its config node, needs and does on a picture; and a fitter after it."""
     needs = "the input and the crop" if detector.get("mask_input") else "the crop"
-    return {"masks_at_test": needs, "mirror_test": bool(detector.get("mirror_test", False))}
+    if fitter is not None:
+        needs += ", and poses are fitted to them in all calibrated views"
+    mirror, fitted = bool(detector.get("mirror_test", False)), fitter is not None
+    return {"masks_at_test": needs, "mirror_test": mirror, "fitted_at_test": fitted}
