@@ -41,7 +41,7 @@ from mask_sup.synthetic.data import (
     random_look,
     room_behind,
 )
-from mask_sup.synthetic.motion import ACTIONS, procedural_motion
+from mask_sup.synthetic.motion import ACTIONS, Motion, procedural_motion
 
 FPS, MOMENTS = 5.0, 10  # of each run, as in the embedded data
 SIZE = 128  # pixels, side of a picture
@@ -79,24 +79,35 @@ def filmed(folder: Path, rig: Rig, seed: int) -> Scene:
     rng = np.random.default_rng(seed)
     person, action = int(rng.choice(PEOPLE["val"])), ACTIONS[seed % len(ACTIONS)]
     motion = procedural_motion(action, rng, seconds=MOMENTS / FPS, fps=FPS)
+    moments = drawn(folder, rig, motion, person, f"{seed:04d}", rng)
+    return Scene(moments, elevations(rig))
+
+
+def drawn(
+    folder: Path, rig: Rig, motion: Motion, person: int, name: str, rng: np.random.Generator
+) -> list[Moment]:
+    """The frames of a movement before a rig, as files named after `name`."""
     look, place = random_look(rng, len(rig.K), "scene"), rng.uniform(-0.4, 0.4, 2)
     grain, moments = grain_of(person, look), []
-    for frame in range(MOMENTS):
+    for frame in range(len(motion.rotations)):
         vertices, joints = posed(person, motion, frame, place)
         views = []
         for camera, (K, R, t) in enumerate(zip(*rig, strict=True)):
             in_camera = vertices * 1000 @ R.T + t
             cut = cut_out(K, project(K, in_camera), SIZE, rng)
             room = room_behind(look.room[camera], cut, K, SIZE)
-            drawn = draw_body(project(cut, in_camera), in_camera, room, look, R @ look.light, grain)
-            stem = folder / f"{seed:04d}_{frame:02d}_{camera}"
+            pictures = draw_body(
+                project(cut, in_camera), in_camera, room, look, R @ look.light, grain
+            )
+            stem = folder / f"{name}_{frame:02d}_{camera}"
             files = [stem.with_suffix(".jpg"), stem.with_suffix(".png")]
-            for path, pixels in zip(files, drawn, strict=True):
+            for path, pixels in zip(files, pictures, strict=True):
                 if not cv2.imwrite(str(path), np.clip(np.rint(pixels), 0, 255).astype(np.uint8)):
                     raise OSError(f"could not write {path}: is the disk full?")
             views.append(View(*files, cut, R, t, np.zeros(5)))
-        moments.append(Moment(f"person{person}/{action}/{frame}", tuple(views), joints * 1000))
-    return Scene(moments, elevations(rig))
+        told = f"person{person}/{motion.action}/{frame}"
+        moments.append(Moment(told, tuple(views), joints * 1000))
+    return moments
 
 
 def figures(detector: torch.nn.Module, scenes: list[Scene], data: dict) -> dict[str, object]:

@@ -46,6 +46,7 @@ def test_limbs_are_found_where_the_masks_show_them(scene):
     assert errors(fit.joints_world, truth)[LEGS].mean() < 60
 
 
+@pytest.mark.slow
 def test_whole_poses_are_found_from_one_that_is_wrong_throughout():
     """Walking, sitting, bowing, on hands, back, belly and side; what is not found explains less."""
     found = [walking(), sitting(), turned(sitting(), -60, 0), turned(person(), 180, 1)]
@@ -147,6 +148,7 @@ def test_a_view_that_sees_nobody_is_left_out(scene):
         ours.fit("name", start, wrong, blind)
 
 
+@pytest.mark.slow
 def test_a_fit_is_the_same_again_and_in_several_processes(monkeypatch):
     monkeypatch.setattr("mask_sup.fitting.fitter.CHUNK", 2)
     truth = walking()[None].repeat(3, 1, 1)

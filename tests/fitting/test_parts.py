@@ -232,3 +232,18 @@ def test_bone_lengths_follow_the_size_of_each_subject():
     torch.testing.assert_close(found[0], usual, rtol=0.01, atol=0)
     torch.testing.assert_close(found[1], 1.1 * usual, rtol=0.01, atol=0)
     assert torch.equal(found[2], usual)  # of whom no pose is trusted
+
+
+def test_the_way_down_is_that_of_adam():
+    ours, scenes = fitter().objective, scenes_of(walking()[None])
+    start = walking()[None] + 30 * torch.randn(1, 18, 3, generator=torch.Generator().manual_seed(0))
+    joints = start.clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([joints], betas=(0.8, 0.98))
+    for step in range(7):
+        optimizer.param_groups[0]["lr"] = 12.0 * max(0.1, 1 - step / 7)
+        loss = ours.weights["mask"] * ours.residual(joints, scenes) + ours.prior(joints, scenes)
+        (joints.grad,) = torch.autograd.grad(loss.sum(), [joints])
+        optimizer.step()
+    found = ours.descend(start, scenes, 7, 12.0)
+    torch.testing.assert_close(found.joints_world, joints.detach(), atol=0.02, rtol=0)
+    assert not start.requires_grad

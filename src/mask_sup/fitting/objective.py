@@ -115,17 +115,21 @@ class Objective:
             step_mm: Length of the first ones; it falls to a tenth.
             smooth: Keep joints near the middle of their neighbours in time.
         """
-        joints = start.clone().requires_grad_(True)
-        optimizer = torch.optim.Adam([joints], betas=BETAS)
-        for step in range(steps):
-            optimizer.param_groups[0]["lr"] = step_mm * max(LAST_STEP, 1 - step / steps)
+        joints, mean, square = start.detach(), 0.0, 0.0
+        for step in range(1, steps + 1):
             with torch.enable_grad():
-                loss = self.weights["mask"] * self.residual(joints, scenes)
-                loss = loss + self.prior(joints, scenes)
+                there = joints.requires_grad_(True)
+                loss = self.weights["mask"] * self.residual(there, scenes)
+                loss = loss + self.prior(there, scenes)
                 if smooth:
                     loss = loss + self.weights["smoothness"] * bend(
-                        joints, scenes, self.body.skeleton.flip
+                        there, scenes, self.body.skeleton.flip
                     )
-                (joints.grad,) = torch.autograd.grad(loss.sum(), [joints])
-            optimizer.step()
-        return self.fit_of(joints.detach(), scenes)
+                (slope,) = torch.autograd.grad(loss.sum(), [there])
+            # Adam (Kingma and Ba, 2015); torch's loads its compiler first: 5 s in each process
+            mean = BETAS[0] * mean + (1 - BETAS[0]) * slope
+            square = BETAS[1] * square + (1 - BETAS[1]) * slope.square()
+            root = (square / (1 - BETAS[1] ** step)).sqrt().add_(1e-8)
+            length = step_mm * max(LAST_STEP, 1 - (step - 1) / steps)
+            joints = joints.detach() - length / (1 - BETAS[0] ** step) * mean / root
+        return self.fit_of(joints, scenes)
