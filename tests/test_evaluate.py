@@ -97,6 +97,7 @@ def test_the_conditions_of_the_figures_are_written_beside_them(finished, checkpo
         "body": [],
         "relabel": 0,
         "mirror_test": True,
+        "fitted_at_test": False,
         "hanging_arms": True,
         "time": False,
     }

@@ -32,7 +32,9 @@ def parts(compose_config):
     tiny = ("detector.backbone.channels=8", "data.image_size=32")
     cfg = compose_config("train", "anatomy=human", *tiny)
     few = {"branches": 12, "beams": 8, "finalists": 8}
-    OmegaConf.update(cfg, "fitter", {"search": few, "improve": {"alternatives": 2}}, merge=True)
+    less = {"search": few, "rough_search": few, "improve": {"alternatives": 2}}
+    less["hypotheses"], less["explore"] = {"trunks": 2, "yaws": 2}, {"followed": 3, "kept": 1}
+    OmegaConf.update(cfg, "fitter", less, merge=True)
     return build_parts(cfg)[0]
 
 

@@ -73,7 +73,7 @@ def test_what_predict_writes_can_be_shown(
     tmp_path, compose_config, write_checkpoint, write_recording, cameras_around, configured
 ):
     root = write_recording(tmp_path / "rec", cameras_around(2), count=2)
-    cfg = compose_config("predict", "overlays=false")
+    cfg = compose_config("predict", "overlays=false", "fitter=few")
     cfg.checkpoint = str(write_checkpoint(tmp_path / "run", "detector.mask_input=true"))
     cfg.input = str(root)
     folder = predict(cfg)
