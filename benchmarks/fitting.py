@@ -44,6 +44,7 @@ from mask_sup.synthetic.motion import ACTIONS, procedural_motion
 
 LOST = 150.0  # mm: a moment farther off than this is a failed one
 FILM_FPS, FILM_SECONDS, FILM_PERSON = 25.0, 3.0, 6
+FILMS = ("film", "recording")
 BATCH = 20
 
 
@@ -178,15 +179,22 @@ def main() -> None:
         if given.recording:
             sets["recording"] = [RecordingData(given.recording, None, 18, 1).moments("train")]
         for kind, runs in sets.items():
-            seen, begun, found = [look(run) for run in runs], time.process_time(), []
-            for one in seen:
-                n = len(one.mask)
-                if kind == "mocap":
-                    fit = fitter.fit("fit", one.start, one.camera, one.mask)
+            alike = [
+                [run for run in runs if len(run[0].views) == views]
+                for views in sorted({len(run[0].views) for run in runs})
+            ]
+            seen = [look([moment for run in some for moment in run]) for some in alike]
+            begun, found = time.process_time(), []
+            for some, one in zip(alike, seen, strict=True):
+                lengths = torch.tensor([len(run) for run in some])
+                run = torch.arange(len(some)).repeat_interleave(lengths)
+                poses = (one.start, one.camera, one.mask)
+                if kind in FILMS:
+                    found.append(fit_film(fitter, *poses, run))
+                elif kind == "mocap":
+                    found.append(fitter.fit("fit", *poses))
                 else:
-                    in_time = torch.zeros(n, dtype=torch.long)
-                    fit = fit_film(fitter, one.start, one.camera, one.mask, in_time)
-                found.append(fit)
+                    found.append(fitter.fit("fit", *poses, subject=run, sequence=run))
             rows[kind] = row(seen, found, time.process_time() - begun, detector)
             record("fitting", settings=of_checkpoint(checkpoint), seed=given.seed, sets=rows)
     table = Table(title="poses fitted to masks with no training")
