@@ -22,7 +22,7 @@ from mask_sup.files.build import build, trust_from_command_line
 from mask_sup.files.config import conf_dir, plain
 from mask_sup.files.disk import write_arrays
 from mask_sup.files.lock import locked
-from mask_sup.files.poses import UNSURE, write_poses
+from mask_sup.files.poses import UNSURE, explained_in_words, write_poses
 from mask_sup.files.ranges import check_ranges
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ PARTS = ".parts"
 FINE = 2  # pixels of a mask that is kept, along a side, for each that poses are fitted to
 SAMPLE = 48  # moments of a longer recording that tell how the person is built
 JOINTS = {"joints_world_mm": 1, "reprojected_px": 2, "confidence": 1}  # axis of the joints
-USUAL, WORST = 0.02, 5  # unexplained share of good masks; moments that are named
 RATES_AGREE = 1.002  # 59.94 and 60 frames a second are one rate
 SHEET_MOMENTS, SHEET_COLUMNS, SHEET_SIZE = 20, 8, 240
 
@@ -99,7 +98,8 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
         _overlays(folder, moments, poses, boxes, detector.skeleton)
     print(f"{len(moments)} poses from {len(moments[0].views)} view(s) written to {folder}")
     if fitter is not None:
-        print(_explained(poses["unexplained"], cfg.fitter.explore.badly))
+        told, badly = explained_in_words(poses["unexplained"])
+        print(told + (f"\n! {badly}" if badly else ""))
     return folder
 
 
@@ -457,22 +457,6 @@ def fit_confidence(
     """
     expected = np.square(unexplained)[..., None] + np.square(spread_mm / stature_mm)
     return 1 / (1 + expected / UNSURE**2)
-
-
-def _explained(unexplained: np.ndarray, badly: float) -> str:
-    """How well the masks are explained, in words."""
-    worst = np.argsort(unexplained)[::-1][:WORST]
-    told = (
-        f"the fitted body leaves {100 * np.median(unexplained):.1f} % of the masks unexplained "
-        f"(median; usual are {100 * USUAL:.0f} to {100 * badly:.0f} %)"
-    )
-    if (count := int((unexplained > badly).sum())) == 0:
-        return told
-    first = ", ".join(f"{i} ({100 * unexplained[i]:.0f} %)" for i in worst)
-    return (
-        f"{told}\n! {count} of {len(unexplained)} moments leave more: the masks hold what is no "
-        f"person, or the pose is wrong; the worst are {first}: look at their overlays"
-    )
 
 
 def joint_confidence(

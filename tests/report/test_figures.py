@@ -108,3 +108,15 @@ def test_doubtful_joints_bones_and_depths_are_told_in_words(made):
     assert "no pose in the world" not in told
     single = made(joints_world_mm=None)
     assert "no pose in the world" in figures.warnings_in_words(single)[0]
+
+
+def test_masks_that_a_fitted_body_does_not_explain_are_told_and_no_camera_is_accused(made):
+    error = np.ones((2, 3, 3))
+    error[:, 1] = 50.0  # the detector's, in one camera
+    known = {"error_px": error, "unexplained": np.array([0.03, 0.04])}
+    assert figures.warnings_in_words(made(**known)) == []
+    known["unexplained"] = np.array([0.03, 0.2])
+    (told,) = figures.warnings_in_words(made(**known))
+    assert "1 of 2 moments leave more than 6 % of the masks unexplained" in told
+    assert "the worst are 1 (20 %)" in told
+    assert "Camera" not in told

@@ -7,7 +7,7 @@ import numpy as np
 
 from mask_sup.files.disk import read_arrays, write_arrays
 
-__all__ = ["UNSURE", "VERSION", "read_poses", "write_poses"]
+__all__ = ["UNSURE", "VERSION", "explained_in_words", "read_poses", "write_poses"]
 
 VERSION = 2
 NEEDED = ("pictures", "joints_px", "joints_root_mm", "joints", "parents")  # joints, parents: header
@@ -25,6 +25,8 @@ SHAPES = {  # n frames, v views, j joints
     "unexplained": ("n",),
     "front": ("n",),
 }
+USUAL, BADLY = 0.02, 0.06  # unexplained share of masks that hold one person, rightly posed
+WORST = 5  # moments that are named
 UNSURE = 0.05  # of the person's size: expected error of a joint whose confidence is 0.5
 
 
@@ -81,6 +83,27 @@ def write_poses(
     }
     header["arrays"] = {k: t for k, t in header["arrays"].items() if k in poses or k == "pictures"}
     write_arrays(path, header, {"pictures": pictures, **poses})
+
+
+def explained_in_words(unexplained: np.ndarray) -> tuple[str, str]:
+    """How well fitted poses explain their masks, and what to distrust; empty where nothing.
+
+    >>> explained_in_words(np.array([0.02, 0.03, 0.2]))[1][:32]
+    '1 of 3 moments leave more than 6'
+    """
+    told = (
+        f"the fitted body leaves {100 * np.median(unexplained):.1f} % of the masks unexplained "
+        f"(median; usual are {100 * USUAL:.0f} to {100 * BADLY:.0f} %)"
+    )
+    if (count := int((unexplained > BADLY).sum())) == 0:
+        return told, ""
+    worst = np.argsort(unexplained)[::-1][: min(count, WORST)]
+    named = ", ".join(f"{i} ({100 * unexplained[i]:.0f} %)" for i in worst)
+    return told, (
+        f"{count} of {len(unexplained)} moments leave more than {100 * BADLY:.0f} % of the masks "
+        "unexplained: the masks hold what is no person or lack a part, the calibration is wrong, "
+        f"or the pose is; the worst are {named}: look at their overlays"
+    )
 
 
 def read_poses(path: Path, *needed: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mask_sup.figure.skeleton import Skeleton
+from mask_sup.files.poses import explained_in_words
 from mask_sup.report.predictions import Predictions
 
 __all__ = [
@@ -182,7 +183,10 @@ def warnings_in_words(poses: Predictions) -> list[str]:
             "There is no pose in the world: depth comes from single pictures and the scale from "
             "the height given for the person. Angles are more reliable than lengths."
         )
-    told += _camera_warnings(camera_figures(poses))
+    if poses.unexplained is None:  # else the error is the detector's, which was a start alone
+        told += _camera_warnings(camera_figures(poses))
+    elif badly := explained_in_words(poses.unexplained)[1]:
+        told.append(badly)
     missing = [
         f"{row.name.replace('_', ' ')} ({100 * (1 - row.found):.0f} %)"
         for row in joint_figures(poses)

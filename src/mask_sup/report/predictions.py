@@ -26,6 +26,7 @@ class Predictions(NamedTuple):
     error_px: np.ndarray | None  # (n, v, j) distance of detected and triangulated joint
     confidence: np.ndarray | None  # (n, j) of the triangulated joints, in [0, 1]
     fps: float | None
+    unexplained: np.ndarray | None = None  # (n,) share of the masks, of poses fitted to them
 
     @property
     def points_mm(self) -> Float[np.ndarray, "n j 3"]:
@@ -75,6 +76,7 @@ def read_predictions(path: Path) -> Predictions:
         error_px=arrays.get("reprojection_error_px"),
         confidence=arrays.get("confidence"),
         fps=float(fps) if fps else None,
+        unexplained=arrays.get("unexplained"),
     )
 
 
