@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mask_sup.files.build import build, trust_from_command_line
-from mask_sup.files.config import conf_dir, plain
+from mask_sup.files.config import plain
 from mask_sup.files.disk import write_file
 from mask_sup.files.ranges import check_ranges
+from mask_sup.files.words import command
 
 __all__ = ["evaluate"]
 
@@ -207,7 +207,7 @@ def _print_table(values: dict[str, Any], about: dict[str, Any], folder: Path) ->
     console.print(f"written to {folder}")
 
 
-@hydra.main(version_base="1.3", config_path=conf_dir(), config_name="evaluate")
+@command("evaluate")
 def main(cfg: DictConfig) -> None:
     """Evaluate a checkpoint."""
     cfg = trust_from_command_line(cfg, HydraConfig.get().overrides.task)

@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from mask_sup.files.build import build, trust_from_command_line
-from mask_sup.files.config import conf_dir, plain
+from mask_sup.files.config import plain
 from mask_sup.files.disk import write_file
 from mask_sup.files.ranges import check_ranges
+from mask_sup.files.words import command
 
 if TYPE_CHECKING:
     from mask_sup.data.moments import Moment
@@ -269,7 +269,7 @@ def _header_lines(header: Mapping[str, Any]) -> list[str]:
     return [*lines, *header.get("notes", [])]
 
 
-@hydra.main(version_base="1.3", config_path=conf_dir(), config_name="look")
+@command("look")
 def main(cfg: DictConfig) -> None:
     """Look at a data set; the exit status is 1 where files are missing or damaged."""
     cfg = trust_from_command_line(cfg, HydraConfig.get().overrides.task)

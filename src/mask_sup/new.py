@@ -24,6 +24,7 @@ from mask_sup.calibration import (
 from mask_sup.calibration.fitting import among
 from mask_sup.calibration.formats import SUFFIXES
 from mask_sup.files.disk import write_file
+from mask_sup.files.words import shell_command
 
 __all__ = ["Inspected", "inspect", "new_project"]
 
@@ -231,18 +232,19 @@ def main() -> None:
     name = experiment_name(given.project)
     if name != given.project.resolve().name:
         print(f"the experiment is called {name}: the command line cannot say the folder's name")
-    folder = shown(given.project)
-    print(
-        f"""next:
-  python -m mask_sup.masks input={folder} output={folder}/masks extractor=grabcut
-  python -m mask_sup.masks check masks={folder}/masks input={folder}
-  python -m mask_sup.calibration check input={folder}
-  python -m mask_sup.train --config-dir {folder} +experiment={name} init=<checkpoint> cascade=adapt
-  python -m mask_sup.predict checkpoint=<ckpt> input={folder} output=poses
-  python -m mask_sup.export poses=poses/poses.npz
-  python -m mask_sup.report poses=poses/poses.npz
-written: {folder}/experiment/{name}.yaml"""
+    folder = given.project
+    told = (
+        shell_command("masks", "extractor=grabcut", input=folder, output=folder / "masks"),
+        shell_command("masks check", masks=folder / "masks", input=folder),
+        shell_command("calibration check", input=folder),
+        f"python -m mask_sup.train --config-dir {shlex.quote(str(folder))} +experiment={name} "
+        "init=<checkpoint> cascade=adapt",
+        shell_command("predict", checkpoint="<checkpoint>", input=folder, output="poses"),
+        shell_command("export", poses="poses/poses.npz"),
+        shell_command("report", poses="poses/poses.npz"),
     )
+    print("next:", *told, sep="\n  ")
+    print(f"written: {folder}/experiment/{name}.yaml")
 
 
 if __name__ == "__main__":

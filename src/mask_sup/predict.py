@@ -12,18 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from jaxtyping import Float
 from omegaconf import DictConfig
 
 from mask_sup.files.build import build, trust_from_command_line
-from mask_sup.files.config import conf_dir, plain
+from mask_sup.files.config import plain
 from mask_sup.files.disk import write_arrays
 from mask_sup.files.lock import locked
 from mask_sup.files.poses import UNSURE, explained_in_words, write_poses
 from mask_sup.files.ranges import check_ranges
+from mask_sup.files.words import command
 
 if TYPE_CHECKING:
     from mask_sup.data.moments import Moment, View
@@ -567,7 +567,7 @@ def _overlays(
     write_png(folder / "contact_sheet.png", pose_sheet(rows, SHEET_SIZE))
 
 
-@hydra.main(version_base="1.3", config_path=conf_dir(), config_name="predict")
+@command("predict")
 def main(cfg: DictConfig) -> None:
     """Predict poses."""
     cfg = trust_from_command_line(cfg, HydraConfig.get().overrides.task)

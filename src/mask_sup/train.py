@@ -12,15 +12,15 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mask_sup.files.build import build, trust_from_command_line
-from mask_sup.files.config import Config, conf_dir, load_config, plain
+from mask_sup.files.config import Config, load_config, plain
 from mask_sup.files.disk import write_file
 from mask_sup.files.lock import locked
 from mask_sup.files.ranges import check_ranges
+from mask_sup.files.words import command, shell_command
 
 __all__ = ["build_data", "build_parts", "train"]
 
@@ -372,9 +372,17 @@ def _record(path: Path, text: str) -> None:
 def record_run(cfg: DictConfig, folder: Path) -> None:
     """Write what made this run: resolved config, revision, versions, machine.
 
-    A folder that holds a run of another config is refused.
+    Raises:
+        ValueError: If the folder holds a run of another config, or a value holds `${`, which
+            whoever reads the record would take for a reference.
     """
     path = folder / "config.yaml"
+    for line in OmegaConf.to_yaml(cfg, resolve=True).splitlines():
+        if "${" in line:
+            raise ValueError(
+                f"the config of this run says {line.strip()}: expected no value with ${{, which "
+                "configs read as a reference to another key; rename it, or give a link to it"
+            )
     if path.is_file() and plain(load_config(path)) != plain(cfg):
         raise ValueError(f"{folder} holds a run of another config: choose another name or folder")
     _record(path, OmegaConf.to_yaml(cfg, resolve=True))
@@ -434,7 +442,7 @@ def _git(*words: str) -> str | None:
     return done.stdout.strip()
 
 
-@hydra.main(version_base="1.3", config_path=conf_dir(), config_name="train")
+@command("train")
 def main(cfg: DictConfig) -> None:
     """Train, or with resume=<folder> finish a stopped run with its own config."""
     warnings.filterwarnings("ignore", ".*LeafSpec")  # between Lightning and torch
@@ -463,7 +471,7 @@ def main(cfg: DictConfig) -> None:
         with _alone(folder), listening(), started_from(folder, trusted):
             train(cfg, folder)
     except StoppedError as stopped:
-        print(f"{stopped}: python -m mask_sup.train resume={folder} goes on")
+        print(f"{stopped}: {shell_command('train', resume=folder)} goes on")
         raise SystemExit(exit_code(stopped)) from None
 
 

@@ -120,13 +120,10 @@ def test_a_list_names_all_cameras_in_their_order(calibration):
     ],
 )
 def test_the_command_that_is_told_means_these_names(new):
-    import shlex
-
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     cameras = [*new, "other"]
-    (word,) = shlex.split(rename_option(cameras, new))
-    told = OverridesParser.create().parse_override(word).value()
+    told = OverridesParser.create().parse_override(rename_option(cameras, new)).value()
     if isinstance(told, list):
         told = dict(zip(cameras, told, strict=True))
     told = {str(old): str(name) for old, name in told.items()}

@@ -6,11 +6,10 @@ Each command is a function of one configuration, conf/calibration_<command>.yaml
 import sys
 from importlib import import_module
 
-import hydra
 from omegaconf import DictConfig
 
-from mask_sup.files.config import conf_dir
 from mask_sup.files.ranges import check_ranges
+from mask_sup.files.words import command
 
 # Where the function of that name is; imported when it runs, so that help is quick.
 COMMANDS = {
@@ -33,7 +32,7 @@ def main() -> None:
         raise SystemExit(f"no command {word!r}\n{USAGE}")
     del sys.argv[1]
 
-    @hydra.main(version_base="1.3", config_path=conf_dir(), config_name=f"calibration_{word}")
+    @command(f"calibration_{word}")
     def run(cfg: DictConfig) -> None:
         check_ranges(cfg)
         getattr(import_module(COMMANDS[word]), word)(cfg)

@@ -274,7 +274,7 @@ def _likely_size(centre: np.ndarray, size: np.ndarray) -> str:
     return (
         f"K seems to be for pictures of {width}x{height}, {width / size[0]:.2g} times the size; if "
         "so: python -m mask_sup.calibration convert input=<calibration> videos=<folder> "
-        f"calibrated_size=[{width},{height}] output=cameras.json"
+        f"'calibrated_size=[{width},{height}]' output=cameras.json"
     )
 
 

@@ -1,8 +1,6 @@
 """A rig made to fit its videos: other names, turned pictures, those cameras alone that film."""
 
-import json
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from mask_sup.calibration.cameras import Calibration, CalibrationError
+from mask_sup.files.words import said, shell_command
 
-__all__ = ["among", "rename_option", "renamed", "said", "sized", "turned"]
+__all__ = ["among", "rename_option", "renamed", "sized", "turned"]
 
-SAYABLE = re.compile(  # words that mean themselves in Hydra's grammar, without quotes
+SAYABLE = re.compile(  # names that are keys in Hydra's grammar, which has no quotes for those
     r"(?!(?i:true|false|null|nan|inf)$)[A-Za-z_][A-Za-z0-9_.@-]*( [A-Za-z0-9_.@-]+)*|\d+", re.ASCII
 )
 QUARTER = 90
@@ -59,22 +58,16 @@ def _advice(calibration: Calibration, cameras: list[str], others: list[str]) -> 
     source = Path(calibration.source)
     output = (source if source.is_dir() else source.parent) / "cameras.json"  # counts before others
     names = rename_option(calibration.names, _likely(cameras, others) or {"camera": "video"})
-    paths = f"{shlex.quote(f'input={source}')} {shlex.quote(f'output={output}')}"
-    return f"python -m mask_sup.calibration convert {paths} {names}"
+    return shell_command("calibration convert", names, input=source, output=output)
 
 
 def rename_option(cameras: Sequence[str], new: Mapping[str, str]) -> str:
-    """How a shell says these new names: as a mapping, or as a list if Hydra cannot say a key."""
+    """The word for these new names: a mapping, or a list if Hydra cannot say a key."""
     if all(SAYABLE.fullmatch(name) for name in new):
         told = "{" + ", ".join(f"{old}: {said(name)}" for old, name in new.items()) + "}"
     else:
         told = "[" + ", ".join(said(new.get(name, name)) for name in cameras) + "]"
-    return shlex.quote(f"rename={told}")
-
-
-def said(name: str) -> str:
-    """A name as Hydra's command line takes it, in a list or as a value."""
-    return name if SAYABLE.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+    return f"rename={told}"
 
 
 def _likely(cameras: list[str], others: list[str]) -> dict[str, str]:

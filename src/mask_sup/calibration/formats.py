@@ -1,6 +1,5 @@
 """All formats: how a file is recognised, read and written."""
 
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +33,7 @@ from mask_sup.calibration.entries import (
     Unread,
     read_text,
 )
-from mask_sup.calibration.fitting import said
+from mask_sup.files.words import said, shell_command
 
 __all__ = ["FORMATS", "Format", "find_calibration", "read_calibration", "write_calibration"]
 
@@ -214,10 +213,10 @@ def _readable(entries: Sequence[Entry | Unread], found: Cameras, path: Path) -> 
         raise error
     listed = map(said, good) if len(good) <= MOST_NAMES else ["..."]
     kept, folder = ",".join(listed), path if path.is_dir() else path.parent
-    options = f"cameras=[{kept}]", f"input={path}", f"output={folder / RECORDING}"
+    paths = {"input": path, "output": folder / RECORDING}
     raise CalibrationError(
-        f"{error}. To do without {', '.join(camera.name for camera in unread)}: python -m "
-        f"mask_sup.calibration convert {' '.join(map(shlex.quote, options))}"
+        f"{error}. To do without {', '.join(camera.name for camera in unread)}: "
+        + shell_command("calibration convert", f"cameras=[{kept}]", **paths)
     ) from error
 
 

@@ -25,6 +25,7 @@ from mask_sup.data.moments import Moment, View
 from mask_sup.files.names import check_paired, check_steps, numbered
 from mask_sup.files.pictures import list_pictures, read_image
 from mask_sup.files.video import VIDEO_SUFFIXES, extract_frames, find_video
+from mask_sup.files.words import shell_command
 
 __all__ = ["RecordingData", "is_recording"]
 
@@ -160,7 +161,7 @@ def without_flagged(
         FileNotFoundError: If the gate has not run.
         ValueError: If it ran on other masks, or nothing is left.
     """
-    path, again = root / "check.json", f"run python -m mask_sup.masks check masks={root}"
+    path, again = root / "check.json", f"run {shell_command('masks check', masks=root)}"
     if not path.is_file():
         raise FileNotFoundError(f"drop_flagged needs {path}: {again}")
     told, flagged = json.loads(path.read_text())["cameras"], set()

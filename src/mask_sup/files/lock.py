@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -54,7 +55,7 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
             "process": os.getpid(),
             "machine": platform.node(),
             "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-            "command": " ".join(sys.argv),
+            "command": shlex.join(sys.argv),
         }
         file.truncate(0)
         file.write(json.dumps(told))

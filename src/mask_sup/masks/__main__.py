@@ -2,16 +2,15 @@
 
 import sys
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from mask_sup.files.build import trust_from_command_line
-from mask_sup.files.config import conf_dir
 from mask_sup.files.ranges import check_ranges
+from mask_sup.files.words import command
 
 
-@hydra.main(version_base="1.3", config_path=conf_dir(), config_name="masks")
+@command("masks")
 def extract_main(cfg: DictConfig) -> None:
     """Make masks of videos."""
     from mask_sup.masks.extract import extract
@@ -20,7 +19,7 @@ def extract_main(cfg: DictConfig) -> None:
     extract(trust_from_command_line(cfg, HydraConfig.get().overrides.task))
 
 
-@hydra.main(version_base="1.3", config_path=conf_dir(), config_name="check_masks")
+@command("check_masks")
 def check_main(cfg: DictConfig) -> None:
     """Look for bad masks."""
     from mask_sup.masks.gate import check

@@ -11,6 +11,8 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from mask_sup.files.words import said
+
 __all__ = ["SameRun", "started_from"]
 
 SET_BY_LAUNCHER = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -46,7 +48,7 @@ def started_from(folder: Path, words: Sequence[str] = ()) -> Iterator[None]:
     def command(local_rank: int) -> tuple[list[str], str]:
         from hydra.utils import get_original_cwd
 
-        here = _quoted(folder.resolve())
+        here = said(str(folder.resolve()))
         told = [f"resume={here}", *words, f"hydra.run.dir={here}", "hydra.output_subdir=null"]
         return [sys.executable, "-m", "mask_sup.train", *told], get_original_cwd()
 
@@ -63,13 +65,6 @@ def started_from(folder: Path, words: Sequence[str] = ()) -> Iterator[None]:
                 os.environ.pop(key, None)
             else:
                 os.environ[key] = value
-
-
-def _quoted(path: Path) -> str:
-    """A path as Hydra's grammar reads it, whatever letters it has."""
-    from hydra.core.override_parser.types import Quote, QuotedString
-
-    return QuotedString(str(path), Quote.single).with_quotes()
 
 
 class SameRun(Callback):

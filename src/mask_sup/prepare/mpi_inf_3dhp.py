@@ -27,6 +27,7 @@ import numpy as np
 
 from mask_sup.calibration.entries import Entry, pinhole
 from mask_sup.calibration.mpi_inf_3dhp import read as read_cameras
+from mask_sup.files.words import shell_command
 from mask_sup.prepare.frames import Pictures, VideoFrames, numbered, opened
 from mask_sup.prepare.protocol import Protocol
 from mask_sup.prepare.release import (
@@ -376,6 +377,6 @@ def _test_masks(pictures: Path, masks: Path | None, subject: str) -> Pictures:
             return numbered(place, "*.png", 1, True) if found.numbers[0] else found
     raise FileNotFoundError(
         f"no masks of {subject}: the test set has none. Expected {inside}/img_000001.png ..., "
-        f"made by\n  python -m mask_sup.masks input={pictures} output={folder}\nor "
+        f"made by\n  {shell_command('masks', input=pictures, output=folder)}\nor "
         f"{folder}/000001.png, numbered like the pictures; then give --masks {folder.parent}"
     )

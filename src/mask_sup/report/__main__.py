@@ -1,13 +1,12 @@
 """python -m mask_sup.report: the command; what it does is in `mask_sup.report`."""
 
-import hydra
 from omegaconf import DictConfig
 
-from mask_sup.files.config import conf_dir
 from mask_sup.files.ranges import check_ranges
+from mask_sup.files.words import command
 
 
-@hydra.main(version_base="1.3", config_path=conf_dir(), config_name="report")
+@command("report")
 def main(cfg: DictConfig) -> None:
     """Write a report."""
     from mask_sup.report import write_report
