@@ -24,6 +24,7 @@ from mask_sup.predict import (
     input_fps,
     input_moments,
     joint_confidence,
+    main,
     predict,
     scale_to_height,
 )
@@ -686,3 +687,22 @@ def test_fitting_is_refused_where_it_cannot_be_done(
     cfg = configure(checkpoint=checkpoint, input=pictures, fit=True)
     with pytest.raises(ValueError, match="lacks two views or more and a calibration and a mask"):
         predict(cfg)
+
+
+@pytest.mark.slow
+def test_folders_of_any_name_go_through_the_command(
+    tmp_path, monkeypatch, write_checkpoint, write_recording, cameras_around
+):
+    monkeypatch.chdir(tmp_path)
+    name = "Vidéos, Trial (1)"
+    write_recording(tmp_path / name, cameras_around(2), count=2)
+    checkpoint = write_checkpoint(tmp_path / "läufe=1" / "run [2]").relative_to(tmp_path)
+    words = ["predict", f"checkpoint={checkpoint}", f"input={name}", "fit=false"]
+    for more, written in (
+        ([], f"läufe=1/run [2]/predictions/{name}"),
+        (["output=it's, #2 "], "it's, #2 "),
+    ):
+        monkeypatch.setattr("sys.argv", [*words, *more])
+        main()
+        with np.load(tmp_path / written / "poses.npz", allow_pickle=False) as file:
+            assert file["pictures"][1, 0] == f"{name}/frames/cam0/000001.png"

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from mask_sup.files.config import conf_dir
 from mask_sup.method.stopping import StoppedError
 from mask_sup.models.checkpoint import load
-from mask_sup.train import train
+from mask_sup.train import record_run, train
 
 STAGES = ("skeleton", "physique", "arms")
 WITHOUT_VIEWS = ("+ablation=wo_Delta", "~cascade.relabel", "cascade.arms.module.weights.anchor=0")
@@ -258,3 +258,10 @@ def test_a_damaged_mask_is_found_before_training(single_views):
     with pytest.raises(ValueError, match="003.png"):
         train(images(single_views, *WITHOUT_VIEWS), single_views / "run")
     assert not (single_views / "run").exists()
+
+
+def test_a_value_that_a_record_cannot_say_is_refused_in_a_line(tmp_path):
+    cfg = OmegaConf.create({"data": {"source": {"root": "videos/\\${x}"}}})
+    with pytest.raises(ValueError, match=r"says root: videos/\$\{x\}: expected no value with \$\{"):
+        record_run(cfg, tmp_path)
+    assert list(tmp_path.iterdir()) == []
