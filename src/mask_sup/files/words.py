@@ -53,6 +53,7 @@ SWEEPS = ("-m", "--multirun", "hydra.mode=MULTIRUN", "+sweep=")  # words that as
 PLAIN = re.compile(r"[A-Za-z_/.][A-Za-z0-9_/.-]*", re.ASCII)  # means itself in Hydra's grammar
 WORDS = re.compile(r"(true|false|null|nan|inf|\.[0-9_]+(e-?[0-9_]+)?)", re.ASCII | re.IGNORECASE)
 INTERPOLATION = "${"
+QUOTES = "'", '"'
 SHARE = "\\\\"  # how the path of a Windows share begins
 
 
@@ -122,7 +123,7 @@ def _is_meant(override: Override | None, text: str, is_path: bool, sweeps: bool)
         return True
     if override.is_sweep_override():
         return sweeps
-    if isinstance(override._value, QuotedString) or override.value() is None:
+    if text.startswith(QUOTES) or override.value() is None:
         return True
     value = override.value()
     escaped = "\\" in text and not text.startswith(SHARE)
