@@ -4,16 +4,19 @@ import json
 import os
 import pickle
 import re
+import shlex
 
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from mask_sup.calibration import write_calibration
 from mask_sup.calibration.cameras import Calibration
 from mask_sup.data.recording import RecordingData
 from mask_sup.files.config import conf_dir
 from mask_sup.files.video import VideoWriter
+from mask_sup.files.words import literal
 from mask_sup.new import inspect, main, new_project
 
 SIZE = (48, 64)
@@ -159,6 +162,23 @@ def test_another_name_is_told(videos, tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "the experiment is called walk_3" in said
     assert f"--config-dir '{tmp_path}/walk 3' +experiment=walk_3" in said
+
+
+@pytest.mark.parametrize("name", ["Vidéos, Trial (1)", "it's", 'x "y"', "speed=3", " lead"])
+def test_the_commands_that_are_told_mean_this_folder(videos, tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["new", name, "--videos", str(videos)])
+    main()
+    told = [
+        shlex.split(line)
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("  python -m")
+    ]
+    given = [word for words in told for word in literal(words) if word.startswith("input=")]
+    read = OverridesParser.create().parse_override
+    assert [read(word).value() for word in given] == [name] * 4
+    (searched,) = (words for words in told if "--config-dir" in words)
+    assert searched[searched.index("--config-dir") + 1] == name
 
 
 # ---- rigs that do not fit the videos -------------------------------------------------------------
