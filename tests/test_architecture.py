@@ -67,3 +67,10 @@ def test_commands_import_each_other_without_a_circle():
 def test_no_module_hides_one_of_the_standard_library():
     # `python src/mask_sup/new.py` puts the folder first: a module `inspect` there would be found.
     assert not [path for path in MODULES if path.stem in sys.stdlib_module_names]
+
+
+def test_every_command_reads_its_words_in_one_way():
+    starts = [path for path in MODULES if "@hydra.main" in path.read_text()]
+    assert starts == []
+    told = [path for path in MODULES if "hydra.main(" in path.read_text()]
+    assert told == [PACKAGE / "files" / "words.py"]
