@@ -179,8 +179,10 @@ class PoseFitter:
         fit = self.objective.fit_of(joints_world, scenes)
         front = torch.full_like(fit.residual, torch.nan)
         spread = torch.full_like(joints_world[..., 0], torch.nan)
-        with _workers(len(mask)) as run:
-            for number, step in enumerate(self.recipes[recipe]):
+        steps = self.recipes[recipe]
+        quick = set(steps) == {"settle"}  # done before other processes have started
+        with _workers(1 if quick else len(mask)) as run:
+            for number, step in enumerate(steps):
                 jobs = _Jobs(run, self.seed + number * STEP)
                 if step == "explore":
                     fit = self._explored(fit, scenes, jobs)
