@@ -99,6 +99,22 @@ def test_given_plates_need_no_first_pass_and_suppress_shadows(tmp_path, walk, io
     assert with_shadow > iou(extract(without, shadowed), masks) + 0.1
 
 
+def test_a_video_of_the_empty_scene_is_a_plate(tmp_path, walk, write_video, iou):
+    frames, masks = walk(count=12, stays=0.9, bystander=False)  # it hardly leaves its spot
+    empty = np.where(np.stack(masks)[..., None], 0, np.stack(frames)).max(0)
+    passing = empty.copy()  # somebody runs through the picture while it is filmed
+    passing[:, 100:140] = 255
+    scene = [empty] * 8 + [passing] * 3 + [empty] * 8
+    write_video(tmp_path / "cam01.mp4", scene)
+    given = build(PLATE | {"plates": str(tmp_path)}, "extractor")
+    made = iou(extract(build(PLATE, "extractor"), frames), masks)
+    assert iou(extract(given, frames), masks) > max(0.75, made + 0.2)
+    assert np.abs(given.plate.astype(int) - empty)[:, 100:140].mean() < 5
+    cv2.imwrite(str(tmp_path / "cam01.png"), empty[..., ::-1])
+    with pytest.raises(FileNotFoundError, match=r"found \['cam01.png', 'cam01.mp4'\]"):
+        extract(build(PLATE | {"plates": str(tmp_path)}, "extractor"), frames)
+
+
 def test_plates_of_another_shape_or_camera_are_refused(tmp_path, walk):
     frames, _ = walk(count=2)
     cv2.imwrite(str(tmp_path / "cam01.png"), np.zeros((50, 50, 3), np.uint8))

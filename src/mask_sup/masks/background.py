@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from mask_sup.files.pictures import PICTURE_SUFFIXES, list_pictures, read_image
+from mask_sup.files.video import VIDEO_SUFFIXES, frame_times, read_frames
 from mask_sup.masks.extractor import Choose, Extractor, clean, components, disc
 from mask_sup.masks.footage import Footage, shrink
 
@@ -26,6 +27,7 @@ WINDOW, STEP = 11, 2  # pixels at GROW_SIZE: surroundings that have to agree, gr
 GROW_SIZE = 480  # pixels of the longer side while a plate grows
 AGREEMENT = 0.05  # share of the surroundings that may disagree
 WALL = 8  # pixels at GROW_SIZE: gaps up to twice that are closed in a wall of unknown pixels
+PLATE_FRAMES = 15  # of a video of the empty scene, of which the median is taken
 SHADOW = (0.5, 1.0)  # of the plate's light: darker than that is no shadow
 
 
@@ -33,8 +35,9 @@ class Plate(Extractor):
     """Lab difference to a picture of the empty scene.
 
     Args:
-        plates: A picture for all cameras, or a folder with `<camera>.png` or `<camera>/*.png`
-            (their median is taken); None: the plate is made from the footage.
+        plates: A picture or video for all cameras, or a folder with one of `<camera>.png`,
+            `<camera>.mp4` and `<camera>/*.png` a camera (the median of a video's frames, or of
+            the pictures, is taken); None: the plate is made from the footage.
         threshold: Lab difference of foreground, on top of three times the noise of the pixel.
         shadow_colour: Lab colour difference below which something darker is a shadow.
         closing: Cracks below this radius are closed, a share of the longer side.
@@ -105,21 +108,36 @@ class Plate(Extractor):
 
 
 def _read_plate(plates: Path, camera: str) -> np.ndarray:
+    """The plate of a camera, RGB (h, w, 3) uint8."""
     if plates.is_file():
-        return read_image(plates)
+        return _read_scene(plates)
     if (plates / camera).is_dir():
         pictures = [read_image(path) for path in list_pictures(plates / camera)]
         if len({picture.shape for picture in pictures}) > 1:
             raise ValueError(f"plates in {plates / camera} differ in size: keep those of one size")
-        return np.median(np.stack(pictures), 0).round().astype(np.uint8)
-    found = [plates / f"{camera}{end}" for end in PICTURE_SUFFIXES]
+        return _middle(pictures)
+    found = [plates / f"{camera}{end}" for end in (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES)]
     found = [path for path in found if path.is_file()]
     if len(found) != 1:
         raise FileNotFoundError(
-            f"no plate of camera {camera!r}: expected one picture {plates / camera}.png or a "
-            f"folder {plates / camera}/, found {[path.name for path in found]}"
+            f"no plate of camera {camera!r}: expected one picture {plates / camera}.png, one video "
+            f"of the empty scene {plates / camera}.mp4 or a folder of pictures {plates / camera}/, "
+            f"found {[path.name for path in found]}"
         )
-    return read_image(found[0])
+    return _read_scene(found[0])
+
+
+def _read_scene(path: Path) -> np.ndarray:
+    """A picture, or the median of frames spread over a video, RGB (h, w, 3) uint8."""
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        return read_image(path)
+    count = len(frame_times(path))
+    wanted = set(np.linspace(0, count - 1, min(PLATE_FRAMES, count)).round().astype(int))
+    return _middle([frame for i, frame in enumerate(read_frames(path)) if i in wanted])
+
+
+def _middle(pictures: list[np.ndarray]) -> np.ndarray:
+    return np.median(np.stack(pictures), 0).round().astype(np.uint8)
 
 
 class BackgroundModel(Extractor):
