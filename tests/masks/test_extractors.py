@@ -240,14 +240,11 @@ def test_holes_are_filled_where_allowed_or_small():
 # ---- networks of others --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "module"), [("sam", "transformers"), ("rembg", "rembg"), ("mediapipe", "mediapipe")]
-)
+@pytest.mark.parametrize(("name", "module"), [("sam", "transformers"), ("rembg", "rembg")])
 def test_a_missing_package_is_named_with_its_extra(name, module, extractor, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    weights = [] if name == "mediapipe" else ["extractor.weights=here"]
     with pytest.raises(ModuleNotFoundError, match=rf"pip install 'mask-sup\[{name}\]'"):
-        extractor(f"extractor={name}", *weights)
+        extractor(f"extractor={name}", "extractor.weights=here")
 
 
 def whole_figure(picture):
@@ -276,21 +273,6 @@ def test_rembg_sees_the_surroundings_of_the_person(extractor, walk, monkeypatch,
     found = extract(extractor("extractor=rembg", weights), frames)
     assert max(width for _, width, _ in shapes) < frames[0].shape[1]
     assert not np.any(found[:6], 0)[:, 190:].any()  # not the bystander
-
-
-def test_mediapipe_sees_the_surroundings_of_the_person(extractor, walk, monkeypatch):
-    class SelfieSegmentation:
-        def __init__(self, model_selection):
-            assert model_selection == 0
-
-        def process(self, picture):
-            return types.SimpleNamespace(segmentation_mask=whole_figure(picture))
-
-    segmentation = types.SimpleNamespace(SelfieSegmentation=SelfieSegmentation)
-    fake = types.SimpleNamespace(solutions=types.SimpleNamespace(selfie_segmentation=segmentation))
-    monkeypatch.setitem(sys.modules, "mediapipe", fake)
-    found = extract(extractor("extractor=mediapipe"), walk(count=12)[0])
-    assert np.any(found, (1, 2)).all()
 
 
 def test_points_lie_deep_inside_and_apart():

@@ -30,6 +30,7 @@ __all__ = ["extract", "extract_camera", "mask_frames"]
 VERSION = 1
 MEMORY = 10  # masks back in which the person is looked for, when it is lost
 RECORD = "extraction.json"
+AROUND = ("install", "folder")  # keys of an extractor that say where it runs, and change no mask
 
 
 def extract(cfg: DictConfig) -> Path:
@@ -48,6 +49,7 @@ def extract(cfg: DictConfig) -> Path:
     regions = _regions(cfg.roi, footage)
     keys = ("extractor", "size", "samples", "person")
     shared = {"version": VERSION, **{key: plain(cfg[key]) for key in keys}}
+    shared["extractor"] = {k: v for k, v in shared["extractor"].items() if k not in AROUND}
     settings = [
         shared | {"roi": regions.get(one.camera), "footage": one.identity()} for one in footage
     ]

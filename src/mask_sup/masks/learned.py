@@ -1,6 +1,6 @@
-"""Networks that others have trained, with weights that you have, prompted by a classical mask.
+"""Networks that others have trained: with weights that you have, or that their package brings.
 
-Nothing is downloaded. None of these networks has seen a pose of yours.
+Nothing is downloaded unless asked for. None of these networks has seen a pose of yours.
 """
 
 import importlib
@@ -15,11 +15,15 @@ from jaxtyping import Bool, Float32, UInt8
 
 from mask_sup.masks.extractor import Choose, Extractor
 from mask_sup.masks.graph_cut import Seeded
+from mask_sup.masks.worker import Worker, environment
 
 __all__ = ["MediaPipe", "Rembg", "Sam"]
 
 IMAGE_MEAN = np.float32([123.675, 116.28, 103.53])
 IMAGE_DEVIATION = np.float32([58.395, 57.12, 57.375])
+MEDIAPIPE = ("mediapipe==0.10.21", "numpy<2")  # what pip installs
+MEDIAPIPE_PYTHON = (3, 12)  # the last that it is there for
+MEDIAPIPE_WORKER = Path(__file__).with_name("mediapipe_worker.py")
 
 
 def optional(module: str, extra: str) -> Any:
@@ -193,17 +197,29 @@ class Rembg(Cropped):
         self.probability = probability
 
 
-class MediaPipe(Cropped):
-    """MediaPipe's selfie segmentation; its package brings the weights.
+class MediaPipe(Extractor):
+    """The mask of MediaPipe's pose network, which finds the person in the whole picture by itself.
+
+    Its weights come in its package, which needs an older numpy: it runs in an environment and a
+    process of its own. Of what the network finds the mask alone is kept.
 
     Args:
-        seed: The extractor that says where to look.
-        padding: Side of the crop over that of the person's box.
         threshold: Foreground is above this probability.
+        install: Whether to make the environment if it is not there.
+        folder: Of that environment.
     """
 
-    def __init__(self, seed: Extractor, padding: float, threshold: float):
-        super().__init__(seed, padding, threshold)
-        self.solutions: Any = optional("mediapipe", "mediapipe").solutions.selfie_segmentation
-        network = self.solutions.SelfieSegmentation(model_selection=0)
-        self.probability = lambda picture: network.process(picture).segmentation_mask
+    watches = False
+
+    def __init__(self, threshold: float, install: bool, folder: str | Path):
+        python = environment(
+            "mediapipe", MEDIAPIPE, MEDIAPIPE_PYTHON, Path(folder).expanduser(), install
+        )
+        self.threshold = threshold
+        self.worker = Worker([python, "-I", str(MEDIAPIPE_WORKER)])
+
+    def foreground(
+        self, frame: UInt8[np.ndarray, "h w 3"], index: int, choose: Choose
+    ) -> Bool[np.ndarray, "h w"]:
+        """The person that the network finds in this frame; empty where it finds nobody."""
+        return self.worker.mask(frame) > self.threshold * 255
