@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mask_sup.masks import crumbs
 from mask_sup.masks.extract import extract
 from mask_sup.masks.footage import Footage
 
@@ -300,3 +301,22 @@ def test_a_real_kill_leaves_the_same_bytes_in_the_end(tmp_path, whole, walked):
     subprocess.run([sys.executable, *words], cwd=tmp_path, check=True)
     assert contents(tmp_path / "masks" / "cam01") == contents(whole)
     assert json.loads((tmp_path / "masks" / "cam01" / "extraction.json").read_text())["size"] == 960
+
+
+def test_crumbs_end_with_an_error_that_names_the_remedy(
+    compose_config, write_video, walk, tmp_path, monkeypatch
+):
+    frames, masks = walk(count=12, stays=0.9, bystander=False)
+    scene = np.where(masks[6][..., None], frames[6], frames[0])  # stays in the middle throughout
+    hands = [scene.copy() for _ in range(12)]
+    for i, frame in enumerate(hands):
+        frame[60:67, 100 + 2 * i : 107 + 2 * i] = 250
+    write_video(tmp_path / "cam01.mp4", hands)
+    config = compose_config(
+        "masks", f"input={tmp_path / 'cam01.mp4'}", f"output={tmp_path / 'masks'}"
+    )
+    monkeypatch.setattr(crumbs, "CRUMB", 0.005)  # of a picture as small as this
+    for _ in range(2):  # when all masks are there already, too
+        with pytest.raises(ValueError, match=r"crumbs, no person, in camera\(s\) cam01 .*plates="):
+            extract(config)
+    assert len(list((tmp_path / "masks" / "cam01").glob("*.png"))) == 12

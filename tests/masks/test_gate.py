@@ -89,7 +89,31 @@ def test_each_fault_is_found_where_it_is_and_nowhere_else(kind, write, checked):
 
 
 def test_every_kind_has_a_fault_here():
-    assert {*FAULTS, "frozen"} == set(KINDS)
+    assert {*FAULTS, "frozen", "crumbs"} == set(KINDS)
+
+
+def crumb(i):
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[30 + i : 35 + i, 40:45] = 255
+    return mask
+
+
+def test_crumbs_of_a_person_who_stays_are_told_with_the_remedy(write, checked, capsys, monkeypatch):
+    monkeypatch.setitem(FAULTS, "crumbs", crumb)
+    told = checked(write(cam01={}, cam02=dict.fromkeys(range(COUNT), "crumbs")))
+    assert told["cam01"]["flags"] == {}
+    assert all("crumbs" in kinds for kinds in told["cam02"]["flags"].values())
+    assert len(told["cam02"]["flags"]) == COUNT
+    said = " ".join(capsys.readouterr().out.split())
+    assert "cam02: crumbs in 30 of 30 frames (0-29): " in said
+    assert "extractor=mediapipe" in said
+    assert "extractor.plates=" in said
+
+
+def test_a_single_crumb_among_good_masks_is_shrunk(write, checked, monkeypatch):
+    monkeypatch.setitem(FAULTS, "crumbs", crumb)
+    told = checked(write(cam01={12: "crumbs"}))
+    assert "shrunk" in told["cam01"]["flags"]["12"]
 
 
 @pytest.mark.parametrize("kind", ["unreadable", "misshapen", "empty", "white", "inverted"])

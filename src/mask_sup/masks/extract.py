@@ -21,6 +21,7 @@ from mask_sup.files.config import plain
 from mask_sup.files.disk import write_file
 from mask_sup.files.lock import locked
 from mask_sup.files.masks import read_mask
+from mask_sup.masks.crumbs import REMEDY, crumb_limits
 from mask_sup.masks.extractor import Extractor
 from mask_sup.masks.footage import Footage, find_footage, shrink
 from mask_sup.masks.person import choose_person, motion_energy
@@ -29,6 +30,7 @@ __all__ = ["extract", "extract_camera", "mask_frames"]
 
 VERSION = 1
 MEMORY = 10  # masks back in which the person is looked for, when it is lost
+LOOKED = 41  # masks of a camera, spread over all, that are looked at in the end
 RECORD = "extraction.json"
 AROUND = ("install", "folder")  # keys of an extractor that say where it runs, and change no mask
 
@@ -41,7 +43,8 @@ def extract(cfg: DictConfig) -> Path:
 
     Raises:
         FileNotFoundError: If the input or something that the extractor needs is missing.
-        ValueError: If the input is damaged or uneven, or the output has masks of other settings.
+        ValueError: If the input is damaged or uneven, the output has masks of other settings, or
+            what was found is far smaller than a person.
         OSError: If a mask cannot be written.
     """
     footage = find_footage(Path(cfg.input).expanduser(), cfg.uneven)
@@ -61,7 +64,24 @@ def extract(cfg: DictConfig) -> Path:
             extract_camera(one, extractor, output, told)
     print(f"masks of {len(footage)} camera(s) are in {output}; see what is wrong with them:")
     print(f"python -m mask_sup.masks check masks={output} input={cfg.input}")
+    _refuse_crumbs(footage, output)
     return output
+
+
+def _refuse_crumbs(footage: Sequence[Footage], output: Path) -> None:
+    """Look at some masks of every camera, so that a command that found nobody does not succeed."""
+    areas = {}
+    for one in footage:
+        names = one.names()
+        looked = np.linspace(0, len(names) - 1, min(LOOKED, len(names))).round().astype(int)
+        masks = (_read(output / one.camera / f"{names[i]}.png") for i in looked)
+        areas[one.camera] = [float((mask > 127).mean()) for mask in masks]
+    if limits := crumb_limits(areas):
+        shown = ", ".join(f"{camera} ({np.median(areas[camera]):.2%})" for camera in limits)
+        raise ValueError(
+            f"masks in {output} are crumbs, no person, in camera(s) {shown} of the picture; "
+            f"expected above {max(limits.values()):.2%}. Most likely {REMEDY}"
+        )
 
 
 def extract_camera(

@@ -19,6 +19,7 @@ from mask_sup.files.masks import misfit, read_mask
 from mask_sup.files.names import check_paired, natural_order, numbered
 from mask_sup.files.pictures import list_pictures
 from mask_sup.geometry.degenerate import DEGENERATE, Sketch, degenerate, frozen, sketch
+from mask_sup.masks.crumbs import REMEDY, crumb_limits
 from mask_sup.masks.extractor import components
 from mask_sup.masks.footage import Footage, find_footage, shrink
 
@@ -31,13 +32,19 @@ KINDS: Mapping[str, str] = {
     "misshapen": "its sides are in another proportion than those of its picture",
     "unreadable": "the file is no picture, or shows more than one person's mask",
     **DEGENERATE,
+    "crumbs": f"it is far smaller than a person; {REMEDY}",
     "cut_off": "the person touches the border of the picture",
     "doubled": "it has a second large part",
     "leaking": "it is larger than its neighbours, or covers what they leave free",
     "shrunk": "it is smaller than its neighbours",
     "jumping": "it lies elsewhere than its neighbours",
 }
-SPELT_OUT = ("unreadable", "misshapen", *DEGENERATE)  # of these the frames are printed, too
+SPELT_OUT = (
+    "unreadable",
+    "misshapen",
+    *DEGENERATE,
+    "crumbs",
+)  # of these the frames are printed, too
 SPANS = 6  # runs of frames that are printed
 
 
@@ -135,8 +142,13 @@ def _flags(
         for camera, files in masks.items()
     }
     still, flags = _frozen(measured), {}
+    areas = {camera: [m.area for m in found.values() if m] for camera, found in measured.items()}
+    crumbs = crumb_limits(areas)
     for camera, found in measured.items():
         told = flag(found, limits, still[camera])
+        small = [i for i, m in found.items() if m and 0 < m.area < crumbs.get(camera, 0)]
+        for i in small:
+            told[i] = [kind for kind in told.get(i, ()) if kind != "empty"] + ["crumbs"]
         kept = {i: [kind for kind in kinds if kind not in ignore] for i, kinds in told.items()}
         flags[camera] = {i: kinds for i, kinds in kept.items() if kinds}
     return flags
