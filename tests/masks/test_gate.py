@@ -8,6 +8,7 @@ import pytest
 
 from mask_sup.data.recording import RecordingData
 from mask_sup.masks.gate import KINDS, check, list_masks
+from mask_sup.masks.scene import SCENE
 
 COUNT, HEIGHT, WIDTH = 30, 120, 160
 
@@ -89,7 +90,7 @@ def test_each_fault_is_found_where_it_is_and_nowhere_else(kind, write, checked):
 
 
 def test_every_kind_has_a_fault_here():
-    assert {*FAULTS, "frozen", "crumbs"} == set(KINDS)
+    assert {*FAULTS, "frozen", "crumbs", *SCENE} == set(KINDS)
 
 
 def crumb(i):
@@ -359,3 +360,19 @@ def test_flags_that_do_not_belong_to_the_masks_are_refused(recording):
     (data.masks / "check.json").unlink()
     with pytest.raises(FileNotFoundError, match="drop_flagged needs .*mask_sup.masks check"):
         data.moments("train")
+
+
+def chair(i):
+    mask = standing(i)
+    mask[70:100, 95:120] = 255
+    return mask
+
+
+def test_a_chair_in_the_masks_is_told_with_frames_and_remedy(write, checked, capsys, monkeypatch):
+    monkeypatch.setitem(FAULTS, "chair", chair)
+    told = checked(write(cam01={}, cam02=dict.fromkeys(range(COUNT), "chair")), "ignore=[doubled]")
+    assert told["cam01"]["flags"] == {}
+    assert [kinds.count("object") for kinds in told["cam02"]["flags"].values()] == [1] * COUNT
+    said = " ".join(capsys.readouterr().out.split())
+    assert "cam02: object in 30 of 30 frames (0-29): part of it keeps its outline" in said
+    assert "extractor=mediapipe" in said

@@ -17,7 +17,7 @@ from mask_sup.files.video import VIDEO_SUFFIXES, frame_times, read_frames
 from mask_sup.masks.extractor import Choose, Extractor, clean, components, disc
 from mask_sup.masks.footage import Footage, shrink
 
-__all__ = ["BackgroundModel", "Plate", "grow_plate"]
+__all__ = ["BackgroundModel", "Plate", "grow_plate", "lab_of", "masked_median"]
 
 STILL = 1e-7
 """A learning rate that changes nothing; OpenCV's KNN takes 0 for the opposite."""
@@ -255,9 +255,9 @@ def grow_plate(
     for top in range(0, height, 64):  # in strips: all samples at once are large
         rows = slice(top, top + 64)
         values, use = np.stack([sample[rows] for sample in samples]), visible[:, rows] > 0
-        whole[rows] = _median(values, use[..., None])
+        whole[rows] = masked_median(values, use[..., None])
         apart = np.where(use, distance(values - whole[rows]), 0)
-        spread[rows] = _median(apart, use)
+        spread[rows] = masked_median(apart, use)
     free = visible.any(0)
     spread[~free] = 0
     return _paint_in(whole, free), free, cv2.blur(spread, (3, 3))
@@ -281,7 +281,7 @@ def _grow(samples: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
         wrong = np.stack([_count(one[here])[inside] for one in disagrees]) / support
         use = wrong <= np.minimum(wrong.min(0) + 0.03, AGREEMENT)
         values = samples[:, rows, columns]
-        middle = _median(values, use[..., None])
+        middle = masked_median(values, use[..., None])
         near = distance(values - middle) < noise
         votes, users = (near & use).sum(0), use.sum(0)
         sure = (users >= 2) & (votes >= 0.7 * users) & (support >= WINDOW)
@@ -314,7 +314,7 @@ def _mainland(known: np.ndarray) -> np.ndarray:
     return known & (cv2.dilate(main.astype(np.uint8), disc(WALL + 1)) > 0)
 
 
-def _median(values: np.ndarray, use: np.ndarray) -> np.ndarray:
+def masked_median(values: np.ndarray, use: np.ndarray) -> np.ndarray:
     """The (lower) median over the first axis of the values in use; infinite where none is."""
     ordered = np.sort(np.where(use, values, np.float32(np.inf)), axis=0)
     middle = np.maximum(use.sum(0, keepdims=True) - 1, 0) // 2

@@ -1,7 +1,7 @@
 """The quality gate: masks that show nobody, are cut off, doubled, leaking, jumping or missing.
 
-Nothing is known about the person; a mask is compared with its neighbours in time and with what a
-figure can be.
+Nothing is known about the person; a mask is compared with its neighbours in time, with what a
+figure can be, and with the scene (`scene.py`).
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from mask_sup.geometry.degenerate import DEGENERATE, Sketch, degenerate, frozen,
 from mask_sup.masks.crumbs import REMEDY, crumb_limits
 from mask_sup.masks.extractor import components
 from mask_sup.masks.footage import Footage, find_footage, shrink
+from mask_sup.masks.scene import SCENE, scene_in
 
 __all__ = ["KINDS", "Limits", "Measured", "check", "flag", "list_masks", "measure"]
 
@@ -33,18 +34,14 @@ KINDS: Mapping[str, str] = {
     "unreadable": "the file is no picture, or shows more than one person's mask",
     **DEGENERATE,
     "crumbs": f"it is far smaller than a person; {REMEDY}",
+    **SCENE,
     "cut_off": "the person touches the border of the picture",
     "doubled": "it has a second large part",
     "leaking": "it is larger than its neighbours, or covers what they leave free",
     "shrunk": "it is smaller than its neighbours",
     "jumping": "it lies elsewhere than its neighbours",
 }
-SPELT_OUT = (
-    "unreadable",
-    "misshapen",
-    *DEGENERATE,
-    "crumbs",
-)  # of these the frames are printed, too
+SPELT_OUT = ("unreadable", "misshapen", *DEGENERATE, "crumbs", *SCENE)  # frames are printed, too
 SPANS = 6  # runs of frames that are printed
 
 
@@ -103,7 +100,7 @@ def check(cfg: DictConfig) -> Path:
     numbers = expected_numbers(masks, footage)
     limits = Limits(**{name: cfg[name] for name in Limits._fields})
     sizes = {camera: one.size() for camera, one in footage.items()}
-    flags = _flags(masks, numbers, sizes, limits, cfg.ignore)
+    flags = _flags(masks, numbers, footage, sizes, limits, cfg.ignore)
     output = Path(cfg.output).expanduser() if cfg.output else root
     report = {
         "version": VERSION,
@@ -132,6 +129,7 @@ def check(cfg: DictConfig) -> Path:
 def _flags(
     masks: Mapping[str, Mapping[int, Path]],
     numbers: Mapping[str, Sequence[int]],
+    footage: Mapping[str, Footage],
     sizes: Mapping[str, tuple[int, int]],
     limits: Limits,
     ignore: Sequence[str],
@@ -146,10 +144,14 @@ def _flags(
     crumbs = crumb_limits(areas)
     for camera, found in measured.items():
         told = flag(found, limits, still[camera])
+        for i, kinds in scene_in(masks[camera], footage.get(camera)).items():
+            told[i] = [*told.get(i, ()), *kinds]
         small = [i for i, m in found.items() if m and 0 < m.area < crumbs.get(camera, 0)]
         for i in small:
             told[i] = [kind for kind in told.get(i, ()) if kind != "empty"] + ["crumbs"]
-        kept = {i: [kind for kind in kinds if kind not in ignore] for i, kinds in told.items()}
+        kept = {
+            i: [kind for kind in kinds if kind not in ignore] for i, kinds in sorted(told.items())
+        }
         flags[camera] = {i: kinds for i, kinds in kept.items() if kinds}
     return flags
 

@@ -1,0 +1,167 @@
+"""What of a mask belongs to the scene: things that never move, and the shadow at the feet.
+
+Looked at in a sample of a camera's frames, so that long recordings take no longer. What lies
+between two frames of the sample is told like the nearer one.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from mask_sup.files.masks import read_mask
+from mask_sup.masks.background import lab_of, masked_median
+from mask_sup.masks.extractor import components, disc
+from mask_sup.masks.footage import Footage, shrink
+
+__all__ = ["SCENE", "scene_in", "shadow", "standing_object"]
+
+SCENE: Mapping[str, str] = {
+    "object": (
+        "part of it keeps its outline while the rest moves: a chair, a box or a bystander. Take it "
+        "out of the picture, or make the masks by extractor=mediapipe, or by plates of the scene "
+        "as it stands in the footage"
+    ),
+    "shadow": (
+        "a flat part at the feet is darker than the scene and of its colour. Raise "
+        "extractor.shadow_colour (extractor.seed.shadow_colour of a graph cut), make the masks by "
+        "extractor=mediapipe, or light the floor from all sides"
+    ),
+}
+SIZE = 480  # pixels of the longer side at which masks and pictures are looked at
+SAMPLE = 101  # frames of a camera
+FEWEST = 8  # frames that tell what moves
+
+ALWAYS = 0.95  # share of the frames in which an object's pixels are foreground
+SELDOM = 0.12  # share of the frames in which its surroundings are, on average
+AROUND = 1, 4  # pixels off an object between which its surroundings lie
+OBJECT = 0.0008  # share of the picture that an object covers at least
+PERSON = 0.25  # of the object's area: what moves beside it covers more than that
+
+LIGHT = 0.3, 0.93  # of the scene's lightness: a shadow is between
+COLOUR = 7.0  # Lab colour difference below which it is the scene's colour
+GREY = 128  # a and b of what has no colour
+BAND = 0.25  # of a mask's height, from below: where shadows are looked for
+SPECK = 2  # pixels: radius below which a dark part is noise or a border
+PART = 0.04  # of the mask's area that a shadow covers at least
+FLAT = 1.5  # width over height of a shadow's box
+OFTEN = 0.2  # share of the frames with a shadow, below which all of them are chance
+
+
+def scene_in(files: Mapping[int, Path], footage: Footage | None) -> dict[int, list[str]]:
+    """Kinds of `SCENE` per frame of a camera.
+
+    Args:
+        files: Its masks by number of the frame.
+        footage: Its pictures; shadows are not seen without.
+    """
+    numbers = sorted(files)
+    places = np.linspace(0, len(numbers) - 1, min(SAMPLE, len(numbers))).round().astype(int)
+    masks = {numbers[place]: _load(files[numbers[place]]) for place in places}
+    shapes = [mask.shape for mask in masks.values() if mask is not None and mask.any()]
+    masks = {i: m for i, m in masks.items() if m is not None and shapes and m.shape == shapes[0]}
+    if len(masks) < FEWEST:
+        return {}
+    told: dict[int, list[str]] = {}
+    if standing_object(np.stack(list(masks.values()))).any():
+        told = {i: ["object"] for i in numbers}
+    for i in _near(_shadowed(masks, footage) if footage else [], list(masks), numbers):
+        told.setdefault(i, []).append("shadow")
+    return told
+
+
+def _load(path: Path) -> np.ndarray | None:
+    try:
+        return shrink(read_mask(path, may_be_empty=True), SIZE) > 127
+    except ValueError:
+        return None
+
+
+def _near(found: Sequence[int], sample: Sequence[int], numbers: Sequence[int]) -> list[int]:
+    """The frames whose nearest frame of the sample is one of those found."""
+    nearest = np.abs(np.subtract.outer(np.array(numbers), np.array(sample))).argmin(1)
+    return [i for i, place in zip(numbers, nearest, strict=True) if sample[place] in set(found)]
+
+
+def standing_object(masks: Bool[np.ndarray, "n h w"]) -> Bool[np.ndarray, "h w"]:
+    """Where an object is that is foreground throughout, while somebody moves beside it.
+
+    The trunk of somebody who stays is foreground throughout as well, but its surroundings are
+    foreground often; an outline that never moves is a thing's.
+    """
+    share = masks.mean(0)
+    always = share >= ALWAYS
+    labels, areas, _ = components(always)
+    found = np.zeros_like(always)
+    for label, area in enumerate(areas, start=1):
+        if area < OBJECT * always.size:
+            break
+        here = (labels == label).astype(np.uint8)
+        inner, outer = (cv2.dilate(here, disc(radius)) > 0 for radius in AROUND)
+        around = share[outer & ~inner]
+        fixed = around.size > 0 and around.mean() < SELDOM
+        if fixed and share[~outer].sum() > PERSON * area:
+            found |= here > 0
+    return found
+
+
+def _shadowed(masks: Mapping[int, np.ndarray], footage: Footage) -> list[int]:
+    """Numbers of the frames with a shadow; none where they are few."""
+    shape = next(iter(masks.values())).shape
+    pictures = {}
+    for i, frame in zip(footage.numbers(), footage.frames(), strict=True):
+        if i in masks:
+            small = cv2.resize(frame, shape[::-1], interpolation=cv2.INTER_AREA)
+            pictures[i] = lab_of(small).astype(np.uint8)
+    seen = [i for i in masks if i in pictures]
+    scene, known = _scene([pictures[i] for i in seen], [masks[i] for i in seen])
+    found = [i for i in seen if shadow(pictures[i], masks[i] & known, scene).any()]
+    return found if len(found) > OFTEN * len(seen) else []
+
+
+def _scene(
+    pictures: Sequence[np.ndarray], masks: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The median (Lab) of what is in no mask, and where there is any."""
+    free = np.stack([cv2.dilate(mask.astype(np.uint8), disc(SPECK)) == 0 for mask in masks])
+    scene = np.zeros(pictures[0].shape, np.uint8)
+    for row in range(len(scene)):  # all at once are large
+        values = np.stack([picture[row] for picture in pictures]).astype(np.float32)
+        middle = masked_median(values, free[:, row, :, None])
+        scene[row] = np.where(np.isfinite(middle), middle, 0)
+    return scene, free.any(0)
+
+
+def shadow(
+    picture: UInt8[np.ndarray, "h w 3"],
+    mask: Bool[np.ndarray, "h w"],
+    scene: UInt8[np.ndarray, "h w 3"],
+) -> Bool[np.ndarray, "h w"]:
+    """The shadow in a mask: low, flat, darker than the scene and of its colour.
+
+    Args:
+        picture: Of that moment, Lab.
+        mask: What is foreground, where the scene is known.
+        scene: The picture without anybody, Lab.
+    """
+    found = np.zeros_like(mask)
+    rows = np.flatnonzero(mask.any(1))
+    if len(rows) == 0:
+        return found
+    top = rows[-1] + 1 - max(1, round(BAND * (rows[-1] + 1 - rows[0])))
+    here, empty = picture[top:].astype(np.float32), scene[top:].astype(np.float32)
+    light = here[..., 0] / (empty[..., 0] + 1)
+    dark = mask[top:] & (light > LIGHT[0]) & (light < LIGHT[1])
+    expected = (empty[..., 1:] - GREY) * light[..., None]  # colours fade with the light
+    dark &= np.linalg.norm(here[..., 1:] - GREY - expected, axis=-1) < COLOUR
+    dark = cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_OPEN, disc(SPECK)) > 0
+    labels, areas, _ = components(dark)
+    for label, area in enumerate(areas, start=1):
+        if area < PART * mask.sum():
+            break
+        _, _, width, height = cv2.boundingRect((labels == label).astype(np.uint8))
+        if width > FLAT * height:
+            found[top:] |= labels == label
+    return found
