@@ -21,6 +21,7 @@ from mask_sup.files.config import plain
 from mask_sup.files.disk import write_file
 from mask_sup.files.lock import locked
 from mask_sup.files.masks import read_mask
+from mask_sup.files.words import shell_command
 from mask_sup.masks.crumbs import REMEDY, crumb_limits
 from mask_sup.masks.extractor import Extractor
 from mask_sup.masks.footage import Footage, find_footage, shrink
@@ -63,7 +64,7 @@ def extract(cfg: DictConfig) -> Path:
         for one, told in zip(footage, settings, strict=True):
             extract_camera(one, extractor, output, told)
     print(f"masks of {len(footage)} camera(s) are in {output}; see what is wrong with them:")
-    print(f"python -m mask_sup.masks check masks={output} input={cfg.input}")
+    print(shell_command("masks check", masks=output, input=cfg.input))
     _refuse_crumbs(footage, output)
     return output
 
