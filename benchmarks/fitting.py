@@ -27,9 +27,9 @@ from record import record
 from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
-from unseen import FPS, MOMENTS, VIEWS, drawn, ring
+from unseen import FPS, MOMENTS, VIEWS, crops_of, drawn, ring
 
-from mask_sup.data.moments import Moment, MomentDataset, expand
+from mask_sup.data.moments import Moment, expand
 from mask_sup.data.recording import RecordingData
 from mask_sup.files.build import build
 from mask_sup.files.config import conf_dir
@@ -99,16 +99,7 @@ class Seen:
     """Detections and masks of moments."""
 
     def __init__(self, detector: torch.nn.Module, moments: list[Moment], data: dict[str, Any]):
-        dataset = MomentDataset(
-            moments,
-            joints=len(detector.skeleton.joints),
-            image_size=data["image_size"],
-            mask_size=data["mask_size"],
-            padding=data["padding"],
-            mask_input=detector.mask_input,
-            geodesic=None,
-            memory=False,
-        )
+        dataset = crops_of(moments, detector, data)
         batches = [expand(batch) for batch in DataLoader(dataset, batch_size=BATCH)]
         cameras = zip(*(batch.views.camera for batch in batches), strict=True)
         self.camera = Camera(*(torch.cat(part) for part in cameras))

@@ -110,22 +110,27 @@ def drawn(
     return moments
 
 
+def crops_of(moments: list[Moment], detector: torch.nn.Module, data: dict) -> MomentDataset:
+    """Moments as the detector was shown them in training."""
+    return MomentDataset(
+        moments,
+        joints=len(detector.skeleton.joints),
+        image_size=data["image_size"],
+        mask_size=data["mask_size"],
+        padding=data["padding"],
+        mask_input=detector.mask_input,
+        geodesic=None,
+        memory=False,
+    )
+
+
 def figures(detector: torch.nn.Module, scenes: list[Scene], data: dict) -> dict[str, object]:
     """All figures of these scenes, and the monocular error by elevation in bands of degrees."""
     metrics, errors, heights = PoseMetrics(detector.skeleton), [], []
     root = detector.skeleton.root
     for views in sorted({len(scene.elevation) for scene in scenes}):
         alike = [scene for scene in scenes if len(scene.elevation) == views]
-        dataset = MomentDataset(
-            [moment for scene in alike for moment in scene.moments],
-            joints=len(detector.skeleton.joints),
-            image_size=data["image_size"],
-            mask_size=data["mask_size"],
-            padding=data["padding"],
-            mask_input=detector.mask_input,
-            geodesic=None,
-            memory=False,
-        )
+        dataset = crops_of([moment for scene in alike for moment in scene.moments], detector, data)
         for batch in map(expand, DataLoader(dataset, batch_size=MOMENTS)):
             _, poses = score(metrics, detector(batch.views.image), batch, detector.depth_range)
             off = (poses.cam - poses.cam[..., root, None, :]) - (
