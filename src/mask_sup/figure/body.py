@@ -98,6 +98,7 @@ class Body(nn.Module):
         self.legs = (tuple(right_leg), tuple(flip[j] for j in right_leg))
         self.arms = (tuple(right_arm), tuple(flip[j] for j in right_arm))
         self.trunk = (index[trunk[0]], index[trunk[1]])
+        self.bone = {child: bone for bone, (_, child) in enumerate(skeleton.tree)}
         self.spine = self._chain(*self.trunk)
         self.face = tuple(index[str(j)] for j in face[:3])
         self.forward_mm = float(face[3])

@@ -49,7 +49,7 @@ def fit_film(
 
     every = torch.arange(len(mask))
     keys = key_moments(fitter.scaled(mask), sequence, settings["change"], settings["apart"])
-    first = _thinned(keys, sequence, settings["thinned"])
+    first = keys[_every(settings["thinned"], sequence[keys])]
     found = fitter.fit("fit", joints_world[first], build=build, **some(first))
     for recipe, known, wanted in (("follow", first, keys), ("settle", keys, every)):
         if len(wanted) == len(known):
@@ -100,19 +100,16 @@ def key_moments(
         if len(changes) and float(changes.quantile(MOSTLY)) <= change:
             break
         step -= 1
-    place = torch.arange(len(sequence))
-    begins = torch.cat([torch.ones(1, dtype=torch.bool), sequence.diff() != 0])
+    return _every(step, sequence)
+
+
+def _every(count: int, sequence: Tensor) -> Tensor:
+    """Places of every `count`-th moment of each sequence, and of its last one."""
+    place, edge = torch.arange(len(sequence)), torch.ones(1, dtype=torch.bool)
+    begins = torch.cat([edge, sequence.diff() != 0])
+    ends = torch.cat([begins[1:], edge])
     first = torch.where(begins, place, 0).cummax(0).values
-    ends = torch.cat([begins[1:], torch.ones(1, dtype=torch.bool)])
-    return (((place - first) % step == 0) | ends).nonzero().flatten()
-
-
-def _thinned(keys: Tensor, sequence: Tensor, count: int) -> Tensor:
-    """Every `count`-th of the keys, and the last one of each sequence."""
-    place = torch.arange(len(keys))
-    last = torch.cat([sequence[keys].diff() != 0, torch.ones(1, dtype=torch.bool)])
-    first = torch.cat([torch.ones(1, dtype=torch.bool), last[:-1]])
-    return keys[((place - torch.where(first, place, 0).cummax(0).values) % count == 0) | last]
+    return (((place - first) % count == 0) | ends).nonzero().flatten()
 
 
 def between(

@@ -81,8 +81,8 @@ class PoseFitter:
             the next moment weighs.
         film: See `mask_sup.fitting.film`: keys are at most `apart` moments from each other, and so
             that masks mostly change by a share of `change`; every one of `thinned` gets the whole
-            recipe; a moment between them that leaves
-            `worse` times as much unexplained as they do is searched, too.
+            recipe; a moment between them that leaves `worse` times as much unexplained as they do
+            is searched, too.
         recipes: Name -> what is done in turn: `explore`, `improve`, `settle` (the gradient alone),
             `name`, `build`, `repeat`.
         seed: Of all random directions.

@@ -54,8 +54,7 @@ class Hypotheses:
         self.places, self.ways, self.trunks, self.yaws = places, ways, trunks, yaws
         skeleton = self.body.skeleton
         self.heights = [skeleton.heights[name] for name in skeleton.joints]
-        self.bone = {child: bone for bone, (_, child) in enumerate(skeleton.tree)}
-        self.parent = {child: parent for parent, child in skeleton.tree}
+        self.bone = self.body.bone
 
     @torch.no_grad()
     def __call__(
@@ -125,11 +124,9 @@ class Hypotheses:
 
     def stature(self, lengths: Float[Tensor, "n b"]) -> Float[Tensor, "n 1"]:
         """How tall figures stand whose trunks are as long as with these bones, mm."""
-        low, joint = self.body.trunk
-        share, trunk = self.heights[joint] - self.heights[low], 0.0
-        while joint != low:
-            trunk, joint = trunk + lengths[:, self.bone[joint]], self.parent[joint]
-        return trunk[:, None] / share
+        low, high = self.body.trunk
+        trunk = sum(lengths[:, self.bone[joint]] for joint in self.body.spine[1:])
+        return trunk[:, None] / (self.heights[high] - self.heights[low])
 
     def _figure(self, low: Tensor, up: Tensor, yaw: float, scenes: Scenes) -> Tensor:
         """A figure as it stands, its trunk on the line, the hips turned about it by `yaw`."""

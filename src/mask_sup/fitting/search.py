@@ -104,9 +104,7 @@ class LimbSearch:
         self.body, self.objective = objective.body, objective
         self.branches, self.beams = branches, beams
         self.finalists, self.spread = finalists, spread
-        skeleton = self.body.skeleton
-        self.flip = skeleton.flip
-        self.bone = {child: bone for bone, (_, child) in enumerate(skeleton.tree)}
+        self.flip, self.bone = self.body.skeleton.flip, self.body.bone
 
     @torch.no_grad()
     def __call__(
