@@ -29,7 +29,7 @@ def reference(ends, width, size, merge):
     return out
 
 
-def autograd_reference(ends, width, size, merge):
+def autograd_reference(ends, width, size, merge, power=1):
     """The same on whole tensors, every bone map kept, for gradients by autograd."""
     centres = (torch.arange(size, dtype=ends.dtype) * 2 + 1) / size - 1
     y, x = torch.meshgrid(centres, centres, indexing="ij")
@@ -38,6 +38,7 @@ def autograd_reference(ends, width, size, merge):
     u = c - a
     t = (((p - a) * u).sum(-1) / (u * u).sum(-1).clamp_min(1e-12)).clamp(0, 1)
     squared = (p - a - t[..., None] * u).square().sum(-1) / width[:, None, None] ** 2
+    squared = squared**power
     return (-squared).exp().max(1).values if merge == "max" else (-squared).exp().sum(1)
 
 
@@ -66,6 +67,33 @@ def test_gradients_equal_autograd_through_all_bone_maps(segments, merge):
     (draw_segments(ours, width, 16, merge) * pull).sum().backward()
     (autograd_reference(naive, width, 16, merge) * pull).sum().backward()
     torch.testing.assert_close(ours.grad, naive.grad, atol=1e-4, rtol=1e-4)
+
+
+def test_a_harder_edge_is_a_power_of_the_distance(segments):
+    ends, width = segments
+    pull = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(4))
+    ours, naive = ends.clone().requires_grad_(), ends.clone().requires_grad_()
+    drawn, expected = (
+        draw(e, width, 16, "max", 3)
+        for draw, e in ((draw_segments, ours), (autograd_reference, naive))
+    )
+    torch.testing.assert_close(drawn, expected, atol=5e-6, rtol=0)
+    torch.testing.assert_close(draw_segments(ends, width, 16, "max", 3), drawn)  # no gradient asked
+    (drawn * pull).sum().backward()
+    (expected * pull).sum().backward()
+    torch.testing.assert_close(ours.grad, naive.grad, atol=1e-3, rtol=1e-3)
+    with pytest.raises(ValueError, match="power=3 goes with merge='max'"):
+        draw_segments(ends, width, 16, "sum", 3)
+
+
+def test_the_nearest_of_many_segments_pulls_whatever_their_order(segments):
+    ends, width = segments
+    drawn = []
+    for order in (list(range(7)), [3, 6, 0, 5, 1, 4, 2]):
+        ours = ends[:, order].clone().requires_grad_()
+        draw_segments(ours, width[order], 16, "max").square().sum().backward()
+        drawn.append(ours.grad[:, torch.tensor(order).argsort()])
+    torch.testing.assert_close(*drawn, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("merge", ["max", "sum"])

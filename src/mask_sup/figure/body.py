@@ -22,8 +22,7 @@ from mask_sup.geometry.segments import draw_segments
 
 __all__ = ["Body", "Capsules"]
 
-EXPONENT = 2  # of the soft edge, exp(-(d / width)^(2 EXPONENT)); Eq. (4) has 1
-SMALLEST = 1.3e-4  # of Eq. (4)'s profile; ours is then 1e-35
+POWER = 2  # of the soft edge, exp(-(d / width)^(2 POWER)); Eq. (4) has 1
 
 
 class Capsules(NamedTuple):
@@ -194,11 +193,9 @@ class Body(nn.Module):
         xy = crop_from_cam(cam, camera).unflatten(-2, (count, 2))
         depth = cam[..., 2].detach().mean(-1, keepdim=True).clamp_min(1.0)
         per_mm = camera.K[..., 0, 0, None] / depth
-        width = (
-            capsules.radius.unsqueeze(-2) * per_mm * (scale / math.log(2) ** (1 / (2 * EXPONENT)))
-        )
-        lines = draw_segments(xy, width.expand(*n, xy.shape[-4], count), size or self.size, "max")
-        return (-(lines.clamp_min(SMALLEST).log().square())).exp()
+        width = capsules.radius.unsqueeze(-2) * per_mm * (scale / math.log(2) ** (1 / (2 * POWER)))
+        width = width.expand(*n, xy.shape[-4], count)
+        return draw_segments(xy, width, size or self.size, "max", POWER)
 
     def forward(
         self, joints: Float[Tensor, "*n j 3"], camera: Camera, size: int | None = None
