@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 import mask_sup.predict
 from mask_sup.data.moments import MomentDataset, View, expand, mask_box
 from mask_sup.data.recording import RecordingData
+from mask_sup.export import export
 from mask_sup.files.config import conf_dir
 from mask_sup.files.lock import locked
 from mask_sup.files.masks import read_mask
@@ -28,6 +29,7 @@ from mask_sup.predict import (
     predict,
     scale_to_height,
 )
+from mask_sup.report import write_report
 
 LENS = np.array([-0.25, 0.08, 0.002, -0.003, 0.01])
 K = np.array([[300.0, 0.0, 121.0], [0.0, 310.0, 83.0], [0.0, 0.0, 1.0]])
@@ -100,6 +102,16 @@ def test_a_pose_that_is_a_point_stays_finite(human18):
 
 
 # ---- confidence ----------------------------------------------------------------------------------
+
+
+def test_views_that_do_not_count_are_as_if_they_were_not_there():
+    rng = np.random.default_rng(3)
+    error, person = rng.uniform(0, 30, (4, 18)), rng.uniform(300, 500, 4)
+    few = joint_confidence(error[:3], person[:3])
+    error[3], person[3] = np.nan, np.nan
+    np.testing.assert_allclose(joint_confidence(error, person), few)
+    error[1:] = np.nan
+    assert (joint_confidence(error, person) == 0).all()
 
 
 def test_views_that_agree_are_trusted_and_more_of_them_more():
@@ -673,6 +685,87 @@ def test_a_long_prediction_goes_on_where_it_stopped(filmed, configure, monkeypat
     for name in set(whole) - {"header"}:
         np.testing.assert_array_equal(whole[name], again[name])
     assert not (written / ".parts").exists()
+
+
+def emptied(film, *places):
+    """Masks of nobody in these cameras and frames."""
+    for camera, frame in places:
+        path = film / "masks" / camera / f"{frame:06d}.png"
+        cv2.imwrite(str(path), np.zeros((96, 96), np.uint8))
+
+
+def test_a_view_that_shows_nobody_is_left_out_and_told(filmed, configure, capsys):
+    truth, film, checkpoint = filmed
+    emptied(film, ("cam1", 2), ("cam1", 3), ("cam3", 3))
+    cfg = configure(checkpoint=checkpoint, input=film)
+    poses = read(predict(cfg))
+    told = capsys.readouterr().out
+    assert "nobody are left out: cam1 in 2 of 6 moments (2-3), cam3 in 1 of 6 moments (3)" in told
+    assert "have no pose" not in told
+    shown = np.isfinite(poses["person_px"])
+    assert sorted(np.argwhere(~shown).tolist()) == [[2, 1], [3, 1], [3, 3]]
+    for name in ("joints_px", "joints_root_mm", "reprojection_error_px"):
+        known = np.isfinite(poses[name]).reshape(6, 4, -1)
+        np.testing.assert_array_equal(known.all(-1), shown)
+        np.testing.assert_array_equal(known.any(-1), shown)
+    off, turned = (
+        np.linalg.norm(poses["joints_world_mm"][:, order] - truth, axis=-1).mean(-1)
+        for order in (list(range(18)), HUMAN.flip)
+    )
+    assert np.minimum(off, turned).max() < 80
+    assert np.isfinite(poses["reprojected_px"]).all()  # the pose is seen again in all views
+    assert "NaN in views whose mask shows nobody" in str(poses["header"])
+
+
+@pytest.mark.parametrize("fit", [True, False])
+@pytest.mark.parametrize("part", [2, 600])
+def test_a_moment_that_one_view_alone_shows_has_no_pose(
+    filmed, configure, capsys, monkeypatch, part, fit
+):
+    _, film, checkpoint = filmed
+    monkeypatch.setattr("mask_sup.predict.PART", part)
+    emptied(film, *((f"cam{k}", i) for i in (2, 3) for k in range(3)), ("cam3", 3))
+    cfg = configure(checkpoint=checkpoint, input=film, overlays=False, fit=fit)
+    cfg.fitter = few_of_everything()
+    written = predict(cfg)
+    told = capsys.readouterr().out
+    assert "! 2 of 6 moments have no pose (NaN, confidence 0), as fewer than 2 views" in told
+    poses = read(written)
+    known = [True, True, False, False, True, True]
+    assert np.isfinite(poses["joints_world_mm"]).all((1, 2)).tolist() == known
+    assert np.isfinite(poses["joints_world_mm"]).any((1, 2)).tolist() == known
+    assert (poses["confidence"][2:4] == 0).all()
+    assert (poses["confidence"][[0, 1, 4, 5]] > 0).all()
+    if fit:
+        assert np.isfinite(poses["unexplained"]).tolist() == known
+    after_it(written / "poses.npz")
+
+
+def after_it(path):
+    """What comes after a prediction takes a file with gaps."""
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        cfg = compose("export", [f"poses={path}", "fps=10", "formats=[bvh,trc,csv,npz,json]"])
+        assert all(file.is_file() for file in export(cfg))
+        cfg = compose("report", [f"poses={path}", "video=false"])
+    page = (write_report(cfg) / "report.html").read_text()
+    assert "2 of 6 moments have no pose" in page
+    assert "missing in many pictures" not in page
+
+
+def test_masks_of_nobody_alone_end_the_prediction(filmed, pictures, configure, tmp_path):
+    _, film, checkpoint = filmed
+    emptied(film, *((f"cam{k}", i) for i in range(6) for k in range(3)))
+    cfg = configure(checkpoint=checkpoint, input=film, overlays=False)
+    with pytest.raises(ValueError, match="no moment has masks that show somebody in at least 2"):
+        predict(cfg)
+    for path in (tmp_path / "masks").iterdir():
+        cv2.imwrite(str(path), np.zeros((24, 32), np.uint8))
+    cfg = configure(checkpoint=checkpoint, input=pictures, masks=tmp_path / "masks")
+    with pytest.raises(ValueError, match="at least one view: look at the masks"):
+        predict(cfg)
+    put(tmp_path / "masks" / "m3.png", 255)
+    alone = read(predict(cfg))
+    assert np.isfinite(alone["joints_px"]).all((1, 2, 3)).tolist() == [False] * 3 + [True, False]
 
 
 def few_of_everything():

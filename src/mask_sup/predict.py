@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from mask_sup.files.build import build, trust_from_command_line
 from mask_sup.files.config import plain
 from mask_sup.files.disk import write_arrays
+from mask_sup.files.left_out import left_out_in_words
 from mask_sup.files.lock import locked
 from mask_sup.files.poses import UNSURE, explained_in_words, write_poses
 from mask_sup.files.ranges import check_ranges
@@ -41,6 +42,7 @@ __all__ = [
 BATCH = 16
 PART = 600  # moments that are held in memory together, with their masks
 PARTS = ".parts"
+WITH_WORLD = 2  # views that show somebody, without which a moment has no pose in the world
 FINE = 2  # pixels of a mask that is kept, along a side, for each that poses are fitted to
 SAMPLE = 48  # moments of a longer recording that tell how the person is built
 JOINTS = {"joints_world_mm": 1, "reprojected_px": 2, "confidence": 1}  # axis of the joints
@@ -89,6 +91,11 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     fitter = _fitter(cfg, detector, moments)
     poses = _in_parts(cfg, detector, checkpoint["config"]["data"], moments, fitter, folder)
     boxes = poses.pop("boxes")
+    left_out = left_out_in_words(
+        np.isfinite(poses["person_px"]),
+        [view.image.parent.name for view in moments[0].views],
+        needed=WITH_WORLD if "joints_world_mm" in poses else 1,
+    )
     folder.mkdir(parents=True, exist_ok=True)
     pictures = np.array([[str(view.image) for view in moment.views] for moment in moments])
     facts = of_checkpoint(checkpoint) | at_test(checkpoint["config"]["detector"], fitter)
@@ -97,6 +104,7 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     if cfg.overlays:
         _overlays(folder, moments, poses, boxes, detector.skeleton)
     print(f"{len(moments)} poses from {len(moments[0].views)} view(s) written to {folder}")
+    print("".join(f"{line}\n" for line in left_out), end="")
     if fitter is not None:
         told, badly = explained_in_words(poses["unexplained"])
         print(told + (f"\n! {badly}" if badly else ""))
@@ -165,10 +173,15 @@ def _in_parts(
             return _poses(cfg, detector, settings, part, fitter, subject)
 
         made.append(kept.made(f"{number:06d}", one))
-    poses = {name: np.concatenate([part[name] for part in made]) for name in made[0]}
-    if fitter is not None and len(parts) > 1:
-        changed = renamed_in_time(
-            *(torch.from_numpy(poses[n]) for n in ("joints_world_mm", "unexplained", "front")),
+    poses = _joined(made)
+    if "front" in poses and len(parts) > 1:
+        posed = np.isfinite(poses["unexplained"])
+        changed = np.zeros_like(posed)
+        changed[posed] = renamed_in_time(
+            *(
+                torch.from_numpy(poses[n][posed])
+                for n in ("joints_world_mm", "unexplained", "front")
+            ),
             fitter.travel,
             detector.skeleton.flip,
         ).numpy()
@@ -178,6 +191,16 @@ def _in_parts(
             )
         poses["front"][changed] *= -1
     return poses
+
+
+def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays of all parts; NaN for what parts lack that show nobody."""
+    most = max(parts, key=len)
+
+    def of(part: dict[str, np.ndarray], name: str) -> np.ndarray:
+        return part.get(name, np.full((len(part["boxes"]), *most[name].shape[1:]), np.nan))
+
+    return {name: np.concatenate([of(part, name) for part in parts]) for name in most}
 
 
 class _Parts:
@@ -191,7 +214,8 @@ class _Parts:
 
     def __init__(self, folder: Path, cfg: DictConfig, moments: "Sequence[Moment]"):
         files = [path for m in moments for view in m.views for path in (view.image, view.mask)]
-        told = [plain(cfg), _stamp(Path(cfg.checkpoint)), [str(file) for file in files]]
+        stamps = [(str(file), _stamp(file)) for file in files if file is not None]
+        told = [plain(cfg), _stamp(Path(cfg.checkpoint)), stamps]
         digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         self.folder = folder / digest[:16]
         if folder.is_dir() and not self.folder.is_dir():
@@ -226,7 +250,8 @@ def _look(
     found, masks, boxes = [], [], []
     with torch.inference_mode():
         for start in track(range(0, len(views), BATCH), "predicting"):
-            crops = [crop_view(view, **settings) for view in views[start : start + BATCH]]
+            some = views[start : start + BATCH]
+            crops = [crop_view(view, **settings, may_be_empty=True) for view in some]
             images = torch.from_numpy(np.stack([crop.image for crop in crops]))
             images = images.to(cfg.device).permute(0, 3, 1, 2).float() / 255
             found.append(detector(images).cpu())
@@ -253,6 +278,11 @@ def _cameras(moments: "Sequence[Moment]", boxes: np.ndarray) -> Any:
     return Camera(*(stack.unflatten(0, boxes.shape[:2]) for stack in stacks))
 
 
+def _of(camera: Any, which: Any) -> Any:
+    """Cameras of some moments."""
+    return type(camera)(*(part[which] for part in camera))
+
+
 def _subject(
     cfg: DictConfig,
     detector: Any,
@@ -260,13 +290,17 @@ def _subject(
     moments: "Sequence[Moment]",
     fitter: Any,
 ) -> dict[str, np.ndarray]:
-    """How the person is built, from moments spread over a long recording."""
+    """How the person is built, from moments spread over a long recording; {} if they show none."""
     from mask_sup.geometry.triangulate import triangulate_robustly
 
     joints, mask, boxes = _look(cfg, detector, settings, moments)
     camera = _cameras(moments, boxes)
-    start = triangulate_robustly(joints[..., :2], camera)
-    found = fitter.fit("fit", start, camera, mask.float() / 255)
+    shown = fitter.shows(mask.float() / 255)
+    posed = (shown.sum(1) >= WITH_WORLD).nonzero().flatten()
+    if not len(posed):
+        return {}
+    start = triangulate_robustly(joints[..., :2], camera, shown)[posed]
+    found = fitter.fit("fit", start, _of(camera, posed), mask[posed].float() / 255)
     return {name: value.numpy() for name, value in found.build._asdict().items()}
 
 
@@ -368,6 +402,8 @@ def _poses(
     subject: dict[str, np.ndarray] | None,
 ) -> dict[str, np.ndarray]:
     """All arrays of poses.npz for some moments, and `boxes`."""
+    import torch
+
     from mask_sup.files.pictures import picture_size
     from mask_sup.geometry.camera import crop_from_world, is_calibrated, px_from_crop
     from mask_sup.geometry.triangulate import triangulate_robustly
@@ -375,6 +411,7 @@ def _poses(
     joints, mask, boxes = _look(cfg, detector, settings, moments)
     n, v = boxes.shape[:2]
     views = [view for moment in moments for view in moment.views]
+    shown = (mask > 127).any(-1).any(-1) if fitter is None else fitter.shows(mask.float() / 255)
     crop, person_px = joints.numpy(), boxes[..., 2] / settings["padding"]
 
     def to_px(xy: np.ndarray) -> np.ndarray:
@@ -394,16 +431,19 @@ def _poses(
         "person_px": person_px,
         "picture_size_px": np.array([picture_size(view.image) for view in views]).reshape(n, v, 2),
     }
+    for name in ("joints_px", "joints_root_mm", "person_px"):
+        poses[name][~shown.numpy()] = np.nan
     camera = _cameras(moments, boxes)
     if v == 1 or not is_calibrated(camera):
         return poses
-    world = triangulate_robustly(joints[..., :2], camera)
-    if fitter is not None:
-        world, told = _fitted(fitter, world, camera, mask, moments, subject)
+    world, posed = triangulate_robustly(joints[..., :2], camera, shown), shown.sum(1) >= WITH_WORLD
+    if fitter is not None and posed.any():
+        world, told = _fitted_where(posed, fitter, world, camera, mask, moments, subject)
         poses |= told
+    world[~posed] = torch.nan
     again = to_px(crop_from_world(world.unsqueeze(1), camera).numpy())
     error = np.linalg.norm(again - poses["joints_px"], axis=-1)
-    agreed = joint_confidence(error, person_px)
+    agreed = joint_confidence(error, poses["person_px"])
     return (
         {"confidence": agreed}
         | poses
@@ -413,6 +453,40 @@ def _poses(
             "reprojection_error_px": error,
         }
     )
+
+
+def _fitted_where(
+    posed: Any,
+    fitter: Any,
+    start: Any,
+    camera: Any,
+    mask: Any,
+    moments: "Sequence[Moment]",
+    subject: dict[str, np.ndarray] | None,
+) -> tuple[Any, dict[str, np.ndarray]]:
+    """`_fitted` of the moments that show somebody in enough views; NaN and confidence 0 elsewhere.
+
+    Moments before and after a gap do not follow each other in time.
+    """
+    which = posed.nonzero().flatten()
+    gaps = (which.diff(prepend=which[:1]) > 1).cumsum(0).tolist()
+    some = [moments[i] for i in which.tolist()]
+    some = [
+        moment._replace(sequence=f"{moment.sequence}/{gap}") if moment.sequence else moment
+        for moment, gap in zip(some, gaps, strict=True)
+    ]
+    found, told = _fitted(fitter, start[which], _of(camera, which), mask[which], some, subject)
+    start[which] = found
+
+    def everywhere(values: np.ndarray, otherwise: float) -> np.ndarray:
+        whole = np.full((len(moments), *values.shape[1:]), otherwise, values.dtype)
+        whole[which.numpy()] = values
+        return whole
+
+    told = {
+        name: everywhere(v, 0.0 if name == "confidence" else np.nan) for name, v in told.items()
+    }
+    return start, told
 
 
 def _fitted(
@@ -429,7 +503,9 @@ def _fitted(
     from mask_sup.fitting.film import fit_film
     from mask_sup.fitting.scenes import Build
 
-    known = subject and Build(*(torch.from_numpy(subject[name]) for name in Build._fields))
+    known = None
+    if subject:
+        known = Build(*(torch.from_numpy(subject[name]) for name in Build._fields))
     names = [moment.sequence or moment.name for moment in moments]
     number = {name: i for i, name in enumerate(dict.fromkeys(names))}
     sequence = torch.tensor([number[name] for name in names])
@@ -475,16 +551,17 @@ def joint_confidence(
     errors that all views share, such as left and right named the wrong way in all of them.
 
     Args:
-        error_px: Distance of detected and reprojected joints, pixels; at least two views.
+        error_px: Distance of detected and reprojected joints, pixels; NaN in views that do not
+            count. With fewer than two that do, confidence is 0.
         person_px: Larger side of the person's mask in each view, pixels.
 
     >>> joint_confidence(np.array([[3.0], [4.0]]), np.array([100.0, 100.0])).round(3)
     array([0.308])
     """
-    views = error_px.shape[-2]
-    share = np.square(error_px / person_px[..., None]).sum(-2)
-    expected = 9 / (2 * views) * share / (2 * views - 3)
-    return 1 / (1 + expected / UNSURE**2)
+    views = np.isfinite(error_px).sum(-2)
+    share = np.nansum(np.square(error_px / person_px[..., None]), -2)
+    expected = 9 / np.maximum(2 * views, 1) * share / np.maximum(2 * views - 3, 1)
+    return np.where(views >= WITH_WORLD, 1 / (1 + expected / UNSURE**2), 0.0)
 
 
 def distort_px(xy_px: Float[np.ndarray, "j 2"], view: "View") -> Float[np.ndarray, "j 2"]:

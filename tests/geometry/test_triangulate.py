@@ -74,6 +74,19 @@ def test_views_that_agree_triangulate_robustly_to_the_point(views):
     assert (triangulate_robustly(xy, camera) - world).abs().max() < 0.05
 
 
+def test_views_that_are_not_seen_do_not_count():
+    camera, world = ring(4, leading=(5,)), points(5, 18)
+    xy = crop_from_world(world.unsqueeze(1), camera)
+    xy = xy + 0.02 * torch.randn(xy.shape, generator=torch.Generator().manual_seed(2))
+    seen = torch.tensor([True, False, True, True]).expand(5, 4)
+    three = Camera(*(part[:, [0, 2, 3]] for part in camera))
+    expected = triangulate_robustly(xy[:, [0, 2, 3]], three)
+    wrong = xy.clone()
+    wrong[:, 1] = 5.0
+    found = triangulate_robustly(wrong, camera, seen)
+    assert (found - expected).abs().max() < 0.5  # mm; the origin is another
+
+
 def test_robust_points_minimise_cauchys_loss():
     """Against scipy, which minimises it over reprojections themselves."""
     camera, world = ring(5, torch.float64), points(4, dtype=torch.float64)

@@ -138,38 +138,53 @@ def lens_maps(
 
 
 def crop_view(
-    view: View, image_size: int, mask_size: int, padding: float, mask_input: bool
+    view: View,
+    image_size: int,
+    mask_size: int,
+    padding: float,
+    mask_input: bool,
+    may_be_empty: bool = False,
 ) -> Crop:
     """Read one view, undo its lens distortion, and crop it around its mask.
+
+    Args:
+        view: What to read.
+        image_size: Side of the picture, pixels.
+        mask_size: Side of the mask, pixels.
+        padding: Side of the crop over the larger side of the mask's bounding box.
+        mask_input: Whether all but the person is grey.
+        may_be_empty: Whether a mask without anybody is no error; its crop is the whole picture.
 
     Raises:
         FileNotFoundError: If a file is missing.
         ValueError: If a picture is unreadable, the mask is empty or of another shape.
     """
-    mask = whole_mask(view)
-    box = mask_box(mask, padding, image_size)
+    mask = whole_mask(view, may_be_empty)
+    shown = mask if (mask > 127).any() else np.full_like(mask, 255)
+    box = mask_box(shown, padding, image_size)
     image = crop_image(view, box, image_size, mask_input, mask)
     return Crop(image, crop_square(mask, box, mask_size), box)
 
 
-def whole_mask(view: View) -> np.ndarray:
+def whole_mask(view: View, may_be_empty: bool = False) -> np.ndarray:
     """The mask of a view, (h, w) uint8, as an ideal lens would have seen it."""
     if view.mask is None:
         return np.full(read_image(view.image).shape[:2], 255, np.uint8)
-    mask = undistort(taken_mask(view), view, cv2.INTER_LINEAR)
-    if not (mask > 127).any():
+    mask = undistort(taken_mask(view, may_be_empty), view, cv2.INTER_LINEAR)
+    if not may_be_empty and not (mask > 127).any():
         raise ValueError(f"empty mask {view.mask}: drop the moment or fix the mask")
     return mask
 
 
-def taken_mask(view: View) -> np.ndarray:
+def taken_mask(view: View, may_be_empty: bool = False) -> np.ndarray:
     """The mask of a view, (h, w) uint8, in the size of its picture and with its lens.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If the mask is unreadable or empty, or of another shape than the picture.
+        ValueError: If the mask is unreadable, of another shape than the picture, or empty (unless
+            it may be).
     """
-    return fitted(read_mask(view.mask), picture_size(view.image), view.mask)
+    return fitted(read_mask(view.mask, may_be_empty), picture_size(view.image), view.mask)
 
 
 def crop_image(

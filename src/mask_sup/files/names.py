@@ -6,9 +6,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["check_paired", "check_steps", "frame_numbers", "natural_order", "numbered"]
+__all__ = ["check_paired", "check_steps", "frame_numbers", "natural_order", "numbered", "spans"]
 
 SHOWN = 5  # numbers of frames that a message lists
+SPANS = 6  # runs of frames that are printed
 Named = TypeVar("Named", Path, str)
 
 
@@ -167,3 +168,20 @@ def check_steps(cameras: Mapping[str, Sequence[Path]]) -> None:
                     "  expected equal steps; add the frames that lack, or take them from all "
                     "cameras"
                 )
+
+
+def spans(bad: Sequence[int], numbers: Sequence[int]) -> str:
+    """Frames that follow each other as from-to.
+
+    >>> spans([0, 4, 8, 16], range(0, 20, 4))
+    '0-8, 16'
+    """
+    places = {number: place for place, number in enumerate(numbers)}
+    runs: list[list[int]] = []
+    for number in bad:
+        if runs and places[number] == places[runs[-1][-1]] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    told = [f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs]
+    return ", ".join(told[:SPANS]) + ", ..." * (len(told) > SPANS)

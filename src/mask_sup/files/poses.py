@@ -55,16 +55,19 @@ def write_poses(
             "joints_world_mm": "the world of the calibration",
         },
         "arrays": {
-            "joints_px": "frame, view, joint, (x, y): continuous pixels of the input pictures",
+            "joints_px": "frame, view, joint, (x, y): continuous pixels of the input pictures; NaN "
+            "in views whose mask shows nobody, which count nowhere at that moment",
             "joints_root_mm": "frame, view, joint, (x right, y down, z away from the camera): mm "
-            f"relative to the root; scale from a person of {cfg.person_height} mm",
-            "person_px": "frame, view: larger side of the person's mask (no mask: of the picture)",
+            f"relative to the root; scale from a person of {cfg.person_height} mm; NaN as above",
+            "person_px": "frame, view: larger side of the person's mask (no mask: of the picture); "
+            "NaN as above",
             "picture_size_px": "frame, view, (width, height)",
-            "joints_world_mm": "frame, joint, (x, y, z): mm in the world of the calibration",
+            "joints_world_mm": "frame, joint, (x, y, z): mm in the world of the calibration; NaN "
+            "where fewer than two views show anybody",
             "reprojected_px": "frame, view, joint, (x, y): the triangulated joints seen again",
             "reprojection_error_px": "frame, view, joint: distance of the two, pixels",
-            "confidence": "frame, joint: of joints_world_mm, in [0, 1]: 1 / (1 + (s / "
-            f"{UNSURE})^2), s the expected error as a share of the person's size: "
+            "confidence": "frame, joint: of joints_world_mm, in [0, 1], 0 where it is NaN: 1 / (1 "
+            f"+ (s / {UNSURE})^2), s the expected error as a share of the person's size: "
             + (
                 "s^2 = unexplained^2 + (how far the joint lies in other poses that explain the "
                 "masks as well)^2"
@@ -92,12 +95,12 @@ def explained_in_words(unexplained: np.ndarray) -> tuple[str, str]:
     '1 of 3 moments leave more than 6'
     """
     told = (
-        f"the fitted body leaves {100 * np.median(unexplained):.1f} % of the masks unexplained "
+        f"the fitted body leaves {100 * np.nanmedian(unexplained):.1f} % of the masks unexplained "
         f"(median; usual are {100 * USUAL:.0f} to {100 * BADLY:.0f} %)"
     )
     if (count := int((unexplained > BADLY).sum())) == 0:
         return told, ""
-    worst = np.argsort(unexplained)[::-1][: min(count, WORST)]
+    worst = np.argsort(np.nan_to_num(unexplained))[::-1][: min(count, WORST)]
     named = ", ".join(f"{i} ({100 * unexplained[i]:.0f} %)" for i in worst)
     return told, (
         f"{count} of {len(unexplained)} moments leave more than {100 * BADLY:.0f} % of the masks "

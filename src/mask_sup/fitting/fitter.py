@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
@@ -323,6 +323,10 @@ class PoseFitter:
         return self.objective.descend(
             start, scenes, steps, step_mm, smooth=bool(scenes.follows.any())
         )
+
+    def shows(self, mask: Float[Tensor, "n v hm wm"]) -> Bool[Tensor, "n v"]:
+        """Which views have foreground left at the size at which the body is drawn."""
+        return self.scaled(mask).amax((-1, -2)) > SEEN
 
     def scaled(self, mask: Tensor) -> Tensor:
         """Masks at the size at which the body is drawn."""

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mask_sup.geometry.batch import Camera
@@ -100,7 +100,9 @@ def _culprit(xy: Tensor, camera: Camera) -> str:
     return "numbers too large for a point in millimetres; look at the calibration's units"
 
 
-def triangulate_robustly(xy: Float[Tensor, "*n v j 2"], camera: Camera) -> Float[Tensor, "*n j 3"]:
+def triangulate_robustly(
+    xy: Float[Tensor, "*n v j 2"], camera: Camera, seen: Bool[Tensor, "*n v"] | None = None
+) -> Float[Tensor, "*n j 3"]:
     """World points (mm) that most views agree on: for predictions, not for training.
 
     Least squares, reweighted: a view whose joint lies r from its reprojection counts
@@ -110,16 +112,20 @@ def triangulate_robustly(xy: Float[Tensor, "*n v j 2"], camera: Camera) -> Float
     Args:
         xy: Joints in crop coordinates; at least two views.
         camera: Cameras of the views, (*n v).
+        seen: Views that count; None: all. With fewer than two of them, the point means nothing.
 
     Raises:
         ValueError: With fewer than two views.
     """
-    point = triangulate(xy, camera)
+    counts = torch.ones_like(xy[..., 0])
+    if seen is not None:
+        counts = counts * seen[..., None]
+    point = triangulate(xy, camera, counts)
     if xy.shape[-3] == 2:
         return point
     for _ in range(REWEIGHTED):
         off = (crop_from_world(point.unsqueeze(-3), camera) - xy).norm(dim=-1)
-        point = triangulate(xy, camera, 1 / (1 + (off / OUTLIER) ** 2))
+        point = triangulate(xy, camera, counts / (1 + (off / OUTLIER) ** 2))
     return point
 
 

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from mask_sup.files.disk import write_file
 from mask_sup.files.masks import misfit, read_mask
-from mask_sup.files.names import check_paired, natural_order, numbered
+from mask_sup.files.names import check_paired, natural_order, numbered, spans
 from mask_sup.files.pictures import list_pictures
 from mask_sup.geometry.degenerate import DEGENERATE, Sketch, degenerate, frozen, sketch
 from mask_sup.masks.crumbs import REMEDY, crumb_limits
@@ -42,7 +42,6 @@ KINDS: Mapping[str, str] = {
     "jumping": "it lies elsewhere than its neighbours",
 }
 SPELT_OUT = ("unreadable", "misshapen", *DEGENERATE, "crumbs", *SCENE)  # frames are printed, too
-SPANS = 6  # runs of frames that are printed
 
 
 class Limits(NamedTuple):
@@ -356,7 +355,7 @@ def _lines(
     for kind in SPELT_OUT:
         bad = [i for i in numbers if kind in flags.get(i, ())]
         if bad:
-            yield f"{kind} in {len(bad)} of {len(numbers)} frames ({_spans(bad, numbers)}): " + (
+            yield f"{kind} in {len(bad)} of {len(numbers)} frames ({spans(bad, numbers)}): " + (
                 _why(files[bad[0]], kind, picture)
             )
     first = next((read for path in files.values() if (read := _load(path))), None)
@@ -381,23 +380,6 @@ def _why(path: Path, kind: str, picture: tuple[int, int] | None) -> str:
 
 def _by(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
-
-
-def _spans(bad: Sequence[int], numbers: Sequence[int]) -> str:
-    """Frames that follow each other as from-to.
-
-    >>> _spans([0, 4, 8, 16], range(0, 20, 4))
-    '0-8, 16'
-    """
-    places = {number: place for place, number in enumerate(numbers)}
-    runs: list[list[int]] = []
-    for number in bad:
-        if runs and places[number] == places[runs[-1][-1]] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    told = [f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs]
-    return ", ".join(told[:SPANS]) + ", ..." * (len(told) > SPANS)
 
 
 def _print_table(cameras: Mapping[str, Mapping]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mask_sup.figure.skeleton import Skeleton
+from mask_sup.files.left_out import left_out_in_words
 from mask_sup.files.poses import explained_in_words
 from mask_sup.report.predictions import Predictions
 
@@ -40,7 +41,7 @@ class JointFigures(NamedTuple):
 
     name: str
     error_px: float  # mean reprojection error; NaN without triangulation
-    found: float  # share of frames and views with a position
+    found: float  # share of the frames and views that show somebody with a position
     confidence: float  # mean; NaN where the file has none
 
 
@@ -79,7 +80,8 @@ def joint_figures(poses: Predictions) -> list[JointFigures]:
     unknown = np.full(len(poses.skeleton.joints), np.nan)
     error = unknown if poses.error_px is None else mean_known(poses.error_px, (0, 1))
     confidence = unknown if poses.confidence is None else mean_known(poses.confidence, 0)
-    found = np.isfinite(poses.joints_px).all(-1).mean((0, 1))
+    known = np.isfinite(poses.joints_px).all(-1)
+    found = known[known.any(-1)].mean(0)
     rows = zip(poses.skeleton.joints, error, found, confidence, strict=True)
     return [JointFigures(name, float(e), float(f), float(c)) for name, e, f, c in rows]
 
@@ -183,6 +185,9 @@ def warnings_in_words(poses: Predictions) -> list[str]:
             "There is no pose in the world: depth comes from single pictures and the scale from "
             "the height given for the person. Angles are more reliable than lengths."
         )
+    shown = np.isfinite(poses.joints_px).any((-1, -2))
+    needed = 1 if poses.joints_world_mm is None else 2
+    told += [line.removeprefix("! ") for line in left_out_in_words(shown, poses.cameras, needed)]
     if poses.unexplained is None:  # else the error is the detector's, which was a start alone
         told += _camera_warnings(camera_figures(poses))
     elif badly := explained_in_words(poses.unexplained)[1]:
