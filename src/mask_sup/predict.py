@@ -4,11 +4,8 @@ The input is a picture, a folder of pictures, a video, or the folder of a record
 calibration (`mask_sup.data.recording`). Nothing here reads a label.
 """
 
-import hashlib
-import json
-import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +16,7 @@ from omegaconf import DictConfig
 
 from mask_sup.files.build import build, trust_from_command_line
 from mask_sup.files.config import plain
-from mask_sup.files.disk import write_arrays
+from mask_sup.files.kept import Kept
 from mask_sup.files.left_out import left_out_in_words
 from mask_sup.files.lock import locked
 from mask_sup.files.poses import UNSURE, explained_in_words, write_poses
@@ -89,7 +86,10 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
         )
     fps = input_fps(source, cfg.every)
     fitter = _fitter(cfg, detector, moments)
-    poses = _in_parts(cfg, detector, checkpoint["config"]["data"], moments, fitter, folder)
+    files = [path for view in views for path in (view.image, view.mask) if path is not None]
+    files = [(str(path), _stamp(path)) for path in files]
+    kept = Kept(folder / PARTS, [plain(cfg), _stamp(Path(cfg.checkpoint)), files])
+    poses = _in_parts(cfg, detector, checkpoint["config"]["data"], moments, fitter, kept)
     boxes = poses.pop("boxes")
     left_out = left_out_in_words(
         np.isfinite(poses["person_px"]),
@@ -100,7 +100,7 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     pictures = np.array([[str(view.image) for view in moment.views] for moment in moments])
     facts = of_checkpoint(checkpoint) | at_test(checkpoint["config"]["detector"], fitter)
     write_poses(folder / "poses.npz", poses, pictures, detector.skeleton, fps, cfg, facts)
-    shutil.rmtree(folder / PARTS, ignore_errors=True)
+    kept.forget()
     if cfg.overlays:
         _overlays(folder, moments, poses, boxes, detector.skeleton)
     print(f"{len(moments)} poses from {len(moments[0].views)} view(s) written to {folder}")
@@ -142,11 +142,12 @@ def _in_parts(
     trained: "Mapping[str, Any]",
     moments: "Sequence[Moment]",
     fitter: Any,
-    folder: Path,
+    kept: Kept,
 ) -> dict[str, np.ndarray]:
     """All arrays of poses.npz, and `boxes`, made part by part; parts made before are taken over.
 
-    Memory holds the pictures and masks of one part, however long the input is.
+    Memory holds the pictures and masks of one part, however long the input is. What has one part
+    is short, and nothing of it is kept.
     """
     import torch
 
@@ -159,7 +160,6 @@ def _in_parts(
         "mask_input": detector.mask_input,
     }
     parts = [moments[i : i + PART] for i in range(0, len(moments), PART)]
-    kept = _Parts(folder / PARTS, cfg, moments)
     subject = None
     if fitter is not None and len(parts) > 1:
         few = moments[:: max(1, len(moments) // SAMPLE)]
@@ -172,7 +172,7 @@ def _in_parts(
         def one(part: "Sequence[Moment]" = part) -> dict[str, np.ndarray]:
             return _poses(cfg, detector, settings, part, fitter, subject)
 
-        made.append(kept.made(f"{number:06d}", one))
+        made.append(kept.made(f"{number:06d}", one) if len(parts) > 1 else one())
     poses = _joined(made)
     if "front" in poses and len(parts) > 1:
         posed = np.isfinite(poses["unexplained"])
@@ -201,35 +201,6 @@ def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         return part.get(name, np.full((len(part["boxes"]), *most[name].shape[1:]), np.nan))
 
     return {name: np.concatenate([of(part, name) for part in parts]) for name in most}
-
-
-class _Parts:
-    """Arrays that a prediction has made so far, so that a stopped one goes on.
-
-    Args:
-        folder: Where they are kept.
-        cfg: Of the prediction; parts of another one are thrown away.
-        moments: What is predicted.
-    """
-
-    def __init__(self, folder: Path, cfg: DictConfig, moments: "Sequence[Moment]"):
-        files = [path for m in moments for view in m.views for path in (view.image, view.mask)]
-        stamps = [(str(file), _stamp(file)) for file in files if file is not None]
-        told = [plain(cfg), _stamp(Path(cfg.checkpoint)), stamps]
-        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-        self.folder = folder / digest[:16]
-        if folder.is_dir() and not self.folder.is_dir():
-            shutil.rmtree(folder)
-
-    def made(self, name: str, make: "Callable[[], dict[str, np.ndarray]]") -> dict[str, np.ndarray]:
-        """The arrays of this name: as they were made before, or made now."""
-        path = self.folder / f"{name}.npz"
-        if path.is_file():
-            with np.load(path, allow_pickle=False) as file:
-                return {key: file[key] for key in file.files if key != "header"}
-        arrays = make()
-        write_arrays(path, {"version": 1}, arrays)
-        return arrays
 
 
 def _stamp(path: Path) -> list[int]:

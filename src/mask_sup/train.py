@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ SETTINGS = "settings.json"  # what the weights of a stage were given
 PURITY = "relabel.json"  # how pure a round's pseudo-labels are
 POSES = "poses.npz"  # pseudo-labels, in the folder of their round
 SIGN = "relabelling"  # there while they are made: signs of life for the processes that wait
+SEARCHED = ".searched"  # what a round has found so far
 
 
 def build_parts(cfg: DictConfig) -> tuple[Any, Any, Any]:
@@ -217,7 +219,7 @@ def run_stage(
     print(f"stage {name}: up to {max_steps} steps")
     module = build_stage(cfg, name, parts, fuse)
     if isinstance(module, RelabelStage):
-        _relabel(module, here, parts, data.dataset("train"))
+        _relabel(module, here, parts, data.dataset("train"), plain(cfg))
         module.start()
     resume = str(last) if last.is_file() else None
     data.plan(max_steps, _steps_done(last) if resume else 0, module.moments)
@@ -238,13 +240,15 @@ def run_stage(
     return metrics
 
 
-def _relabel(module: Any, here: Path, parts: Any, dataset: Any) -> None:
+def _relabel(module: Any, here: Path, parts: Any, dataset: Any, config: dict[str, Any]) -> None:
     """Make a round's pseudo-labels, or read them where they are made already.
 
-    Of several processes the first one makes them; the others wait for its file.
+    Of several processes the first one makes them; the others wait for its file. What it has found
+    is kept until they are written: a stopped round goes on, to the same pseudo-labels.
     """
     from lightning.pytorch.utilities import rank_zero_only
 
+    from mask_sup.files.kept import Kept
     from mask_sup.method.waiting import sign_of_life, wait_for
 
     poses, names = here / POSES, _names(dataset)
@@ -253,8 +257,10 @@ def _relabel(module: Any, here: Path, parts: Any, dataset: Any) -> None:
         wait_for(poses, sign)
     elif not poses.is_file():
         with sign_of_life(sign):
-            module.relabel(dataset)
+            kept = Kept(here / SEARCHED, [config, names, version("mask-sup")])
+            module.relabel(dataset, kept)
             parts.poses.save(poses, names)
+            kept.forget()
     parts.poses.load(poses, names)
     if rank_zero_only.rank == 0 and not (here / PURITY).is_file():
         _tell_purity(here, parts, dataset)
@@ -415,8 +421,6 @@ def record_data(data: Any, folder: Path) -> None:
 
 
 def _provenance(cfg: DictConfig) -> dict[str, Any]:
-    from importlib.metadata import version
-
     packages = ("mask-sup", "torch", "lightning", "hydra-core", "numpy", "opencv-python-headless")
     return {
         "command": sys.argv,

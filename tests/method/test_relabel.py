@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,8 @@ from figures import HUMAN, INDEX, cameras, person, walking
 from omegaconf import OmegaConf
 from torch import nn
 
-from mask_sup.fitting.fitter import Fitted
+from mask_sup.files.kept import Kept
+from mask_sup.fitting.fitter import Fitted, PoseFitter
 from mask_sup.fitting.scenes import Build
 from mask_sup.geometry.batch import Batch, Camera, Labels, Views
 from mask_sup.geometry.triangulate import Independent, Triangulate
@@ -83,12 +86,18 @@ class Oracle(Detector):
         return crop_targets(self.poses[which], camera, HUMAN.root, self.depth_range)
 
 
-def relabelled(parts, poses, seen, fuse=None, label=None, **changed):
+@pytest.fixture
+def relabelled(parts, tmp_path):
+    return functools.partial(_relabelled, tmp_path, parts)
+
+
+def _relabelled(folder, parts, poses, seen, fuse=None, label=None, kept=None, **changed):
     ours = parts._replace(detector=Oracle(seen), poses=PseudoPoses())
     stage = RelabelStage(
         ours, fuse or Triangulate(), how="polish", **SETTINGS | changed, **OPTIMIZER
     )
-    stage.relabel(Scenes(parts.body, poses, label))
+    kept = kept or Kept(folder / f"kept{len(list(folder.iterdir()))}", "of no other round")
+    stage.relabel(Scenes(parts.body, poses, label), kept)
     return stage
 
 
@@ -100,40 +109,92 @@ def two_scenes(parts):
     return poses, torch.stack([poses[0], poses[1][HUMAN.flip]]) + noise
 
 
-def test_a_round_names_both_sides_and_comes_closer(parts, two_scenes):
+def test_a_round_names_both_sides_and_comes_closer(relabelled, two_scenes):
     poses, seen = two_scenes
-    found = relabelled(parts, poses, seen).poses
+    found = relabelled(poses, seen).poses
     off = (found.joints_world - poses).norm(dim=-1).mean(-1)
     assert (off < 50).all()
     assert found.kept.all()
 
 
-def test_what_explains_its_masks_badly_is_left_out(parts, two_scenes):
+def test_what_explains_its_masks_badly_is_left_out(relabelled, two_scenes):
     poses, seen = two_scenes
     lost = seen.clone()
     lost[1] += torch.tensor([400.0, 0.0, 0.0])  # a search of limbs cannot bring it back
-    stage = relabelled(parts, poses, lost, keep=0.5)
+    stage = relabelled(poses, lost, keep=0.5)
     assert stage.poses.kept.tolist() == [True, False]
     assert stage.moments == [0]
 
 
-def test_what_may_be_named_either_way_is_left_out(parts):
+def test_what_may_be_named_either_way_is_left_out(relabelled):
     poses = torch.stack([walking(), person()])
-    stage = relabelled(parts, poses, poses, keep_front=0.5)
+    stage = relabelled(poses, poses, keep_front=0.5)
     front, kept = stage.poses.front, stage.poses.kept
     assert (front > 0).all()
     assert kept.sum() == 1
     assert front[kept] == front.max()
 
 
-def test_labels_never_reach_the_pseudo_labels(parts, two_scenes):
+def test_labels_never_reach_the_pseudo_labels(relabelled, two_scenes):
     poses, seen = two_scenes
     found = [
-        relabelled(parts, poses, seen, label=label).poses
+        relabelled(poses, seen, label=label).poses
         for label in (None, torch.full_like(poses, torch.nan))
     ]
     assert torch.equal(*(f.joints_world for f in found))
     assert torch.equal(*(f.kept for f in found))
+
+
+def interrupt(monkeypatch, after):
+    """Let the fitter's jobs end as by Ctrl-C after so many; returns what is done before."""
+    done = []
+
+    def counted(work):
+        @functools.wraps(work)
+        def job(self, *words):
+            if len(done) == after:
+                raise KeyboardInterrupt
+            done.append(work.__name__)
+            return work(self, *words)
+
+        return job
+
+    for name in ("_alternatives", "_settle"):
+        monkeypatch.setattr(PoseFitter, name, counted(getattr(PoseFitter, name)))
+    return done
+
+
+@pytest.mark.parametrize("after", [0, 1, 3, 5])
+def test_a_stopped_round_goes_on_to_the_same_pseudo_labels(
+    relabelled, two_scenes, tmp_path, monkeypatch, after
+):
+    poses, seen = two_scenes
+    with monkeypatch.context() as counting:
+        jobs = interrupt(counting, after=None)
+        whole = relabelled(poses, seen)
+    kept = Kept(tmp_path / "round", "settings")
+    with monkeypatch.context() as stopped:
+        interrupt(stopped, after)
+        with pytest.raises(KeyboardInterrupt):
+            relabelled(poses, seen, kept=kept)
+    rest = interrupt(monkeypatch, after=None)
+    # A device that detects the same only nearly must not make a resumed round start anew.
+    again = relabelled(poses, seen + 0.01, kept=kept)
+    assert rest == jobs[after:]
+    for name, value in vars(whole.poses).items():
+        assert torch.equal(value, getattr(again.poses, name)), name
+    kept.forget()
+    assert not (tmp_path / "round").exists()
+
+
+def test_a_round_of_other_settings_starts_anew(relabelled, two_scenes, tmp_path, monkeypatch):
+    poses, seen = two_scenes
+    relabelled(poses, seen, kept=Kept(tmp_path / "round", "settings"))
+    jobs = interrupt(monkeypatch, after=None)
+    relabelled(poses, seen, kept=Kept(tmp_path / "round", "settings"))
+    assert jobs == []
+    relabelled(poses, seen, kept=Kept(tmp_path / "round", "others"))
+    assert len(jobs) > 3
 
 
 def test_some_moments_come_in_runs():
@@ -146,16 +207,16 @@ def test_some_moments_come_in_runs():
     assert some_runs(95, None, seed=0).tolist() == list(range(95))
 
 
-def test_some_scenes_are_enough(parts, two_scenes):
+def test_some_scenes_are_enough(relabelled, two_scenes):
     poses, seen = two_scenes
-    found = relabelled(parts, poses, seen, scenes=1).poses
+    found = relabelled(poses, seen, scenes=1).poses
     assert found.residual.isnan().sum() == 1
     assert found.kept.sum() == 1
 
 
-def test_only_pseudo_labels_are_learned(parts, two_scenes):
+def test_only_pseudo_labels_are_learned(relabelled, parts, two_scenes):
     poses, _ = two_scenes
-    stage = relabelled(parts, poses, poses)
+    stage = relabelled(poses, poses)
     data = Scenes(parts.body, poses, label=torch.full_like(poses, torch.nan))
     batch = torch.utils.data.default_collate([data[0], data[1]])
     targets, known = stage.targets(batch)

@@ -115,13 +115,13 @@ def check_arrays(path: Path) -> None:
 
 
 def read_arrays(
-    path: Path, names: Collection[str], version: int, cure: str
+    path: Path, names: Collection[str] | None, version: int, cure: str
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The header and, of these names, the arrays that `write_arrays` wrote; others are not read.
 
     Args:
         path: The file, which exists.
-        names: Arrays to read, where the file has them.
+        names: Arrays to read, where the file has them; None: all.
         version: That its header must tell.
         cure: What to do where it cannot be read.
 
@@ -133,7 +133,8 @@ def read_arrays(
         with np.load(path, allow_pickle=False) as file:
             header = json.loads(str(file["header"]) if "header" in file.files else "{}")
             found = header.get("version")
-            wanted = [name for name in file.files if name in names and found == version]
+            there = [name for name in file.files if found == version and name != "header"]
+            wanted = [name for name in there if names is None or name in names]
             arrays = {name: file[name] for name in wanted}
     except (ValueError, OSError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} cannot be read ({error}): {cure}") from error

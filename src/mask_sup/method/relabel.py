@@ -7,9 +7,12 @@ explains its masks badly or equally well either way, and trains a detector on th
 averages the remaining noise away. Image, mask and camera are all that is read.
 """
 
+import copy
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -17,7 +20,9 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset, Subset, default_collate
 
 from mask_sup.data.moments import expand
-from mask_sup.fitting.scenes import Build
+from mask_sup.files.kept import Kept, digest
+from mask_sup.fitting.fitter import PoseFitter
+from mask_sup.fitting.scenes import Build, Fit, Scenes
 from mask_sup.geometry.batch import Batch, Camera
 from mask_sup.method.regression import RegressionStage
 from mask_sup.method.stages import Parts
@@ -27,6 +32,7 @@ __all__ = ["RelabelStage", "some_runs"]
 
 LOOKED_AT = 64  # moments per forward pass
 RUN = 10  # moments in a row that are chosen together
+WORK = ("_explore", "_alternatives", "_settle")  # of the fitter's jobs, where its time goes
 
 
 class Found(NamedTuple):
@@ -106,13 +112,20 @@ class RelabelStage(RegressionStage):
                 self.detector.reset()
 
     @torch.no_grad()
-    def relabel(self, dataset: Dataset) -> None:
-        """Fill the pseudo-labels from the detector and the masks of the data set."""
-        fitter, poses = self.fitter, self.poses
+    def relabel(self, dataset: Dataset, kept: Kept) -> None:
+        """Fill the pseudo-labels from the detector and the masks of the data set.
+
+        Args:
+            dataset: The training moments.
+            kept: Where what is found on the way is kept, so that a stopped round goes on.
+        """
+        fitter, poses = resumable(self.fitter, kept), self.poses
         chosen = some_runs(len(dataset), self.scenes, fitter.seed)
         start, camera, mask, person, sequence = look(
             self.detector, self.fuse, Subset(dataset, chosen.tolist())
         )
+        # Not every device detects to the same bit twice: all that follows goes by what was kept.
+        start = _kept_start(start, self.detector, chosen, kept)
         follows = (chosen.diff() == 1) & (sequence.diff() == 0)
         sequence = F.pad((~follows).cumsum(0), (1, 0))
         build = fitter.usual(int(person.max()) + 1)
@@ -120,9 +133,45 @@ class RelabelStage(RegressionStage):
             build = Build(poses.lengths, poses.radius)
         found = fitter.fit(self.how, start, camera, mask, person, sequence, build)
         residual, front = found.residual, found.front
-        kept = residual <= residual.quantile(self.keep)
-        kept &= front >= front[kept].quantile(1 - self.keep_front)
-        poses.fill(len(dataset), chosen, found, kept)
+        trusted = residual <= residual.quantile(self.keep)
+        trusted &= front >= front[trusted].quantile(1 - self.keep_front)
+        poses.fill(len(dataset), chosen, found, trusted)
+
+
+def resumable(fitter: PoseFitter, kept: Kept) -> PoseFitter:
+    """The same fitter; what its jobs find is kept, and found again where they were done before."""
+    again = copy.copy(fitter)
+    for work in WORK:
+        setattr(again, work, _KeptWork(getattr(fitter, work), kept))
+    return again
+
+
+class _KeptWork:
+    """Work of a fitter's jobs; one with the same scenes, start, numbers and seed is done once."""
+
+    def __init__(self, work: Callable[..., Fit], kept: Kept):
+        self.work, self.kept = work, kept
+
+    def __call__(
+        self, joints: Tensor, scenes: Scenes, generator: torch.Generator, *numbers: float
+    ) -> Fit:
+        camera, *rest = scenes
+        given = [part.numpy() for part in (joints, *camera, *rest)]
+        told = [self.work.__name__, generator.initial_seed(), *numbers]
+
+        def make() -> dict[str, np.ndarray]:
+            found = self.work(joints, scenes, generator, *numbers)
+            return {name: value.numpy() for name, value in found._asdict().items()}
+
+        arrays = self.kept.made(digest(told, *given), make)
+        return Fit(*(torch.from_numpy(arrays[name]) for name in Fit._fields))
+
+
+def _kept_start(start: Tensor, detector: Detector, chosen: Tensor, kept: Kept) -> Tensor:
+    """What these weights saw in these moments when the round was begun."""
+    weights = [value.detach().cpu().numpy() for value in detector.state_dict().values()]
+    name = digest("seen", *weights, chosen.numpy())
+    return torch.from_numpy(kept.made(name, lambda: {"joints": start.numpy()})["joints"])
 
 
 @torch.no_grad()
