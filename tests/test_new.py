@@ -5,19 +5,22 @@ import os
 import pickle
 import re
 import shlex
+from dataclasses import fields
 
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from mask_sup.calibration import write_calibration
+from mask_sup.calibration import find_calibration, read_calibration, write_calibration
 from mask_sup.calibration.cameras import Calibration
+from mask_sup.calibration.convert import Asked
+from mask_sup.calibration.fitting import renamed, turned
 from mask_sup.data.recording import RecordingData
-from mask_sup.files.config import conf_dir
+from mask_sup.files.config import CalibrationConvertConfig, conf_dir
 from mask_sup.files.video import VideoWriter
 from mask_sup.files.words import literal
-from mask_sup.new import inspect, main, new_project
+from mask_sup.new import OPTIONS, inspect, main, new_project
 
 SIZE = (48, 64)
 
@@ -250,6 +253,101 @@ def test_opencaps_pickles_keep_their_cameras_names(videos, tmp_path):
     assert found.doubts == ()
     assert (tmp_path / "walk" / "left.pickle").is_file()
     RecordingData(tmp_path / "walk", None, 18, 1).prepare()
+
+
+# ---- words of `calibration convert` --------------------------------------------------------------
+
+
+def make(words, videos, project, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["new", str(project), "--videos", str(videos), *words])
+    main()
+
+
+@pytest.fixture
+def toml(videos):
+    """An Anipose file, which says no unit: its numbers are metres."""
+    (videos.parent / "cameras.json").unlink()
+    path = videos.parent / "calibration.toml"
+    write_calibration(rig("left", "right"), path)
+    text = path.read_text()
+    for t in ("[0.0, 0.0, 3000.0]", "[500.0, 0.0, 3000.0]"):
+        metres = [number / 1000 for number in json.loads(t)]
+        assert t in text
+        text = text.replace(t, json.dumps(metres))
+    path.write_text(text)
+    return path
+
+
+def test_a_unit_that_is_said_makes_the_project(videos, toml, tmp_path, monkeypatch, capsys):
+    make([], videos, tmp_path / "as_it_is", monkeypatch)
+    assert "! the cameras of" in capsys.readouterr().out  # less than a millimetre apart
+    make(["--unit", "m"], videos, tmp_path / "walk", monkeypatch)
+    assert "! " not in capsys.readouterr().out
+    assert not (tmp_path / "walk" / "calibration.toml").exists()  # its unit would be doubted again
+    found = read_calibration(find_calibration(tmp_path / "walk"))
+    assert found.t.tolist() == rig("left", "right").t.tolist()
+    RecordingData(tmp_path / "walk", None, 18, 1).prepare()
+
+
+def test_names_turns_and_choices_are_those_of_convert(videos, tmp_path, monkeypatch, capsys):
+    given = rig("int_left", "int_right", "marker", size=(48, 64))
+    write_calibration(given, videos.parent / "cameras.json")
+    words = ["--cameras", "[int_right, int_left]"]
+    words += ["--rename", "{int_left: left, int_right: right}"]
+    words += ["--turn", "{int_left: 90, int_right: 270}"]
+    make(words, videos, tmp_path / "walk", monkeypatch)
+    assert "! " not in capsys.readouterr().out
+    expected = renamed(
+        turned(given.select(["int_right", "int_left"]), {"int_left": 90, "int_right": 270}),
+        {"int_left": "left", "int_right": "right"},
+    )
+    found = read_calibration(tmp_path / "walk" / "cameras.json")
+    assert found.names == expected.names
+    for part in ("K", "R", "t", "sizes"):
+        np.testing.assert_allclose(getattr(found, part), getattr(expected, part), atol=1e-9)
+    RecordingData(tmp_path / "walk", None, 18, 1).prepare()
+
+
+def test_a_size_that_is_said_fits_k_to_the_videos(videos, tmp_path, monkeypatch, capsys):
+    made = rig("left", "right", size=(32, 24))
+    unknown = np.full((2, 2), np.nan)
+    half = Calibration(made.names, made.K, made.R, made.t, made.distortion, unknown)
+    write_calibration(half, videos.parent / "cameras.json")
+    make(["--calibrated-size", "[32, 24]"], videos, tmp_path / "walk", monkeypatch)
+    assert "! " not in capsys.readouterr().out
+    found = read_calibration(tmp_path / "walk" / "cameras.json")
+    assert found.K[0].tolist() == [[120, 0, 32], [0, 120, 24], [0, 0, 1]]
+    assert found.sizes.tolist() == [[64, 48]] * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--unit", "inch"], "unit='inch': expected one of"),
+        (["--turn", "90"], r"90 is not what is expected, such as 'turn=\{cam01: 90\}'"),
+        (["--cameras", "left"], "'left' is not what is expected, such as 'cameras="),
+        (["--cameras", "[middle, left]"], r"no camera \['middle'\]"),
+        (["--rename", "{middle: left}"], r"rename: no camera \['middle'\]"),
+        (["--format", "quallisys"], "format='quallisys': expected one of"),
+    ],
+)
+def test_what_is_asked_for_and_does_not_fit_is_an_error(videos, tmp_path, monkeypatch, words, told):
+    with pytest.raises(SystemExit, match=told):
+        make(words, videos, tmp_path / "walk", monkeypatch)
+    assert not (tmp_path / "walk").exists()
+
+
+def test_a_word_that_cannot_be_read_is_told(videos, tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        make(["--turn", "{left: 90"], videos, tmp_path / "walk", monkeypatch)
+    assert "'{left: 90' cannot be read: expected such as" in capsys.readouterr().err
+
+
+def test_the_options_are_the_words_of_convert():
+    words = {field.name for field in fields(Asked)}
+    assert set(OPTIONS) == words
+    beside = {"input", "output", "output_format", "videos"}
+    assert {field.name for field in fields(CalibrationConvertConfig)} == words | beside
 
 
 def test_a_k_for_pictures_of_half_the_size_is_doubted(videos, capsys):

@@ -9,8 +9,9 @@ import json
 import re
 import shlex
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -19,10 +20,11 @@ from mask_sup.calibration import (
     CalibrationError,
     find_calibration,
     opencap,
-    read_calibration,
+    write_calibration,
 )
+from mask_sup.calibration.convert import Asked
 from mask_sup.calibration.fitting import among
-from mask_sup.calibration.formats import SUFFIXES
+from mask_sup.calibration.formats import RECORDING, SUFFIXES
 from mask_sup.files.disk import write_file
 from mask_sup.files.words import shell_command
 
@@ -45,6 +47,17 @@ data:
     every: {every}               # use every n-th frame; {used} of {frames} moments are used so
 """
 MOMENTS = 1000  # that a training on a laptop has use for
+AS_IT_IS = Asked()
+# Words of `calibration convert`, as options here.
+OPTIONS = {
+    "format": "of the calibration; else told by its name and contents",
+    "unit": "mm, cm or m, of the calibration; else what it says, or usual for its format",
+    "cameras": "'[cam01, cam02]': these alone; others need not be readable",
+    "subject": "1 to 11, for Human3.6M's metadata.xml",
+    "calibrated_size": "'[width, height]' of the pictures that K is for, where no file says it",
+    "turn": "'{cam01: 90}': degrees clockwise, as its video was turned",
+    "rename": "'{int_cam01_img: cam01}': as their videos; or '[cam01, cam02]', all in order",
+}
 
 
 @dataclass(frozen=True)
@@ -68,16 +81,17 @@ class Inspected:
         ]
 
 
-def inspect(folder: Path, calibration: Path | None = None) -> Inspected:
+def inspect(folder: Path, calibration: Path | None = None, asked: Asked = AS_IT_IS) -> Inspected:
     """Look at the videos of a folder, one per camera, and their calibration.
 
     Args:
         folder: Of the videos.
         calibration: File or folder; None: what lies in or above the folder of the videos.
+        asked: How the calibration is to be read and changed.
 
     Raises:
         FileNotFoundError: If there is no such folder, no video in it, or no such calibration.
-        ValueError: If a video is damaged.
+        ValueError: If a video is damaged, or the calibration cannot be read as asked.
     """
     from mask_sup.files.video import frame_rate
     from mask_sup.masks.footage import GAP, find_footage
@@ -104,23 +118,25 @@ def inspect(folder: Path, calibration: Path | None = None) -> Inspected:
         )
     if len(videos) == 1:
         doubts.append("one camera: 3D is trained from two or more; predict works with one")
-    read, source = _calibration(folder, calibration, doubts)
+    read, source = _calibration(folder, calibration, asked, doubts)
     fitted = read and _fitted(read, sizes, doubts)
     return Inspected(videos, sizes, rates, frames, fitted, source, tuple(doubts))
 
 
 def _calibration(
-    folder: Path, given: Path | None, doubts: list[str]
+    folder: Path, given: Path | None, asked: Asked, doubts: list[str]
 ) -> tuple[Calibration | None, Path | None]:
     if given is not None and not given.exists():
         raise FileNotFoundError(f"no calibration at {given}: give a file, or a folder of files")
     for place in (folder, folder.parent):
         try:
             source = given or find_calibration(place)
-            return read_calibration(source), source
+            return asked.read(source), source
         except FileNotFoundError:
             continue
         except CalibrationError as error:
+            if asked != AS_IT_IS:
+                raise
             doubts.append(f"{error}")
             return None, None
     doubts.append(
@@ -179,22 +195,30 @@ def _quoted(text: str) -> str:
     return json.dumps(text.replace("${", "\\${"))
 
 
-def new_project(folder: Path, videos: Path, calibration: Path | None = None) -> Inspected:
+def new_project(
+    folder: Path, videos: Path, calibration: Path | None = None, asked: Asked = AS_IT_IS
+) -> Inspected:
     """Make a project folder: links to the videos, the calibration, a commented config.
+
+    The calibration's files are copied; one that is read or changed as asked is written as
+    cameras.json instead.
 
     Raises:
         FileExistsError: If the folder is there already and not empty.
         FileNotFoundError: If there are no videos, or no such calibration.
-        ValueError: If a video is damaged.
+        ValueError: If a video is damaged, or the calibration cannot be read as asked.
     """
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty: give another name, or remove it")
-    found = inspect(videos, calibration)
+    found = inspect(videos, calibration, asked)
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     for name, path in found.videos.items():
         (folder / "videos" / f"{name}{path.suffix}").symlink_to(path.resolve())
-    for name, path in _files(found.source).items():
-        shutil.copy(path, folder / name)
+    if asked != AS_IT_IS and found.calibration is not None:
+        write_calibration(found.calibration, folder / RECORDING)
+    else:
+        for name, path in _files(found.source).items():
+            shutil.copy(path, folder / name)
     (folder / "experiment").mkdir()
     name, frames = experiment_name(folder), min(found.frames.values())
     every = max(1, round(frames / MOMENTS))
@@ -211,6 +235,16 @@ def new_project(folder: Path, videos: Path, calibration: Path | None = None) -> 
     return found
 
 
+def _said(text: str) -> Any:
+    """A word of the command line: text, a number, a list or a mapping, as `convert` takes it."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} cannot be read: expected such as '[cam01, cam02]' or '{{cam01: 90}}'"
+        ) from None
+
+
 def main() -> None:
     """Make a project and say what comes next."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -219,9 +253,12 @@ def main() -> None:
     parser.add_argument(
         "--calibration", type=Path, help="its file or folder; else what lies beside the videos"
     )
+    for option, told in OPTIONS.items():
+        parser.add_argument(f"--{option.replace('_', '-')}", type=_said, help=told)
     given = parser.parse_args()
+    asked = Asked(**{field.name: getattr(given, field.name) for field in fields(Asked)})
     try:
-        found = new_project(given.project, given.videos, given.calibration)
+        found = new_project(given.project, given.videos, given.calibration, asked)
     except (OSError, ValueError) as error:
         raise SystemExit(f"{error}") from error
     print("\n".join(found.lines()))

@@ -242,7 +242,7 @@ def test_convert_scales_a_k_of_a_size_that_its_file_does_not_say(
 def test_convert_says_how_a_mapping_looks(compose_config, tmp_path, word):
     path = write_anipose(tmp_path, rig())
     words = [f"input={path}", f"output={tmp_path / 'c.json'}", word]
-    with pytest.raises(CalibrationError, match=r"is no mapping: expected such as '(turn|rename)="):
+    with pytest.raises(CalibrationError, match=r"is not what is expected, such as '(turn|rename)="):
         convert(compose_config("calibration_convert", *words))
 
 

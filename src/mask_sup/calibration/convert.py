@@ -1,6 +1,7 @@
 """One calibration file into another: what `python -m mask_sup.calibration convert` does."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,40 @@ from mask_sup.calibration.formats import read_calibration, write_calibration
 from mask_sup.files.pictures import list_pictures, read_image
 from mask_sup.files.video import find_video, read_frames
 
-__all__ = ["convert"]
+__all__ = ["Asked", "convert"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a calibration is read and changed; None: as it is."""
+
+    format: str | None = None
+    unit: str | None = None
+    cameras: Any = None  # names, in the order that is wanted
+    subject: int | None = None
+    calibrated_size: Any = None  # width and height
+    turn: Any = None  # camera -> degrees clockwise
+    rename: Any = None  # old name -> new one, or all new ones in order
+
+    def read(self, source: str | Path) -> Calibration:
+        """The calibration of a file or folder, changed so; names are those in the file.
+
+        Raises:
+            FileNotFoundError: If it is missing.
+            CalibrationError: If it is damaged, or what is asked for does not fit it.
+        """
+        cameras = self.cameras
+        if cameras is not None:
+            cameras = [str(name) for name in _several(cameras, "cameras=[cam01, cam02]", Sequence)]
+        calibration = read_calibration(source, self.format, self.unit, cameras, self.subject)
+        if self.calibrated_size is not None:
+            size = _several(self.calibrated_size, "calibrated_size=[width, height]", Sequence)
+            calibration = sized(calibration, size)
+        if self.turn is not None:
+            calibration = turned(calibration, _several(self.turn, "turn={cam01: 90}", Mapping))
+        if self.rename is not None:
+            calibration = renamed(calibration, _several(self.rename, "rename={old: new}"))
+        return calibration
 
 
 def convert(cfg: DictConfig) -> None:
@@ -24,14 +58,8 @@ def convert(cfg: DictConfig) -> None:
         FileNotFoundError: If the input or a video is missing.
         CalibrationError: If the input is damaged or does not fit.
     """
-    cameras = None if cfg.cameras is None else [str(name) for name in cfg.cameras]
-    calibration = read_calibration(cfg.input, cfg.format, cfg.unit, cameras, cfg.subject)
-    if cfg.calibrated_size is not None:
-        calibration = sized(calibration, cfg.calibrated_size)
-    if cfg.turn is not None:
-        calibration = turned(calibration, _several(cfg.turn, "turn={cam01: 90}", Mapping))
-    if cfg.rename is not None:
-        calibration = renamed(calibration, _several(cfg.rename, "rename={old: new}"))
+    asked = Asked(**{field.name: cfg[field.name] for field in fields(Asked)})
+    calibration = asked.read(cfg.input)
     if cfg.videos:
         calibration = calibration.fitted_to(_sizes(Path(cfg.videos).expanduser(), calibration))
     write_calibration(calibration, cfg.output, cfg.output_format)
@@ -42,7 +70,7 @@ def convert(cfg: DictConfig) -> None:
 
 def _several(told: Any, example: str, kinds: Any = (Mapping, Sequence)) -> Any:
     if isinstance(told, str) or not isinstance(told, kinds):
-        raise CalibrationError(f"{told!r} is no mapping: expected such as '{example}'")
+        raise CalibrationError(f"{told!r} is not what is expected, such as '{example}'")
     return told
 
 
