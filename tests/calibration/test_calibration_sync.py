@@ -21,6 +21,7 @@ from mask_sup.calibration.sync import (
     sync,
 )
 from mask_sup.data.recording import RecordingData
+from mask_sup.sync import main
 
 
 def seen(late, frames=300, noise=0.2, seed=0):
@@ -57,6 +58,16 @@ def test_a_camera_that_sees_something_else_is_named():
     (other,) = seen((0,), seed=7)
     with pytest.raises(ValueError, match=r"camera\(s\) \[2\] move like no other"):
         offsets_of([first, second, other], most=20)
+
+
+def test_too_few_frames_are_told_as_what_they_are():
+    short = [signal[:12] for signal in seen((0, 3))]
+    with pytest.raises(ValueError, match=r"somebody in \[12, 12\] frames: expected 20 or more"):
+        offsets_of(short, most=20)
+    empty = seen((0, 3))
+    empty[1][10:] = np.nan
+    with pytest.raises(ValueError, match=r"somebody in \[300, 10\] frames"):
+        offsets_of(empty, most=20)
 
 
 def test_signals_are_the_logs_of_sizes_and_spreads(tmp_path):
@@ -112,22 +123,61 @@ def test_silhouettes_decide_the_last_frames():
     assert settled_offsets(hand, [0, 2, 2]) == late
 
 
-@pytest.mark.slow
-def test_a_recording_follows_the_offsets(tmp_path):
-    """The whole way: masks as files, late cameras, sync.json, moments that belong together."""
-    rig = filmed("greeting")
-    late, names, frames = {"cam0": 2, "cam1": 0, "cam2": 5}, rig.names, 100
+@pytest.fixture(scope="module")
+def greeting():
+    return filmed("greeting")
+
+
+def write(folder, rig, late, name, count):
+    """A recording of this rig whose files are called so; each camera has one more than the last."""
     sizes = np.tile([float(bench.WIDTH), bench.HEIGHT], (3, 1))
-    calibration = Calibration(names, rig.K, rig.R, rig.t, np.zeros((3, 5)), sizes)
-    write_calibration(calibration, tmp_path / "cameras.json")
-    for view, name in enumerate(names):
+    calibration = Calibration(rig.names, rig.K, rig.R, rig.t, np.zeros((3, 5)), sizes)
+    write_calibration(calibration, folder / "cameras.json")
+    for view, camera in enumerate(rig.names):
         for kind in ("masks", "frames"):
-            (tmp_path / kind / name).mkdir(parents=True)
-        for file in range(frames + view):  # nor are they of one length
-            mask = rig.mask(view, 10 + file - late[name])
-            picture = 255 * mask.astype(np.uint8)
+            (folder / kind / camera).mkdir(parents=True)
+        for file in range(count + view):
+            mask = rig.mask(view, 10 + file - late[camera])
             for kind in ("masks", "frames"):
-                cv2.imwrite(str(tmp_path / kind / name / f"{file:06d}.png"), picture)
+                path = folder / kind / camera / name.format(file)
+                cv2.imwrite(str(path), 255 * mask.astype(np.uint8))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_the_command_finds_the_same_whether_or_not_names_are_padded(
+    greeting, tmp_path, monkeypatch, capsys, calibrated
+):
+    """0.png, 1.png, ..., 119.png: sorted as text, 10.png would follow 1.png."""
+    late, told = {"cam0": 0, "cam1": 4, "cam2": 0}, []
+    for kind, name in (
+        ("padded", "{:06d}.png"),
+        ("bare", "{}.png"),
+        ("words", "take2_{}_left.png"),
+    ):
+        write(tmp_path / kind, greeting, late, name, 118)
+        if not calibrated:
+            (tmp_path / kind / "cameras.json").unlink()
+        monkeypatch.setattr("sys.argv", ["sync", f"input={tmp_path / kind}", "most=10"])
+        main()
+        found = json.loads((tmp_path / kind / "sync.json").read_text())["late"]
+        told.append((found, capsys.readouterr().out.replace(kind, "")))
+    assert told[1:] == told[:1] * 2
+    off = {
+        name: value - min(told[0][0].values()) - late[name] for name, value in told[0][0].items()
+    }
+    assert max(map(abs, off.values())) <= (0 if calibrated else 1), off
+    if calibrated:
+        moments = RecordingData(tmp_path / "bare", None, joints=18, every=1).moments("train")
+        stems = [[view.mask.stem for view in moments[i].views] for i in (0, 1, 9, 10)]
+        assert stems == [[str(i), str(i + 4), str(i)] for i in (0, 1, 9, 10)]
+
+
+@pytest.mark.slow
+def test_a_recording_follows_the_offsets(greeting, tmp_path):
+    """The whole way: masks as files, late cameras, sync.json, moments that belong together."""
+    late = {"cam0": 2, "cam1": 0, "cam2": 5}
+    write(tmp_path, greeting, late, "{:06d}.png", 100)
     options = {"root": tmp_path, "masks": None, "joints": 18, "every": 1}
     with pytest.raises(ValueError, match="mask_sup.sync"):
         RecordingData(**options).moments("train")

@@ -30,6 +30,7 @@ __all__ = ["compared", "offsets_of", "outline_signals", "settled_offsets", "sync
 
 SMOOTH, DRIFT = 2.0, 20.0  # frames: of noise that is smoothed away, of drift that is taken away
 SURE = 0.5  # correlation at the best shift that a camera needs with some other
+FEWEST = 20  # frames that two cameras must share to be compared
 SWEEPS = 6
 FINE = 4  # frames about the first answer that calibrated cameras are tried at
 
@@ -67,17 +68,17 @@ def compared(
     """Correlation of two sets of signals when the second runs -most to most frames late.
 
     At a shift s, frame f of the first is compared with frame f + s of the second; the mean of the
-    better half of the signals. NaN frames do not count; NaN where fewer than 20 frames overlap.
+    better half of the signals. NaN frames do not count; NaN where fewer than `FEWEST` overlap.
     """
     a, b = _changes(first), _changes(second)
     found = np.full(2 * most + 1, np.nan)
     for i, late in enumerate(range(-most, most + 1)):
         start, stop = max(0, -late), min(len(a), len(b) - late)
-        if stop - start < 20:
+        if stop - start < FEWEST:
             continue
         x, y = a[start:stop], b[start + late : stop + late]
         known = ~(np.isnan(x).any(1) | np.isnan(y).any(1))
-        if known.sum() >= 20:
+        if known.sum() >= FEWEST:
             x, y = x[known] - x[known].mean(0), y[known] - y[known].mean(0)
             norm = np.sqrt((x**2).sum(0) * (y**2).sum(0))
             alike = np.sort((x * y).sum(0) / np.maximum(norm, 1e-12))
@@ -109,9 +110,15 @@ def offsets_of(signals: list[np.ndarray], most: int) -> tuple[list[int], Float[n
     The shifts of all pairs that correlate are made to fit each other by weighted least squares.
 
     Raises:
-        ValueError: If a camera correlates with no other.
+        ValueError: If a camera correlates with no other, or shows too little.
     """
     views = len(signals)
+    shown = [int((~np.isnan(signal).any(1)).sum()) for signal in signals]
+    if min(shown) < FEWEST:
+        raise ValueError(
+            f"cameras show somebody in {shown} frames: expected {FEWEST} or more in each, better "
+            "some hundreds with movement; give more frames, or mend the masks (see masks check)"
+        )
     peaks = np.eye(views)
     rows, shifts, weights = [], [], []
     for a, b in combinations(range(views), 2):
