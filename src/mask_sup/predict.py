@@ -19,7 +19,7 @@ from mask_sup.files.config import plain
 from mask_sup.files.kept import Kept
 from mask_sup.files.left_out import left_out_in_words
 from mask_sup.files.lock import locked
-from mask_sup.files.poses import UNSURE, explained_in_words, write_poses
+from mask_sup.files.poses import confidence_of, doubts, verdict_in_words, write_poses
 from mask_sup.files.ranges import check_ranges
 from mask_sup.files.words import command
 
@@ -28,10 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "distort_px",
-    "fit_confidence",
     "input_fps",
     "input_moments",
-    "joint_confidence",
+    "agreement",
     "predict",
     "scale_to_height",
 ]
@@ -42,7 +41,12 @@ PARTS = ".parts"
 WITH_WORLD = 2  # views that show somebody, without which a moment has no pose in the world
 FINE = 2  # pixels of a mask that is kept, along a side, for each that poses are fitted to
 SAMPLE = 48  # moments of a longer recording that tell how the person is built
-JOINTS = {"joints_world_mm": 1, "reprojected_px": 2, "confidence": 1}  # axis of the joints
+JOINTS = {  # axis of the joints
+    "joints_world_mm": 1,
+    "reprojected_px": 2,
+    "confidence": 1,
+    "expected_error_mm": 1,
+}
 RATES_AGREE = 1.002  # 59.94 and 60 frames a second are one rate
 SHEET_MOMENTS, SHEET_COLUMNS, SHEET_SIZE = 20, 8, 240
 
@@ -98,21 +102,32 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     )
     folder.mkdir(parents=True, exist_ok=True)
     pictures = np.array([[str(view.image) for view in moment.views] for moment in moments])
-    facts = of_checkpoint(checkpoint) | at_test(checkpoint["config"]["detector"], fitter)
-    write_poses(folder / "poses.npz", poses, pictures, detector.skeleton, fps, cfg, facts)
+    fitted = fitter if cfg.fit is not False else None
+    facts = of_checkpoint(checkpoint) | at_test(checkpoint["config"]["detector"], fitted)
+    limbs = fitter.body.limb_names if fitter is not None else []
+    if "unexplained" in poses:
+        signs = list(doubts(poses).values())
+        posed = np.isfinite(poses["unexplained"])
+        poses["healthy"] = (posed & ~np.logical_or.reduce(signs)).astype(np.uint8)
+    skeleton = detector.skeleton
+    write_poses(folder / "poses.npz", poses, pictures, skeleton, limbs, fps, cfg, facts)
     kept.forget()
     if cfg.overlays:
         _overlays(folder, moments, poses, boxes, detector.skeleton)
     print(f"{len(moments)} poses from {len(moments[0].views)} view(s) written to {folder}")
     print("".join(f"{line}\n" for line in left_out), end="")
-    if fitter is not None:
-        told, badly = explained_in_words(poses["unexplained"])
-        print(told + (f"\n! {badly}" if badly else ""))
+    if "unexplained" in poses:
+        cameras = [view.image.parent.name for view in moments[0].views]
+        told, *wrong = verdict_in_words(poses, cameras, limbs)
+        print("\n! ".join([told, *wrong]))
     return folder
 
 
 def _fitter(cfg: DictConfig, detector: Any, moments: "Sequence[Moment]") -> Any:
-    """What fits poses to the masks of calibrated views; None where they are not fitted.
+    """What fits poses to the masks of calibrated views, or judges them (`fit=false`) by these.
+
+    Returns:
+        None where one of these is lacking.
 
     Raises:
         ValueError: If `fit=true` was asked for and cannot be done.
@@ -124,7 +139,7 @@ def _fitter(cfg: DictConfig, detector: Any, moments: "Sequence[Moment]") -> Any:
         lacking.append("a calibration")
     if any(view.mask is None for moment in moments for view in moment.views):
         lacking.append("a mask for each picture")
-    if cfg.fit is False or (cfg.fit is None and lacking):
+    if lacking and cfg.fit is not True:
         return None
     if lacking:
         raise ValueError(
@@ -185,10 +200,10 @@ def _in_parts(
             fitter.travel,
             detector.skeleton.flip,
         ).numpy()
-        for name in ("joints_world_mm", "reprojected_px", "confidence"):
-            poses[name][changed] = np.take(
-                poses[name][changed], detector.skeleton.flip, JOINTS[name]
-            )
+        for name, axis in JOINTS.items():
+            poses[name][changed] = np.take(poses[name][changed], detector.skeleton.flip, axis)
+        turned = fitter.body.limbs_exchanged
+        poses["unexplained_limb"][changed] = poses["unexplained_limb"][changed][:, turned]
         poses["front"][changed] *= -1
     return poses
 
@@ -271,7 +286,8 @@ def _subject(
     if not len(posed):
         return {}
     start = triangulate_robustly(joints[..., :2], camera, shown)[posed]
-    found = fitter.fit("fit", start, _of(camera, posed), mask[posed].float() / 255)
+    recipe = "judge" if cfg.fit is False else "fit"
+    found = fitter.fit(recipe, start, _of(camera, posed), mask[posed].float() / 255)
     return {name: value.numpy() for name, value in found.build._asdict().items()}
 
 
@@ -409,33 +425,41 @@ def _poses(
         return poses
     world, posed = triangulate_robustly(joints[..., :2], camera, shown), shown.sum(1) >= WITH_WORLD
     if fitter is not None and posed.any():
-        world, told = _fitted_where(posed, fitter, world, camera, mask, moments, subject)
+        recipe = "judge" if cfg.fit is False else "fit"
+        world, told = _judged_where(posed, fitter, recipe, world, camera, mask, moments, subject)
         poses |= told
     world[~posed] = torch.nan
     again = to_px(crop_from_world(world.unsqueeze(1), camera).numpy())
     error = np.linalg.norm(again - poses["joints_px"], axis=-1)
-    agreed = joint_confidence(error, poses["person_px"])
-    return (
-        {"confidence": agreed}
-        | poses
-        | {
-            "joints_world_mm": world.numpy(),
-            "reprojected_px": again,
-            "reprojection_error_px": error,
-        }
-    )
+    agreed = agreement(error, poses["person_px"])
+    if "expected_error_mm" not in poses:
+        expected = agreed
+    else:
+        expected = poses["expected_error_mm"] / poses.pop("stature_mm")[:, None]
+        if cfg.fit is False:  # else the error is of the detector's, which was a start alone
+            stature = poses["expected_error_mm"] / expected
+            expected = np.hypot(expected, agreed)
+            poses["expected_error_mm"] = expected * stature
+    confidence = np.where(posed.numpy()[:, None], confidence_of(expected), 0.0)
+    return poses | {
+        "confidence": confidence,
+        "joints_world_mm": world.numpy(),
+        "reprojected_px": again,
+        "reprojection_error_px": error,
+    }
 
 
-def _fitted_where(
+def _judged_where(
     posed: Any,
     fitter: Any,
+    recipe: str,
     start: Any,
     camera: Any,
     mask: Any,
     moments: "Sequence[Moment]",
     subject: dict[str, np.ndarray] | None,
 ) -> tuple[Any, dict[str, np.ndarray]]:
-    """`_fitted` of the moments that show somebody in enough views; NaN and confidence 0 elsewhere.
+    """`_judged` of the moments that show somebody in enough views; NaN elsewhere.
 
     Moments before and after a gap do not follow each other in time.
     """
@@ -446,74 +470,63 @@ def _fitted_where(
         moment._replace(sequence=f"{moment.sequence}/{gap}") if moment.sequence else moment
         for moment, gap in zip(some, gaps, strict=True)
     ]
-    found, told = _fitted(fitter, start[which], _of(camera, which), mask[which], some, subject)
+    found, told = _judged(
+        fitter, recipe, start[which], _of(camera, which), mask[which], some, subject
+    )
     start[which] = found
 
-    def everywhere(values: np.ndarray, otherwise: float) -> np.ndarray:
-        whole = np.full((len(moments), *values.shape[1:]), otherwise, values.dtype)
-        whole[which.numpy()] = values
+    def everywhere(values: Any) -> np.ndarray:
+        whole = np.full((len(moments), *values.shape[1:]), np.nan, np.float32)
+        whole[which.numpy()] = values.numpy()
         return whole
 
-    told = {
-        name: everywhere(v, 0.0 if name == "confidence" else np.nan) for name, v in told.items()
-    }
-    return start, told
+    return start, {name: everywhere(values) for name, values in told.items()}
 
 
-def _fitted(
+def _judged(
     fitter: Any,
+    recipe: str,
     start: Any,
     camera: Any,
     mask: Any,
     moments: "Sequence[Moment]",
     subject: dict[str, np.ndarray] | None,
-) -> tuple[Any, dict[str, np.ndarray]]:
-    """Poses that explain the masks, and how well they do."""
+) -> tuple[Any, dict[str, Any]]:
+    """Poses that explain the masks (recipe `judge`: as they are), and what speaks against them."""
     import torch
 
     from mask_sup.fitting.film import fit_film
     from mask_sup.fitting.scenes import Build
+    from mask_sup.fitting.verdict import judge
 
-    known = None
+    known, foreground = None, mask.float() / 255
     if subject:
         known = Build(*(torch.from_numpy(subject[name]) for name in Build._fields))
     names = [moment.sequence or moment.name for moment in moments]
     number = {name: i for i, name in enumerate(dict.fromkeys(names))}
     sequence = torch.tensor([number[name] for name in names])
-    found = fit_film(fitter, start, camera, mask.float() / 255, sequence, known)
+    if recipe == "judge":
+        found = fitter.fit(recipe, start, camera, foreground, build=known)
+    else:
+        found = fit_film(fitter, start, camera, foreground, sequence, known)
+    verdict = judge(fitter, found, camera, foreground)
     return found.joints_world, {
-        "unexplained": found.unexplained.numpy(),
-        "front": found.front.numpy(),
-        "confidence": fit_confidence(
-            found.unexplained.numpy(), found.spread.numpy(), fitter.stature(found.build)
-        ),
+        "unexplained": found.unexplained,
+        "unexplained_view": verdict.unexplained_view,
+        "unexplained_limb": verdict.unexplained_limb,
+        "strain": verdict.strain,
+        "front": found.front,
+        "expected_error_mm": verdict.expected_mm,
+        "stature_mm": torch.full((len(start),), fitter.stature(found.build)),
     }
 
 
-def fit_confidence(
-    unexplained: Float[np.ndarray, "*n"], spread_mm: Float[np.ndarray, "*n j"], stature_mm: float
-) -> Float[np.ndarray, "*n j"]:
-    """How far joints fitted to masks can be trusted: 1 for masks explained, towards 0 otherwise.
-
-    Confidence is 1 / (1 + (s / 0.05)^2), as in `joint_confidence`, with s the expected distance
-    from the true joint as a share of the person's size: what the pose leaves unexplained of the
-    foreground, and how far the joint lies in other poses that explain as much, root-sum-square.
-
-    >>> fit_confidence(np.array([0.03]), np.array([[68.0]]), 1700.0).round(3)
-    array([[0.5]])
-    """
-    expected = np.square(unexplained)[..., None] + np.square(spread_mm / stature_mm)
-    return 1 / (1 + expected / UNSURE**2)
-
-
-def joint_confidence(
+def agreement(
     error_px: Float[np.ndarray, "*n v j"], person_px: Float[np.ndarray, "*n v"]
 ) -> Float[np.ndarray, "*n j"]:
-    """How far triangulated joints can be trusted: 1 for views that agree, towards 0 otherwise.
+    """How far triangulated joints are off, as views disagree: a share s of the person's size.
 
-    Confidence is 1 / (1 + (s / 0.05)^2), where s is the expected distance from the true joint as a
-    share of the person's size: 0.5 at 5 %, which is 85 mm on a person of 1700 mm. With e, the
-    reprojection error over the person's size in a view,
+    With e, the reprojection error over the person's size in a view,
 
         s^2 = 9 / (2 v) * sum over the v views of e^2 / (2 v - 3)
 
@@ -523,16 +536,16 @@ def joint_confidence(
 
     Args:
         error_px: Distance of detected and reprojected joints, pixels; NaN in views that do not
-            count. With fewer than two that do, confidence is 0.
+            count. With fewer than two that do, NaN.
         person_px: Larger side of the person's mask in each view, pixels.
 
-    >>> joint_confidence(np.array([[3.0], [4.0]]), np.array([100.0, 100.0])).round(3)
-    array([0.308])
+    >>> agreement(np.array([[3.0], [4.0]]), np.array([100.0, 100.0])).round(3)
+    array([0.075])
     """
     views = np.isfinite(error_px).sum(-2)
     share = np.nansum(np.square(error_px / person_px[..., None]), -2)
     expected = 9 / np.maximum(2 * views, 1) * share / np.maximum(2 * views - 3, 1)
-    return np.where(views >= WITH_WORLD, 1 / (1 + expected / UNSURE**2), 0.0)
+    return np.where(views >= WITH_WORLD, np.sqrt(expected), np.nan)
 
 
 def distort_px(xy_px: Float[np.ndarray, "j 2"], view: "View") -> Float[np.ndarray, "j 2"]:

@@ -12,7 +12,7 @@ from mask_sup.files.poses import SHAPES, read_poses
 @pytest.fixture
 def changed(tmp_path, human18):
     """Changes of header and arrays (None: gone) -> a poses.npz of three frames and two views."""
-    sizes = {"n": 3, "v": 2, "j": len(human18.joints)}
+    sizes = {"n": 3, "v": 2, "j": len(human18.joints), "l": 5}
     arrays = {name: np.ones([sizes.get(a, a) for a in axes]) for name, axes in SHAPES.items()}
     arrays["pictures"] = arrays["pictures"].astype(str)
     header = {
@@ -20,6 +20,7 @@ def changed(tmp_path, human18):
         "joints": list(human18.joints),
         "parents": dict(human18.parents),
         "fps": 25,
+        "limbs": ["trunk", "right leg", "left leg", "right arm", "left arm"],
     }
 
     def write(head=None, **changes):
@@ -50,7 +51,7 @@ def test_arrays_that_do_not_fit_are_named(changed, name, spoil):
     array = (
         np.full([3, 2], "1")
         if name == "pictures"
-        else np.ones([{"n": 3, "v": 2, "j": 18}.get(a, a) for a in SHAPES[name]])
+        else np.ones([{"n": 3, "v": 2, "j": 18, "l": 5}.get(a, a) for a in SHAPES[name]])
     )
     with pytest.raises(ValueError, match=r"(?s)poses.npz: .*(has the shape|holds).*predict again"):
         read_poses(changed(**{name: spoil(array)}))

@@ -46,7 +46,7 @@ def test_the_error_over_time_is_the_mean_over_joints():
     error[1, 2] = [1, 2, NAN]
     error[0, 0] = NAN
     expected = [[NAN, 0, 0], [0, 0, 1.5]]
-    np.testing.assert_allclose(figures.error_over_time(error), expected)
+    np.testing.assert_allclose(figures.error_over_time(made(error_px=error)), expected)
 
 
 def test_bones_have_lengths_and_deviations_by_side(chain):
@@ -110,13 +110,53 @@ def test_doubtful_joints_bones_and_depths_are_told_in_words(made):
     assert "no pose in the world" in figures.warnings_in_words(single)[0]
 
 
-def test_masks_that_a_fitted_body_does_not_explain_are_told_and_no_camera_is_accused(made):
+def judged(unexplained, view, **known):
+    """What a verdict on two frames, three views and one limb may say; expected errors of 20 mm."""
+    told = {
+        "unexplained": np.array(unexplained),
+        "unexplained_view": np.array(view),
+        "unexplained_limb": np.array([[0.05], [0.05]]),
+        "strain": np.array([0.0003, 0.0004]),
+        "expected_error_mm": np.full((2, 3), 20.0),
+        "confidence": np.full((2, 3), 0.9),
+        "header": {"limbs": ["trunk"]},
+    }
+    return told | known
+
+
+def test_masks_that_a_body_does_not_explain_are_told_and_no_camera_is_accused(made):
     error = np.ones((2, 3, 3))
     error[:, 1] = 50.0  # the detector's, in one camera
-    known = {"error_px": error, "unexplained": np.array([0.03, 0.04])}
-    assert figures.warnings_in_words(made(**known)) == []
-    known["unexplained"] = np.array([0.03, 0.2])
-    (told,) = figures.warnings_in_words(made(**known))
-    assert "1 of 2 moments leave more than 6 % of the masks unexplained" in told
-    assert "the worst are 1 (20 %)" in told
-    assert "Camera" not in told
+    fine = [[0.03] * 3, [0.04] * 3]
+    assert figures.warnings_in_words(made(**judged([0.03, 0.04], fine, error_px=error))) == []
+    known = judged([0.03, 0.2], [[0.03] * 3, [0.1, 0.1, 0.4]], error_px=error)
+    trust, why = figures.warnings_in_words(made(**known))
+    assert "do not trust 1 of 2 moments" in trust
+    assert "the worst are 1: 20 % unexplained, 40 % in c, joints expected 20 mm off" in trust
+    assert why.startswith("1 leave more than 6 % of the masks unexplained")
+    assert "Camera" not in trust + why
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"unexplained_view": np.array([[0.03] * 3, [0.02, 0.02, 0.09]])}, "in one view alone"),
+        ({"strain": np.array([0.0003, 0.004])}, "1 are strained"),
+        ({"confidence": np.array([[0.9] * 3, [0.2] * 3])}, "1 are unsure"),
+    ],
+)
+def test_each_sign_of_a_wrong_pose_is_told(made, change, words):
+    known = judged([0.03, 0.04], [[0.03] * 3] * 2, **change)
+    trust, why = figures.warnings_in_words(made(**known))
+    assert "do not trust 1 of 2 moments" in trust
+    assert words in why
+
+
+def test_the_least_sure_moments_are_spread_over_the_recording(made):
+    confidence = np.full((100, 3), 0.9)
+    confidence[40:44], confidence[80] = 0.1, 0.2
+    found = figures.least_sure(made(confidence=confidence), 3)
+    assert len(found) == 3
+    assert found[0] in range(40, 44)
+    assert found[1] == 80
+    assert min(abs(a - b) for a in found for b in found if a != b) > 16

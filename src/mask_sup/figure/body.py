@@ -177,6 +177,41 @@ class Body(nn.Module):
         feet = [len(self.start) + k for k, leg in enumerate(self.legs) if leg[2] in moving]
         return found + feet
 
+    @property
+    def limbs(self) -> tuple[tuple[int, ...], ...]:
+        """Joints of the right and left leg, and of the right and left arm."""
+        return (*self.legs, *self.arms)
+
+    @property
+    def limb_names(self) -> list[str]:
+        """The trunk, with all that is on no limb, and the limbs, as people call them."""
+        return ["trunk", "right leg", "left leg", "right arm", "left arm"]
+
+    @property
+    def limbs_exchanged(self) -> list[int]:
+        """Numbers in `limb_names` once left and right are exchanged."""
+        return [0, 2, 1, 4, 3]
+
+    @property
+    def ends_of(self) -> tuple[list[int], list[int]]:
+        """The joints that each capsule begins and ends at; the ankle twice for a foot."""
+        ankles = [leg[2] for leg in self.legs]
+        return [*self.start, *ankles], [*self.end, *ankles]
+
+    def width(
+        self, capsules: Capsules, camera: Camera, cam: Float[Tensor, "*n v e 3"]
+    ) -> Float[Tensor, "*n v b"]:
+        """Width of each capsule's soft edge in each view, crop units.
+
+        Args:
+            capsules: Of poses (*n) whose views are `camera` (*n v).
+            camera: Cameras of the crops.
+            cam: All their ends in turn, as the cameras see them, mm.
+        """
+        depth = cam[..., 2].detach().mean(-1, keepdim=True).clamp_min(1.0)
+        per_mm = camera.K[..., 0, 0, None] / depth
+        return capsules.radius.unsqueeze(-2) * per_mm / math.log(2) ** (1 / (2 * POWER))
+
     def draw(
         self, capsules: Capsules, camera: Camera, size: int | None = None, scale: float = 1.0
     ) -> Float[Tensor, "*n v h w"]:
@@ -191,10 +226,7 @@ class Body(nn.Module):
         n, count = capsules.ends.shape[:-3], capsules.ends.shape[-3]
         cam = cam_from_world(capsules.ends.flatten(-3, -2).unsqueeze(-3), camera)
         xy = crop_from_cam(cam, camera).unflatten(-2, (count, 2))
-        depth = cam[..., 2].detach().mean(-1, keepdim=True).clamp_min(1.0)
-        per_mm = camera.K[..., 0, 0, None] / depth
-        width = capsules.radius.unsqueeze(-2) * per_mm * (scale / math.log(2) ** (1 / (2 * POWER)))
-        width = width.expand(*n, xy.shape[-4], count)
+        width = (scale * self.width(capsules, camera, cam)).expand(*n, xy.shape[-4], count)
         return draw_segments(xy, width, size or self.size, "max", POWER)
 
     def forward(

@@ -1,5 +1,6 @@
 """`poses.npz`: what `mask_sup.predict` writes and everything after it reads."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,17 @@ import numpy as np
 
 from mask_sup.files.disk import read_arrays, write_arrays
 
-__all__ = ["UNSURE", "VERSION", "explained_in_words", "read_poses", "write_poses"]
+__all__ = [
+    "UNSURE",
+    "VERDICT",
+    "VERSION",
+    "confidence_of",
+    "doubts",
+    "moment_in_words",
+    "read_poses",
+    "verdict_in_words",
+    "write_poses",
+]
 
 VERSION = 2
 NEEDED = ("pictures", "joints_px", "joints_root_mm", "joints", "parents")  # joints, parents: header
@@ -22,10 +33,20 @@ SHAPES = {  # n frames, v views, j joints
     "reprojected_px": ("n", "v", "j", 2),
     "reprojection_error_px": ("n", "v", "j"),
     "confidence": ("n", "j"),
+    "expected_error_mm": ("n", "j"),
     "unexplained": ("n",),
+    "unexplained_view": ("n", "v"),
+    "unexplained_limb": ("n", "l"),
+    "strain": ("n",),
     "front": ("n",),
+    "healthy": ("n",),
 }
+VERDICT = ("unexplained", "unexplained_view", "unexplained_limb", "strain", "expected_error_mm")
 USUAL, BADLY = 0.02, 0.06  # unexplained share of masks that hold one person, rightly posed
+ONE_VIEW = 0.08  # the same of the worst view
+STRAINED = 0.001  # share of the foreground that the anatomy has against a pose
+SURE = 0.5  # mean confidence of a moment
+STANDS_OUT = 2.0  # times the median of all views, or limbs
 WORST = 5  # moments that are named
 UNSURE = 0.05  # of the person's size: expected error of a joint whose confidence is 0.5
 
@@ -35,6 +56,7 @@ def write_poses(
     poses: dict[str, np.ndarray],
     pictures: np.ndarray,
     skeleton: Any,
+    limbs: Sequence[str],
     fps: float | None,
     cfg: Any,
     settings: dict[str, Any],
@@ -45,6 +67,7 @@ def write_poses(
         "skeleton": skeleton.name,
         "joints": list(skeleton.joints),
         "parents": dict(skeleton.parents),
+        "limbs": list(limbs),
         "fps": fps,  # null: unknown
         "every": cfg.every,
         "units": {"joints_*_mm": "mm", "*_px": "pixels", "fps": "predicted frames a second"},
@@ -67,17 +90,26 @@ def write_poses(
             "reprojected_px": "frame, view, joint, (x, y): the triangulated joints seen again",
             "reprojection_error_px": "frame, view, joint: distance of the two, pixels",
             "confidence": "frame, joint: of joints_world_mm, in [0, 1], 0 where it is NaN: 1 / (1 "
-            f"+ (s / {UNSURE})^2), s the expected error as a share of the person's size: "
+            f"+ (s / {UNSURE})^2), s the expected error as a share of the person's size"
             + (
-                "s^2 = unexplained^2 + (how far the joint lies in other poses that explain the "
-                "masks as well)^2"
+                ""
                 if "unexplained" in poses
-                else "s^2 = 9 / (2 v) * sum over the v views of (reprojection_error_px / "
+                else ": s^2 = 9 / (2 v) * sum over the v views of (reprojection_error_px / "
                 "person_px)^2 / (2 v - 3)"
             ),
-            "unexplained": "frame: share of the masks' foreground that the fitted body leaves "
-            "unexplained (mean squared difference over mean foreground, all views)",
-            "front": "frame: how much larger that is with left and right exchanged",
+            "expected_error_mm": "frame, joint: expected distance from the true joint, from what "
+            "the masks leave open and what speaks against the pose (mask_sup.fitting.verdict)",
+            "unexplained": "frame: share of the masks' foreground that the body leaves unexplained "
+            "(mean squared difference over mean foreground, all views)",
+            "unexplained_view": "frame, view: the same of each view; NaN where nobody is shown",
+            "unexplained_limb": "frame, limb (`limbs` of this header): the same of what is "
+            "nearest to each, over the body there",
+            "strain": "frame: what the anatomy has against the pose (bones too long or short, "
+            "limbs in each other), as a share of the foreground",
+            "front": "frame: how much more is unexplained with left and right exchanged",
+            "healthy": "frame: 1 where nothing speaks against the pose: unexplained at most "
+            f"{BADLY}, in each view at most {ONE_VIEW}, strain at most {STRAINED}, mean confidence "
+            f"at least {SURE}",
             "pictures": "frame, view: file of each picture",
         },
         "checkpoint": str(cfg.checkpoint),
@@ -88,25 +120,93 @@ def write_poses(
     write_arrays(path, header, {"pictures": pictures, **poses})
 
 
-def explained_in_words(unexplained: np.ndarray) -> tuple[str, str]:
-    """How well fitted poses explain their masks, and what to distrust; empty where nothing.
+def confidence_of(expected: np.ndarray) -> np.ndarray:
+    """Confidence in [0, 1] of joints that are expected to be a share of the person's size off.
 
-    >>> explained_in_words(np.array([0.02, 0.03, 0.2]))[1][:32]
-    '1 of 3 moments leave more than 6'
+    >>> confidence_of(np.array([0.0, 0.05, 0.5])).round(2).tolist()
+    [1.0, 0.5, 0.01]
     """
-    told = (
-        f"the fitted body leaves {100 * np.nanmedian(unexplained):.1f} % of the masks unexplained "
+    return 1 / (1 + np.square(expected / UNSURE))
+
+
+def doubts(poses: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """What speaks against the pose of each moment, of those that were held against masks.
+
+    Args:
+        poses: Arrays of a poses.npz, `unexplained` and all of `VERDICT` among them.
+
+    Returns:
+        Sign -> moments (n) that show it; a moment without any is called healthy. Moments without a
+        pose show none.
+    """
+    view = np.nan_to_num(poses["unexplained_view"]).max(1)
+    badly = np.nan_to_num(poses["unexplained"]) > BADLY
+    sure = poses["confidence"].mean(1)
+    return {
+        "unexplained": badly,
+        "one view": (view > ONE_VIEW) & ~badly,
+        "strained": np.nan_to_num(poses["strain"]) > STRAINED,
+        "unsure": (sure < SURE) & np.isfinite(poses["unexplained"]),
+    }
+
+
+SIGNS = {
+    "unexplained": f"leave more than {100 * BADLY:.0f} % of the masks unexplained: these hold what "
+    "is no person or lack a part, the calibration is wrong, or the pose is",
+    "one view": f"leave more than {100 * ONE_VIEW:.0f} % unexplained in one view alone: its masks "
+    "show something else than the others', or that camera is turned, moved or late: see masks "
+    "check, then calibration check",
+    "strained": "are strained: bones are squeezed or limbs lie in each other to meet the masks, as "
+    "where these lack a part of the person",
+    "unsure": "are unsure: other poses explain the masks about as well",
+}
+
+
+def verdict_in_words(
+    poses: Mapping[str, Any], cameras: Sequence[str], limbs: Sequence[str]
+) -> list[str]:
+    """How well poses explain their masks, and then what speaks against some of them, a line each.
+
+    Args:
+        poses: Arrays of a poses.npz, `unexplained` and all of `VERDICT` among them.
+        cameras: A name per view.
+        limbs: Names of the columns of `unexplained_limb`.
+    """
+    unexplained = poses["unexplained"]
+    lines = [
+        f"the body leaves {100 * np.nanmedian(unexplained):.1f} % of the masks unexplained "
         f"(median; usual are {100 * USUAL:.0f} to {100 * BADLY:.0f} %)"
+    ]
+    found = doubts(poses)
+    doubted = np.logical_or.reduce(list(found.values()))
+    if not doubted.any():
+        return lines
+    order = np.argsort(np.where(doubted, poses["confidence"].mean(1), np.inf))
+    worst = order[: min(int(doubted.sum()), WORST)]
+    named = "; ".join(f"{i}: {moment_in_words(poses, i, cameras, limbs)}" for i in worst)
+    lines.append(
+        f"do not trust {int(doubted.sum())} of {len(doubted)} moments before you have looked at "
+        f"their overlays; the worst are {named}"
     )
-    if (count := int((unexplained > BADLY).sum())) == 0:
-        return told, ""
-    worst = np.argsort(np.nan_to_num(unexplained))[::-1][: min(count, WORST)]
-    named = ", ".join(f"{i} ({100 * unexplained[i]:.0f} %)" for i in worst)
-    return told, (
-        f"{count} of {len(unexplained)} moments leave more than {100 * BADLY:.0f} % of the masks "
-        "unexplained: the masks hold what is no person or lack a part, the calibration is wrong, "
-        f"or the pose is; the worst are {named}: look at their overlays"
-    )
+    return lines + [
+        f"{int(which.sum())} {SIGNS[sign]}" for sign, which in found.items() if which.any()
+    ]
+
+
+def moment_in_words(
+    poses: Mapping[str, Any], moment: int, cameras: Sequence[str], limbs: Sequence[str]
+) -> str:
+    """How badly the pose of one moment explains its masks, and where most."""
+    told = f"{100 * poses['unexplained'][moment]:.0f} % unexplained"
+    view, limb = (np.nan_to_num(poses[f"unexplained_{part}"][moment]) for part in ("view", "limb"))
+    most = int(view.argmax())
+    if view[most] > STANDS_OUT * np.median(view):
+        told += f", {100 * view[most]:.0f} % in {cameras[most]}"
+    most = int(limb.argmax())
+    if limb[most] > STANDS_OUT * np.median(limb):
+        told += f", most at the {limbs[most]}"
+    expected = np.nanmean(poses["expected_error_mm"][moment])
+    return f"{told}, joints expected {expected:.0f} mm off"
 
 
 def read_poses(path: Path, *needed: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -155,7 +255,7 @@ def _misfit(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> str | None
             "joints and 2"
         )
     n, v = arrays["joints_px"].shape[:2]
-    sizes = {"n": n, "v": v, "j": len(joints)}
+    sizes = {"n": n, "v": v, "j": len(joints), "l": len(header.get("limbs", ()))}
     for name, axes in SHAPES.items():
         if name not in arrays:
             continue

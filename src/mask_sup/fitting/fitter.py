@@ -83,6 +83,12 @@ class PoseFitter:
             that masks mostly change by a share of `change`; every one of `thinned` gets the whole
             recipe; a moment between them that leaves `worse` times as much unexplained as they do
             is searched, too.
+        verdict: What each sign of a wrong pose weighs in `mask_sup.fitting.verdict.expected_error`:
+            `floor`, whatever the masks say; what is left unexplained, by
+            `view` and by `limb`; the anatomy's `strain`; the `spread` of other poses; left and
+            right `named` the wrong way, where the right way mostly explains a share of `front`
+            more; and how loosely pixels that are off by `pixel` hold (`held`) a joint that bones
+            leave a `reach`, a share of the stature.
         recipes: Name -> what is done in turn: `explore`, `improve`, `settle` (the gradient alone),
             `name`, `build`, `repeat`.
         seed: Of all random directions.
@@ -107,6 +113,7 @@ class PoseFitter:
         repeat: Mapping[str, Any],
         travel: float,
         film: Mapping[str, Any],
+        verdict: Mapping[str, float],
         recipes: Mapping[str, Sequence[str]],
         seed: int,
     ):
@@ -125,7 +132,7 @@ class PoseFitter:
         self.hypotheses = Hypotheses(self.objective, **hypotheses)
         self.explore, self.improve, self.settle = dict(explore), dict(improve), dict(settle)
         self.build, self.repeat, self.travel = dict(build), dict(repeat), travel
-        self.film = dict(film)
+        self.film, self.verdict = dict(film), dict(verdict)
         self.recipes = {recipe: list(told) for recipe, told in recipes.items()}
 
     # -- public ---------------------------------------------------------------------------------
@@ -172,10 +179,8 @@ class PoseFitter:
         if recipe not in self.recipes:
             raise ValueError(f"no recipe {recipe!r}: fitter.recipes has {list(self.recipes)}")
         subject = torch.zeros(len(mask), dtype=torch.long) if subject is None else subject
-        sequence = torch.arange(len(mask)) if sequence is None else sequence
         build = build or self.usual(int(subject.max()) + 1)
-        camera, mask = _seen(camera, self.scaled(mask))
-        scenes = Scenes(camera, mask, build.lengths[subject], build.radius[subject], sequence)
+        scenes = self.scenes(camera, mask, build, subject, sequence)
         fit = self.objective.fit_of(joints_world, scenes)
         front = torch.full_like(fit.residual, torch.nan)
         spread = torch.full_like(joints_world[..., 0], torch.nan)
@@ -202,6 +207,20 @@ class PoseFitter:
                     fit = self.objective.fit_of(fit.joints_world, scenes)
         unexplained = fit.residual / scenes.area
         return Fitted(fit.joints_world, fit.residual, unexplained, front, spread, build)
+
+    def scenes(
+        self,
+        camera: Camera,
+        mask: Float[Tensor, "n v hm wm"],
+        build: Build,
+        subject: Int[Tensor, " n"] | None = None,
+        sequence: Int[Tensor, " n"] | None = None,
+    ) -> Scenes:
+        """What is known of scenes, see `fit`; views without foreground stand for others."""
+        subject = torch.zeros(len(mask), dtype=torch.long) if subject is None else subject
+        sequence = torch.arange(len(mask)) if sequence is None else sequence
+        camera, mask = _seen(camera, self.scaled(mask))
+        return Scenes(camera, mask, build.lengths[subject], build.radius[subject], sequence)
 
     # -- the steps of recipes -------------------------------------------------------------------
 

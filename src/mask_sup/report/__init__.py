@@ -13,6 +13,7 @@ from mask_sup.files.lock import locked
 __all__ = ["write_report"]
 
 FPS = 25.0  # where nothing tells
+WORST = 5  # moments that are shown as pictures
 
 
 def write_report(cfg: DictConfig) -> Path:
@@ -26,7 +27,8 @@ def write_report(cfg: DictConfig) -> Path:
         ValueError: If the file does not fit, or there is nothing to do.
         OSError: If the folder cannot be written.
     """
-    from mask_sup.report.overlays import thumbnail_step, write_overlays
+    from mask_sup.report.figures import least_sure
+    from mask_sup.report.overlays import thumbnail_step, thumbnails_of, write_overlays
     from mask_sup.report.page import write_page
     from mask_sup.report.predictions import read_predictions
     from mask_sup.report.scene import make_scene
@@ -56,7 +58,8 @@ def write_report(cfg: DictConfig) -> Path:
         thumbnails = write_overlays(poses, scene, folder, fps, cfg.video, step)
         if cfg.html:
             path = folder / "report.html"
-            write_page(path, poses, scene, thumbnails, step, fps, fps_is_told=told is not None)
+            worst = {frame: thumbnails_of(poses, frame) for frame in least_sure(poses, WORST)}
+            write_page(path, poses, scene, thumbnails, step, worst, fps, told is not None)
     print(f"{len(poses.pictures)} frames of {len(poses.cameras)} view(s) shown in {folder}")
     return folder
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from mask_sup.figure.skeleton import Skeleton
 from mask_sup.files.left_out import left_out_in_words
-from mask_sup.files.poses import explained_in_words
+from mask_sup.files.poses import moment_in_words, verdict_in_words
 from mask_sup.report.predictions import Predictions
 
 __all__ = [
@@ -24,7 +24,9 @@ __all__ = [
     "error_over_time",
     "exchanged_frames",
     "joint_figures",
+    "least_sure",
     "mean_known",
+    "moment_told",
     "side_difference",
     "warnings_in_words",
 ]
@@ -53,6 +55,7 @@ class CameraFigures(NamedTuple):
     high_px: float  # the error that 95 % stay below
     person_px: float  # median of the larger side of the box around the person's joints
     worst_joint: str  # with the largest mean error; empty without triangulation
+    unexplained: float = np.nan  # mean share of its masks; NaN where not known
 
 
 class BoneFigures(NamedTuple):
@@ -91,13 +94,16 @@ def camera_figures(poses: Predictions) -> list[CameraFigures]:
     rows = []
     for k, name in enumerate(poses.cameras):
         person = _person_px(poses.joints_px[:, k])
+        masks = poses.unexplained_view
+        unexplained = np.nan if masks is None else float(mean_known(masks[:, k]))
         error = None if poses.error_px is None else poses.error_px[:, k]
         if error is None or not np.isfinite(error).any():
-            rows.append(CameraFigures(name, np.nan, np.nan, person, ""))
+            rows.append(CameraFigures(name, np.nan, np.nan, person, "", unexplained))
             continue
         worst = poses.skeleton.joints[int(np.nanargmax(mean_known(error, 0)))]
         high = float(np.nanpercentile(error, 95))
-        rows.append(CameraFigures(name, float(mean_known(error)), high, person, worst))
+        mean = float(mean_known(error))
+        rows.append(CameraFigures(name, mean, high, person, worst, unexplained))
     return rows
 
 
@@ -109,9 +115,36 @@ def _person_px(xy_px: Float[np.ndarray, "n j 2"]) -> float:
     return float(np.median(sides)) if len(sides) else np.nan
 
 
-def error_over_time(error_px: Float[np.ndarray, "n v j"]) -> Float[np.ndarray, "n v"]:
-    """Mean reprojection error of each frame and view, pixels."""
-    return mean_known(error_px, -1)
+def error_over_time(poses: Predictions) -> Float[np.ndarray, "n v"] | None:
+    """How badly each frame and view is met; None where nothing tells.
+
+    Percent of the masks that the body leaves unexplained where that is known; else the mean
+    reprojection error, pixels.
+    """
+    if poses.unexplained_view is not None:
+        return 100 * poses.unexplained_view
+    return None if poses.error_px is None else mean_known(poses.error_px, -1)
+
+
+def moment_told(poses: Predictions, frame: int) -> str:
+    """What is known of how far a frame can be trusted, in words."""
+    sure = f"confidence {float(mean_known(poses.confidence[frame])):.2f}"
+    if poses.unexplained_view is None or not np.isfinite(poses.unexplained[frame]):
+        return sure
+    limbs = poses.header["limbs"]
+    return f"{sure}, {moment_in_words(poses._asdict(), frame, poses.cameras, limbs)}"
+
+
+def least_sure(poses: Predictions, count: int) -> list[int]:
+    """Frames whose joints are trusted least, the worst first, spread over the recording."""
+    if poses.confidence is None:
+        return []
+    sure, found = mean_known(poses.confidence, -1), []
+    near = len(sure) // (2 * count)
+    for frame in np.argsort(sure):
+        if all(abs(frame - other) > near for other in found) and len(found) < count:
+            found.append(int(frame))
+    return found
 
 
 def bone_lengths(
@@ -188,10 +221,10 @@ def warnings_in_words(poses: Predictions) -> list[str]:
     shown = np.isfinite(poses.joints_px).any((-1, -2))
     needed = 1 if poses.joints_world_mm is None else 2
     told += [line.removeprefix("! ") for line in left_out_in_words(shown, poses.cameras, needed)]
-    if poses.unexplained is None:  # else the error is the detector's, which was a start alone
+    if poses.unexplained_view is None:  # else the masks tell more than views that agree
         told += _camera_warnings(camera_figures(poses))
-    elif badly := explained_in_words(poses.unexplained)[1]:
-        told.append(badly)
+    else:
+        told += verdict_in_words(poses._asdict(), poses.cameras, poses.header["limbs"])[1:]
     missing = [
         f"{row.name.replace('_', ' ')} ({100 * (1 - row.found):.0f} %)"
         for row in joint_figures(poses)

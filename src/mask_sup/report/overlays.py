@@ -12,7 +12,7 @@ from mask_sup.files.video import VideoWriter
 from mask_sup.report.predictions import Predictions
 from mask_sup.report.scene import Scene, draw_scene
 
-__all__ = ["mosaic_columns", "thumbnail_step", "write_overlays"]
+__all__ = ["mosaic_columns", "thumbnail_step", "thumbnails_of", "write_overlays"]
 
 MOSAIC_WIDTH, MOSAIC_HEIGHT = 1920, 1080  # at most, pixels
 SECONDS_PER_TURN = 24.0
@@ -74,6 +74,11 @@ def draw_frame(poses: Predictions, frame: int) -> list[np.ndarray]:
 
     views = zip(poses.pictures[frame], poses.drawn_px[frame], strict=True)
     return [draw_skeleton(read_image(Path(path)), xy, poses.skeleton) for path, xy in views]
+
+
+def thumbnails_of(poses: Predictions, frame: int) -> list[bytes]:
+    """A small JPEG of each view of a frame, with the pose over it."""
+    return _thumbnails(draw_frame(poses, frame))
 
 
 def thumbnail_step(poses: Predictions) -> int:

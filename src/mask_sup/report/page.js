@@ -186,7 +186,7 @@
     }
     if (data.errors)
       told.forEach((text, k) => {
-        text.textContent = " · " + number(data.errors[k][state.frame], 1) + " px";
+        text.textContent = " · " + number(data.errors[k][state.frame], 1) + data.error_unit;
       });
     const cursor = byId("cursor");
     if (cursor) {

@@ -6,7 +6,7 @@ escaped. Numbers come from `figures` and `scene`, the script only shows them.
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -45,6 +45,7 @@ def write_page(
     scene: Scene,
     thumbnails: Sequence[Sequence[bytes]],
     thumbnail_step: int,
+    worst: Mapping[int, Sequence[bytes]],
     fps: float,
     fps_is_told: bool,
 ) -> None:
@@ -56,6 +57,7 @@ def write_page(
         scene: The same in 3D.
         thumbnails: JPEG files by frame and view.
         thumbnail_step: Frames from one of them to the next.
+        worst: JPEG files by view, of the frames that are trusted least.
         fps: Frames per second.
         fps_is_told: Whether that is known rather than assumed.
     """
@@ -74,6 +76,7 @@ def write_page(
         warnings=warnings(figures.warnings_in_words(poses)),
         views=_views(poses, thumbnails),
         last=data["frames"] - 1,
+        worst=_worst(poses, worst, fps),
         sections=_error_section(poses, fps) + _tables(poses),
         about=_about(poses, scene, fps, fps_is_told),
     )
@@ -94,8 +97,9 @@ def _player(
     stored, unit = encode_points(scene.points[::step])
     sides = {"right": "right", "left": "left"}
     errors = None
-    if poses.error_px is not None:
-        errors = [_rounded(line, 1) for line in figures.error_over_time(poses.error_px)[::step].T]
+    over_time = figures.error_over_time(poses)
+    if over_time is not None:
+        errors = [_rounded(line, 1) for line in over_time[::step].T]
     return {
         "joints": list(poses.skeleton.joints),
         "bones": [list(bone) for bone in poses.skeleton.tree],
@@ -116,6 +120,7 @@ def _player(
         "cameras": scene.cameras.round().astype(int).tolist(),
         "names": list(poses.cameras),
         "errors": errors,
+        "error_unit": " px" if poses.unexplained_view is None else " %",
         "plot": list(PLOT_X),
         "thumbnail_step": thumbnail_step,
         "thumbnails": [[base64.b64encode(one).decode() for one in views] for views in thumbnails],
@@ -147,7 +152,10 @@ def _subtitle(poses: Predictions, fps: float, fps_is_told: bool) -> str:
 
 def _chips(poses: Predictions) -> str:
     cells = []
-    if poses.error_px is not None:
+    if poses.unexplained is not None:
+        share = 100 * float(np.nanmedian(poses.unexplained))
+        cells.append((number(share, 1, " %"), "of the masks left unexplained (median)"))
+    elif poses.error_px is not None:
         error = float(figures.mean_known(poses.error_px))
         cells.append((number(error, 1, " px"), "mean reprojection error"))
     found = float(np.isfinite(poses.joints_px).all(-1).mean())
@@ -156,6 +164,9 @@ def _chips(poses: Predictions) -> str:
     cells.append((number(100 * spread, 0, " %"), "median variation of a bone's length"))
     if poses.confidence is not None:
         cells.append((number(float(figures.mean_known(poses.confidence)), 2), "mean confidence"))
+    if poses.expected_error_mm is not None:
+        expected = float(np.nanmedian(poses.expected_error_mm))
+        cells.append((number(expected, 0, " mm"), "expected error of a joint (median)"))
     return chips(cells)
 
 
@@ -170,21 +181,54 @@ def _views(poses: Predictions, thumbnails: Sequence[Sequence[bytes]]) -> str:
     return "".join(parts)
 
 
-def _error_section(poses: Predictions, fps: float) -> str:
-    """How far detected joints lie from where all views together put them, over time."""
-    if poses.error_px is None:
+def _worst(poses: Predictions, pictures: Mapping[int, Sequence[bytes]], fps: float) -> str:
+    """The moments that are trusted least, as pictures."""
+    rows = []
+    for frame, views in pictures.items():
+        told = f"{frame / fps:.2f} s, frame {frame}: {figures.moment_told(poses, frame)}"
+        shown = "".join(
+            f'<img alt="Camera {escape(name)} at frame {frame}" src="{embedded(view, "jpeg")}">'
+            for name, view in zip(poses.cameras, views, strict=True)
+        )
+        rows.append(f"<figure><div>{shown}</div><figcaption>{escape(told)}</figcaption></figure>")
+    if not rows:
         return ""
-    errors = figures.error_over_time(poses.error_px)
-    seconds = (len(errors) - 1) / fps
-    plot = line_plot(errors, seconds, "Mean reprojection error of each camera over time, pixels")
+    return (
+        '<section aria-labelledby="h-worst"><h2 id="h-worst">The least sure moments</h2>'
+        f'<div class="worst">{"".join(rows)}</div></section>'
+    )
+
+
+ERROR_TOLD = {  # whether masks were explained -> heading, what the plot shows, and a note
+    True: (
+        "Masks left unexplained over time, %",
+        "Share of each camera's masks that the body leaves unexplained, over time, percent",
+        "How much of a camera's mask the body drawn at the pose does not explain, or covers beside "
+        "it. One camera far above the others: its masks show something else, or its calibration or "
+        "time is wrong.",
+    ),
+    False: (
+        "Reprojection error over time, px",
+        "Mean reprojection error of each camera over time, pixels",
+        "The distance of a detected joint from the joint that all views together give, seen again.",
+    ),
+}
+
+
+def _error_section(poses: Predictions, fps: float) -> str:
+    """How badly each view is met, over time."""
+    errors = figures.error_over_time(poses)
+    if errors is None:
+        return ""
+    heading, label, note = ERROR_TOLD[poses.unexplained_view is not None]
+    plot = line_plot(errors, (len(errors) - 1) / fps, label)
     names = "".join(
         f"<span>{swatch(k)}{escape(name)}</span>" for k, name in enumerate(poses.cameras)
     )
     return (
-        '<section aria-labelledby="h-error"><h2 id="h-error">Reprojection error over time, px</h2>'
+        f'<section aria-labelledby="h-error"><h2 id="h-error">{heading}</h2>'
         f'<p class="key">{names}</p><div class="scroll">{plot}</div>'
-        '<p class="quiet">The distance of a detected joint from the joint that all views '
-        "together give, seen again. Click to jump there.</p></section>"
+        f'<p class="quiet">{note} Click to jump there.</p></section>'
     )
 
 
@@ -196,17 +240,24 @@ def _tables(poses: Predictions) -> str:
 def _camera_table(poses: Predictions) -> str:
     if poses.error_px is None:
         return ""
-    rows = []
+    rows, explained = [], poses.unexplained_view is not None
     for k, row in enumerate(figures.camera_figures(poses)):
         share = 100 * row.error_px / row.person_px
-        cells = (number(row.error_px), number(row.high_px), number(share))
+        cells = [number(row.error_px), number(row.high_px), number(share)]
+        if explained:
+            cells.insert(0, number(100 * row.unexplained))
         name = swatch(k) + escape(row.name)
         rows.append((name, *cells, escape(row.worst_joint.replace("_", " "))))
     return table(
         "Cameras",
-        ("camera", "error px", "95 % below px", "error % of person", "worst joint"),
+        (
+            "camera",
+            *(["unexplained %"] if explained else []),
+            *("error px", "95 % below px", "error % of person", "worst joint"),
+        ),
         rows,
-        "Person: the larger side of the box around the joints in that camera's pictures.",
+        "Person: the larger side of the box around the joints in that camera's pictures."
+        + (" Errors are those of the detector, where the fit began." if explained else ""),
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mask_sup.figure.skeleton import Skeleton
-from mask_sup.files.poses import read_poses
+from mask_sup.files.poses import VERDICT, read_poses
 
 __all__ = ["Predictions", "read_predictions"]
 
@@ -26,7 +26,11 @@ class Predictions(NamedTuple):
     error_px: np.ndarray | None  # (n, v, j) distance of detected and triangulated joint
     confidence: np.ndarray | None  # (n, j) of the triangulated joints, in [0, 1]
     fps: float | None
-    unexplained: np.ndarray | None = None  # (n,) share of the masks, of poses fitted to them
+    unexplained: np.ndarray | None = None  # (n,) share of the masks that the body does not explain
+    unexplained_view: np.ndarray | None = None  # (n, v) of each view's masks
+    unexplained_limb: np.ndarray | None = None  # (n, l) of what is nearest to each limb
+    strain: np.ndarray | None = None  # (n,) what the anatomy has against the pose
+    expected_error_mm: np.ndarray | None = None  # (n, j) of joints_world_mm
 
     @property
     def points_mm(self) -> Float[np.ndarray, "n j 3"]:
@@ -76,7 +80,7 @@ def read_predictions(path: Path) -> Predictions:
         error_px=arrays.get("reprojection_error_px"),
         confidence=arrays.get("confidence"),
         fps=float(fps) if fps else None,
-        unexplained=arrays.get("unexplained"),
+        **{name: arrays.get(name) for name in VERDICT},
     )
 
 
