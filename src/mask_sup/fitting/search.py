@@ -19,7 +19,7 @@ from mask_sup.fitting.objective import Objective
 from mask_sup.fitting.scenes import Scenes
 from mask_sup.fitting.sequences import neighbour
 from mask_sup.geometry.batch import Camera
-from mask_sup.geometry.camera import cam_from_world, crop_from_cam
+from mask_sup.geometry.camera import NEAREST_MM
 
 __all__ = ["LimbSearch", "apart", "gain_map", "look_up"]
 
@@ -55,11 +55,14 @@ def look_up(
     """The maps at points in the world, mm, as each view sees them; 0 beyond their border."""
     n, c, p = points.shape[:3]
     views = maps.shape[1]
-    cam = cam_from_world(points.flatten(1, 2).unsqueeze(1), camera)
-    xy = crop_from_cam(cam, camera).reshape(n * views, c, p, 2)
+    to_crop = (camera.K @ camera.R).flatten(1, 2)  # as `crop_from_world`, all views in one product
+    shift = (camera.K @ camera.t[..., None]).flatten(1, 2)
+    seen = torch.baddbmm(shift, to_crop, points.flatten(1, 2).mT).unflatten(1, (views, 3))
+    xy = (seen[:, :, :2] / seen[:, :, 2:].clamp_min(NEAREST_MM)).permute(0, 1, 3, 2)
     found = F.grid_sample(
-        maps.reshape(n * views, 1, *maps.shape[-2:]), xy, padding_mode="zeros", align_corners=False
-    )
+        maps.reshape(n * views, 1, *maps.shape[-2:]), xy.reshape(n * views, c, p, 2),
+        padding_mode="zeros", align_corners=False,
+    )  # fmt: skip
     return found.reshape(n, views, c, p)
 
 
@@ -67,13 +70,13 @@ def apart(
     score: Float[Tensor, "n c"], joints: Float[Tensor, "n c j 3"], count: int, mm: float
 ) -> Int[Tensor, "n {count}"]:
     """The lowest scores of candidates in turn, each with a joint farther than `mm` from others'."""
-    score, found = score.clone(), []
+    score, rows, found = score.clone(), torch.arange(len(score)), []
+    planes = joints.permute(3, 2, 0, 1).contiguous()  # 3 j n c: what is added up lies apart
     for _ in range(count):
         best = score.argmin(1)
         found.append(best)
-        chosen = joints[torch.arange(len(best)), best][:, None]
-        near = (joints - chosen).norm(dim=-1).amax(-1) < mm
-        score += TAKEN * near
+        off = (planes - planes[:, :, rows, best, None]).square_().sum(0).amax(0)
+        score += TAKEN * (off < mm**2)
     return torch.stack(found, 1)
 
 
@@ -214,7 +217,7 @@ class LimbSearch:
         capsules = self.objective.capsules(poses, radius).only(self.body.of_limbs([limb]))
         each = Camera(*(value[:, None] for value in scenes.camera))
         drawn = self.body.draw(capsules, each, base.shape[-1])
-        return Tried(ways, torch.maximum(drawn, base[:, None]))
+        return Tried(ways, torch.maximum(drawn, base[:, None], out=drawn))
 
     def _pairs(
         self, right: Tried, left: Tried, poses: Tensor, scenes: Scenes,

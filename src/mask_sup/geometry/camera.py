@@ -21,6 +21,7 @@ from torch import Tensor
 from mask_sup.geometry.batch import Camera
 
 __all__ = [
+    "NEAREST_MM",
     "cam_from_crop",
     "cam_from_world",
     "camera_centre",
