@@ -254,11 +254,16 @@ class PoseFitter:
     def _named(self, fit: Fit, scenes: Scenes, jobs: "_Jobs") -> tuple[Fit, Tensor]:
         """Both namings settle on the masks; that which explains them better mostly is right.
 
-        Feet point forward, and legs that have to reach feet turned backward fit badly.
+        Feet point forward, and legs that have to reach feet turned backward fit badly; knees that
+        would have to bend forward cost.
         """
         poses = both_names(same_side(fit.joints_world, self.body), self.body)
-        settled = [self._settled(pose, scenes, jobs) for pose in poses.unbind(1)]
-        both = Fit(*(torch.stack(part, 1) for part in zip(*settled, strict=True)))
+        n, apart = len(poses), scenes.sequence.max() + 1
+        twice = scenes.part(torch.arange(n).repeat(2))._replace(
+            sequence=torch.cat([scenes.sequence, scenes.sequence + apart])
+        )
+        settled = self._settled(poses.transpose(0, 1).flatten(0, 1), twice, jobs)
+        both = Fit(*(torch.stack(part.split(n), 1) for part in settled))
         which = choose(both, scenes, self.travel)
         chosen, other = both.of(which), both.of(1 - which)
         return chosen, (other.cost - chosen.cost) / scenes.area
