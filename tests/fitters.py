@@ -39,3 +39,10 @@ def sitting():
         right_elbow=(230, 120, 262), right_wrist=(210, 370, 230),
         left_elbow=(-230, 130, 265), left_wrist=(-150, 370, 320),
     )  # fmt: skip
+
+
+def kneeling():
+    return person(
+        right_knee=(95, 60, -382), right_ankle=(95, -350, -490),
+        left_knee=(-95, 90, -376), left_ankle=(-95, -320, -484),
+    )  # fmt: skip

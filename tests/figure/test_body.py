@@ -49,6 +49,15 @@ def test_feet_point_to_the_front_and_turn_with_the_names(body):
     assert heel[0, 0, 2].item() == pytest.approx(-811 - 40, abs=0.1)
 
 
+def test_feet_turn_with_the_shank_of_a_person_who_kneels(body):
+    """Shanks level, as the front is: toes point down, on them somebody rests."""
+    level = person(right_ankle=(95, -424, -387), left_ankle=(-95, -424, -387))
+    ends = body.capsules(torch.stack([level, level[HUMAN.flip]])).ends[:, -2:]
+    toes = (ends[:, :, 1] - ends[:, :, 0]).flatten(0, 1)
+    expected = torch.tensor([[0.0, 0.0, -160.0]] * 2 + [[0.0, 0.0, 160.0]] * 2)
+    torch.testing.assert_close(toes, expected, atol=0.1, rtol=0)
+
+
 def test_a_hand_lies_beyond_the_wrist(body):
     capsules = body.capsules(person()[None])
     wrist = body.end.index(INDEX["right_wrist"])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from figures import HUMAN, INDEX, person, walking
-from fitters import fitter, masks, sitting, turned
+from fitters import fitter, kneeling, masks, sitting, turned
 from omegaconf import OmegaConf
 
 from mask_sup.figure.anatomy import NoAnatomy
@@ -102,6 +102,21 @@ def test_masks_are_explained_better_by_the_right_names():
         fit = fitter(recipes={"name": ["name"]}).fit("name", poses, camera, mask)
         assert (fit.front > 1e-4).all()
         assert errors(fit.joints_world, pose).max() < 60
+
+
+def test_a_person_who_kneels_is_named_rightly_whatever_the_feet_do():
+    truth = kneeling()[None]
+    ours = fitter(recipes={"name": ["name"]})
+    for size in (1.0, 0.05):  # of the feet that are seen; the fitter knows of none so small
+        camera, _ = masks(truth.expand(2, -1, -1))
+        seen = fitter().body
+        seen.feet = {name: size * mm for name, mm in seen.feet.items()}
+        seen.radius[-2:] *= size
+        mask = seen(truth.expand(2, -1, -1), camera, 64)
+        poses = torch.cat([truth, truth[:, HUMAN.flip]])
+        fit = ours.fit("name", poses, camera, mask)
+        assert (fit.front > 0.01).all()
+        assert errors(fit.joints_world, truth).max() < 60
 
 
 def test_names_stay_along_a_sequence():

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 from figures import HUMAN, INDEX, cameras, person, walking
-from fitters import fitter, masks, sitting, turned
+from fitters import fitter, kneeling, masks, sitting, turned
 from scipy.optimize import minimize
 
-from mask_sup.fitting.naming import both_names, same_side
+from mask_sup.fitting.naming import as_knees_bend, both_names, same_side
 from mask_sup.fitting.scenes import Fit, Scenes, better
 from mask_sup.fitting.search import apart, look_up
 from mask_sup.fitting.sequences import bend, choose, distance
@@ -176,6 +176,16 @@ def test_limbs_do_not_pass_through_each_other():
     assert (ours.through(torch.stack([crossed, hidden]), usual.expand(2, -1)) > 1e-4).all()
 
 
+def test_knees_bend_backward_as_the_hips_are_named():
+    ours = fitter().objective
+    poses = torch.stack([person(), walking(), sitting(), kneeling()])
+    lying = torch.stack([turned(pose, 90, axis) for pose in poses for axis in (0, 1)])
+    assert (ours.knees(torch.cat([poses, lying])) == 0).all()
+    renamed = ours.knees(poses[:, HUMAN.flip])
+    assert renamed[0] == 0  # straight ones tell nothing
+    assert (renamed[1:] > 1e-3).all()
+
+
 # -- naming -----------------------------------------------------------------------------------
 
 
@@ -190,6 +200,19 @@ def test_either_naming_has_its_face_in_front():
     poses = both_names(person()[None], fitter().body)[0]
     assert torch.equal(poses[1, INDEX["right_wrist"]], person()[INDEX["left_wrist"]])
     assert poses[:, INDEX["nose"], 1].tolist() == pytest.approx([130, -130])
+
+
+def test_poses_are_named_as_their_knees_bend_and_straight_legs_tell_nothing():
+    body = fitter().body
+    poses = torch.stack([kneeling(), sitting(), turned(kneeling(), 70, 1), person()])
+    mirror = poses * torch.tensor([-1.0, 1.0, 1.0])  # the other leg bent, the same front
+    poses = torch.cat([poses, mirror[:, HUMAN.flip]])
+    limbs = sorted(set(range(18)) - {INDEX["nose"]})  # its place follows the names
+    for given in (poses, poses[:, HUMAN.flip]):
+        found = as_knees_bend(given, body)[:, limbs]
+        bent, straight = [0, 1, 2, 4, 5, 6], [3, 7]
+        torch.testing.assert_close(found[bent], poses[bent][:, limbs])
+        torch.testing.assert_close(found[straight], given[straight][:, limbs])
 
 
 # -- subjects ---------------------------------------------------------------------------------

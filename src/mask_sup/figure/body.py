@@ -47,8 +47,8 @@ class Body(nn.Module):
             (a hand beyond the wrist; negative: short of it); and how far it lies in front of each
             joint in mm (negative: behind), at right angles to the bone and to the line of the hips
             or, above the pelvis, of the shoulders.
-        feet: `drop`, `back`, `length`, `radius` in mm: an axis at right angles to the shank, `drop`
-            below the ankle, from `back` behind it to `length` before it.
+        feet: `drop`, `back`, `length`, `radius` in mm: an axis at right angles to the shank and to
+            the line of the hips, `drop` below the ankle, from `back` behind it to `length` before.
         legs: Right hip, knee and ankle.
         arms: Right shoulder, elbow and wrist.
         trunk: The joints at the lower and the upper end of the trunk.
@@ -146,6 +146,19 @@ class Body(nn.Module):
         middle = (joints[..., low, :] + joints[..., high, :]) / 2
         return middle + self.forward_mm * front.detach()
 
+    def bent(self, joints: Float[Tensor, "*n j 3"]) -> Float[Tensor, "*n 2"]:
+        """Sine of the angle by which either knee is bent backward, as the hips are named.
+
+        A knee is a hinge about the line of the hips, which is detached.
+        """
+        across = F.normalize(self.across(joints, self.legs).detach(), dim=-1)
+        sines = []
+        for leg in self.legs:
+            hip, knee, ankle = (joints[..., joint, :] for joint in leg)
+            thigh, shank = (F.normalize(bone, dim=-1) for bone in (knee - hip, ankle - knee))
+            sines.append((torch.linalg.cross(thigh, shank) * across).sum(-1))
+        return torch.stack(sines, -1)
+
     # -- drawing --------------------------------------------------------------------------------
 
     def capsules(self, joints: Float[Tensor, "*n j 3"]) -> Capsules:
@@ -157,15 +170,16 @@ class Body(nn.Module):
         ahead = F.normalize(torch.linalg.cross(axis, across), dim=-1).detach()
         start = start + ahead * self.ahead[:, :1]
         end = end + axis * self.beyond[:, None] + ahead * self.ahead[:, 1:]
-        front = self.front(joints, self.legs).detach()
-        feet = [self._foot(joints, leg, front) for leg in self.legs]
+        feet = [self._foot(joints, leg) for leg in self.legs]
         ends = torch.cat([torch.stack([start, end], -2), torch.stack(feet, -3)], -3)
         return Capsules(ends, self.radius)
 
-    def _foot(self, joints: Tensor, leg: Sequence[int], front: Tensor) -> Tensor:
+    def _foot(self, joints: Tensor, leg: Sequence[int]) -> Tensor:
         _, knee, ankle = (joints[..., j, :] for j in leg)
         down = F.normalize((ankle - knee).detach(), dim=-1)
-        toes = F.normalize(front - (front * down).sum(-1, keepdim=True) * down, dim=-1)
+        # As the knee turns it: the trunk's front lies along the shank where somebody kneels.
+        toes = torch.linalg.cross(down, self.across(joints, self.legs).detach())
+        toes = F.normalize(toes, dim=-1)
         sole = ankle + self.feet["drop"] * down
         return torch.stack([sole - self.feet["back"] * toes, sole + self.feet["length"] * toes], -2)
 

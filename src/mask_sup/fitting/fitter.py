@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from mask_sup.figure.anatomy import Anatomy, NoAnatomy
 from mask_sup.figure.body import Body
 from mask_sup.fitting.hypotheses import Hypotheses
-from mask_sup.fitting.naming import both_names, same_side
+from mask_sup.fitting.naming import as_knees_bend, both_names, same_side
 from mask_sup.fitting.objective import Objective
 from mask_sup.fitting.scenes import Build, Fit, Scenes, better
 from mask_sup.fitting.search import LimbSearch
@@ -307,6 +307,7 @@ class PoseFitter:
         many, poses = scenes.repeated(count), figures.flatten(0, 1)
         for limbs in LIMBS:
             poses = self.rough_search(poses, many, limbs, 1, generator)[:, 0]
+        poses = as_knees_bend(poses, self.body)
         fit = self.objective.fit_of(poses, many)
         steps, step_mm = self.explore["steps"], self.explore["step_mm"]
         for kept, last in ((self.explore["followed"], False), (self.explore["kept"], True)):
@@ -336,9 +337,9 @@ class PoseFitter:
 
     def _followed(self, poses: Float[Tensor, "n k j 3"], scenes: Scenes) -> Fit:
         """Alternatives after some steps, each by itself (n k)."""
-        many = scenes.repeated(poses.shape[1])
+        many, start = scenes.repeated(poses.shape[1]), as_knees_bend(poses.flatten(0, 1), self.body)
         steps, step_mm = self.improve["steps"], self.improve["step_mm"]
-        fit = self.objective.descend(poses.flatten(0, 1), many, steps, step_mm)
+        fit = self.objective.descend(start, many, steps, step_mm)
         return Fit(*(value.unflatten(0, poses.shape[:2]) for value in fit))
 
     def _settle(

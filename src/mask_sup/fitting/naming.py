@@ -6,7 +6,9 @@ from torch import Tensor
 
 from mask_sup.figure.body import Body
 
-__all__ = ["both_names", "same_side"]
+__all__ = ["as_knees_bend", "both_names", "same_side"]
+
+FORWARD = 0.4  # sum of the sines of both knees
 
 
 def same_side(joints: Float[Tensor, "n j 3"], body: Body) -> Float[Tensor, "n j 3"]:
@@ -27,3 +29,12 @@ def both_names(joints: Float[Tensor, "n j 3"], body: Body) -> Float[Tensor, "n 2
     poses = torch.stack([joints, joints[:, body.skeleton.flip]], 1)
     poses[:, :, body.face[0]] = body.face_place(poses)
     return poses
+
+
+def as_knees_bend(joints: Float[Tensor, "n j 3"], body: Body) -> Float[Tensor, "n j 3"]:
+    """Poses with left and right exchanged where knees would be bent rather forward than backward.
+
+    The search of limbs asks for no names, and from such a pose no small step leads to its own.
+    """
+    forward = (body.bent(joints).sum(-1) < -FORWARD)[:, None, None]
+    return torch.where(forward, both_names(joints, body)[:, 1], joints)

@@ -17,6 +17,8 @@ __all__ = ["Objective"]
 
 MM_PER_M = 1000.0
 TOUCHING = 0.7  # of their radii: closer than that, limbs are in each other
+KNEE_MM = 150.0  # that a knee bent by a right angle is off the way from hip to ankle, or as good
+KNEE_SLACK = 0.2  # sine of the angle by which a knee may be bent to the front: 12 degrees
 FACE_SLACK = 40.0  # mm about its place in which the face joint is free
 LAST_STEP = 0.1  # of the length of the first ones
 BETAS = (0.8, 0.98)  # of Adam
@@ -28,8 +30,9 @@ class Objective:
     Args:
         body: What is drawn.
         anatomy: Terms that keep the joints a figure's.
-        weights: Weight per term of the anatomy, `face` (the face joint at its place), `mask`, and
-            `smoothness` (each joint in the middle between the moments before and after).
+        weights: Weight per term of the anatomy, `face` (the face joint at its place), `through`
+            and `knees` (see there), `mask`, and `smoothness` (each joint in the middle between the
+            moments before and after).
         tolerance: Relative deviation from the bone lengths that is free.
     """
 
@@ -75,6 +78,7 @@ class Objective:
         off = (joints[:, self.body.face[0]] - place).square().sum(-1).add(1e-6).sqrt()
         terms["face"] = ((off - FACE_SLACK).relu() / MM_PER_M).square()
         terms["through"] = self.through(joints, scenes.radius)
+        terms["knees"] = self.knees(joints)
         return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum(0)
 
     def through(
@@ -90,6 +94,14 @@ class Objective:
         off = segment_distance(*one, *other)
         thick = radius[..., self.crossing_capsules].sum(-1)
         return ((TOUCHING * thick - off).relu() / MM_PER_M).square().sum(-1)
+
+    def knees(self, joints: Float[Tensor, "*n j 3"]) -> Float[Tensor, "*n"]:
+        """How far knees are bent to the front, as the hips are named: squared metres, summed.
+
+        That tells the front where feet do not: they point anywhere when nobody stands on them.
+        """
+        off = KNEE_MM * (-self.body.bent(joints) - KNEE_SLACK).relu() / MM_PER_M
+        return off.square().sum(-1)
 
     def fit_of(self, joints: Float[Tensor, "n j 3"], scenes: Scenes) -> Fit:
         """Poses as they are."""
