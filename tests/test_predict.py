@@ -1,4 +1,5 @@
 import json
+import re
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from mask_sup.files.config import conf_dir
 from mask_sup.files.lock import locked
 from mask_sup.files.masks import read_mask
 from mask_sup.files.pictures import read_image
-from mask_sup.files.poses import confidence_of
+from mask_sup.files.poses import confidence_of, read_poses
 from mask_sup.geometry.batch import Camera
 from mask_sup.geometry.camera import crop_from_world
 from mask_sup.geometry.triangulate import triangulate
@@ -418,6 +419,7 @@ def test_the_header_explains_every_array(finished, human18):
         "strain": (9,),
         "front": (9,),
         "healthy": (9,),
+        "size_mm": (9,),
         "person_px": (9, 2),
         "picture_size_px": (9, 2, 2),
         "pictures": (9, 2),
@@ -669,6 +671,24 @@ def test_masks_of_no_person_are_told(filmed, configure, capsys):
     assert "! do not trust 6 of 6 moments" in told
     assert "! 6 leave more than 6 % of the masks unexplained: these hold what is no person" in told
     assert not poses["healthy"].any()
+
+
+@pytest.mark.parametrize("scale", [1, 1.5, 0.1, 10])
+def test_a_scale_that_makes_no_person_is_told(filmed, configure, capsys, scale):
+    _, film, checkpoint = filmed
+    told = json.loads((film / "cameras.json").read_text())
+    for camera in told["cameras"].values():
+        camera["t"] = [scale * value for value in camera["t"]]
+    (film / "cameras.json").write_text(json.dumps(told))
+    cfg = configure(checkpoint=checkpoint, input=film, overlays=False)
+    cfg.fitter = few_of_everything()
+    written = predict(cfg)
+    found = re.findall("! a person would be ([0-9.]+) times as big", capsys.readouterr().out)
+    assert len(found) == (scale != 1)
+    if found:
+        assert float(found[0]) == pytest.approx(scale, rel=0.1)
+    _, arrays = read_poses(written / "poses.npz", "size_mm")
+    assert arrays["size_mm"] == pytest.approx(np.full(6, 710 * scale), rel=0.12)
 
 
 def test_a_long_prediction_goes_on_where_it_stopped(filmed, configure, monkeypatch):

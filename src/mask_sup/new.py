@@ -52,6 +52,7 @@ AS_IT_IS = Asked()
 OPTIONS = {
     "format": "of the calibration; else told by its name and contents",
     "unit": "mm, cm or m, of the calibration; else what it says, or usual for its format",
+    "scale": "factor of all distances, where a board or wand was measured wrongly",
     "cameras": "'[cam01, cam02]': these alone; others need not be readable",
     "subject": "1 to 11, for Human3.6M's metadata.xml",
     "calibrated_size": "'[width, height]' of the pictures that K is for, where no file says it",

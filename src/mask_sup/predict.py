@@ -73,6 +73,7 @@ def predict(cfg: DictConfig) -> Path:
 def _predict(cfg: DictConfig, folder: Path) -> Path:
     """What `predict` does, once the folder is its own."""
     from mask_sup.data.moments import check_view
+    from mask_sup.geometry.size import scale_in_words
     from mask_sup.method.settings import at_test, of_checkpoint
     from mask_sup.models.checkpoint import read_checkpoint, restore
 
@@ -116,6 +117,8 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
         _overlays(folder, moments, poses, boxes, detector.skeleton)
     print(f"{len(moments)} poses from {len(moments[0].views)} view(s) written to {folder}")
     print("".join(f"{line}\n" for line in left_out), end="")
+    if words := scale_in_words(poses.get("size_mm", np.zeros(0))):
+        print(f"! {words}")
     if "unexplained" in poses:
         cameras = [view.image.parent.name for view in moments[0].views]
         told, *wrong = verdict_in_words(poses, cameras, limbs)
@@ -393,6 +396,7 @@ def _poses(
 
     from mask_sup.files.pictures import picture_size
     from mask_sup.geometry.camera import crop_from_world, is_calibrated, px_from_crop
+    from mask_sup.geometry.size import area_and_middle, silhouette_sizes
     from mask_sup.geometry.triangulate import triangulate_robustly
 
     joints, mask, boxes = _look(cfg, detector, settings, moments)
@@ -424,6 +428,9 @@ def _poses(
     if v == 1 or not is_calibrated(camera):
         return poses
     world, posed = triangulate_robustly(joints[..., :2], camera, shown), shown.sum(1) >= WITH_WORLD
+    if all(view.mask is not None for view in views):
+        seen = area_and_middle(mask.double().numpy() / 255)
+        poses["size_mm"] = silhouette_sizes(*seen, *(part.double().numpy() for part in camera))
     if fitter is not None and posed.any():
         recipe = "judge" if cfg.fit is False else "fit"
         world, told = _judged_where(posed, fitter, recipe, world, camera, mask, moments, subject)

@@ -68,6 +68,19 @@ def test_cameras_units_and_formats_are_chosen(compose_config, tmp_path):
     np.testing.assert_allclose(again.t, rig().t[2:3])
 
 
+def test_a_wrong_scale_is_undone(compose_config, tmp_path):
+    made = rig()
+    made.t = made.t / 1000  # no distance of cameras, in millimetres
+    path, out = write_anipose(tmp_path, made), tmp_path / "cameras.json"
+    with pytest.raises(CalibrationError, match=r"mm apart at most: .*scale=0.001 or 1000"):
+        read_calibration(path)
+    convert(configured(compose_config, input=path, output=out, scale=1000))
+    np.testing.assert_allclose(read_calibration(out).t, rig().t)
+    for bad in ("0", "-2", ".inf"):
+        with pytest.raises(CalibrationError, match="scale=.*: expected a factor above 0"):
+            convert(configured(compose_config, input=path, output=out, scale=bad))
+
+
 def test_numbers_may_be_names(compose_config, tmp_path):
     path = write_anipose(tmp_path, rig(names=["1", "02", "x", "y"]))
     out = tmp_path / "cameras.json"

@@ -271,6 +271,39 @@ def test_check_tells_and_writes_what_it_found(recording, monkeypatch, capsys):
     assert json.loads((recording / "found.json").read_text())["fault"] == "none"
 
 
+@pytest.mark.parametrize(
+    ("scale", "told"),
+    [
+        (1.5, r"1\.[3-7] times as big"),
+        (0.1, r"0\.[01]\d* times as big .*: python -m .* scale=10$"),
+        (10.0, r"\d+ times as big .*: python -m .* scale=0\.1$"),
+        (1000.0, r"\d+ times as big .*: python -m .* scale=0\.001$"),
+    ],
+)
+def test_a_scale_that_opens_no_gap_is_told(rig, scale, told):
+    """Silhouettes agree at any scale, but nobody is so big."""
+    right, wrong = check(rig), check(replace(rig, t=scale * rig.t))
+    assert right.scale == ""
+    assert wrong.fault == right.fault == "none"
+    assert re.search(f"^a person would be {told}", wrong.scale), wrong.scale
+
+
+def test_the_command_tells_a_wrong_scale_and_the_way_back(recording, monkeypatch, capsys):
+    told = json.loads((recording / "cameras.json").read_text())
+    told["unit"] = "m"  # of millimetres
+    for camera in told["cameras"].values():
+        camera["t"] = [value / 100 for value in camera["t"]]
+    (recording / "cameras.json").write_text(json.dumps(told))
+    run(monkeypatch, "check", f"input={recording}", "moments=4", "rays=20")
+    (words,) = re.findall("^! a person would be 10 times .*$", capsys.readouterr().out, re.M)
+    path = recording / "cameras.json"
+    command = words.rpartition("mask_sup.calibration ")[2].replace("<calibration>", str(path))
+    run(monkeypatch, *command.replace("output=", f"output={recording}/").split())
+    capsys.readouterr()
+    run(monkeypatch, "check", f"input={recording}", "moments=4", "rays=20")
+    assert "! " not in capsys.readouterr().out
+
+
 def test_cameras_without_masks_are_left_out_aloud(recording, monkeypatch, capsys):
     cameras = json.loads((recording / "cameras.json").read_text())
     cameras["cameras"]["spare"] = cameras["cameras"]["cam0"]

@@ -285,5 +285,6 @@ def _check_distances(calibration: Calibration) -> None:
         raise CalibrationError(
             f"the cameras of {calibration.source} are {furthest:.3g} mm apart at most: expected "
             f"{NEAREST_MM:g} mm to {FURTHEST_MM / 1e6:g} km; give the unit of the file, "
-            "unit=mm, cm or m (a recording's: convert it to cameras.json with that unit)"
+            "unit=mm, cm or m (a recording's: convert it to cameras.json with that unit; where the "
+            "file says a wrong one: scale=0.001 or 1000)"
         )

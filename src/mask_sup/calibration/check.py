@@ -21,9 +21,11 @@ from mask_sup.calibration.silhouettes import (
     gaps,
     mean_gap,
     outline,
+    person_sizes,
     ray_gaps,
 )
 from mask_sup.geometry.degenerate import Sketch, degenerate, frozen, sketch
+from mask_sup.geometry.size import scale_in_words
 
 __all__ = ["Finding", "Look", "MasksError", "Rig", "check"]
 
@@ -31,6 +33,7 @@ ALARM = 0.12  # percent of the person's size: mean gap from which on a rig is su
 CLOSES = 0.5  # a fault is named where undoing it leaves this share of the gap or less
 SURE = ("swapped", "transposed", "inverted", "unit")
 SIZES = ("scaled", "letterboxed")
+OF_MASKS = ("masks", "unclear")  # faults with which the size of silhouettes says nothing
 AS_OTHERS = 4.0  # times the gap among the others that is left where a wrong size is undone
 CLOSED = 0.3  # percent; gaps that small are no accident where one of these is undone
 FINALISTS = 4  # trials that are looked at with all rays
@@ -78,7 +81,9 @@ class Finding:
     `gap` is the mean gap of all rays, percent of the person's size; `mended` what is left of it
     when the fault is undone, `without` what is left among the others when a camera is left out.
     Where masks show nobody in all but a few moments nothing is measured: None, None and ().
-    `left_out` says, a line per camera, which moments such masks cost.
+    `left_out` says, a line per camera, which moments such masks cost; `scale` what is wrong with
+    the scale of all cameras together, which opens no gap: empty where the person has a person's
+    size, and where masks may be why not.
     """
 
     fault: str
@@ -89,6 +94,7 @@ class Finding:
     without: tuple[float, ...]
     amount: float | None = None  # frames late, scale of the pictures, factor of the unit
     left_out: tuple[str, ...] = ()
+    scale: str = ""
 
 
 class MasksError(ValueError):
@@ -140,7 +146,8 @@ def check(rig: Rig, moments: int = 8, rays: int = 60) -> Finding:
     def finding(fault: str, views: tuple[int, ...], words: str, mended: float, amount=None):
         cameras = tuple(rig.names[view] for view in views)
         left_out = look.left_out()
-        return Finding(fault, cameras, words, before, mended, without, amount, left_out)
+        scale = "" if fault in OF_MASKS else scale_in_words(person_sizes(look.scene()))
+        return Finding(fault, cameras, words, before, mended, without, amount, left_out, scale)
 
     if before < ALARM:
         return finding("none", (), "all cameras agree", before)

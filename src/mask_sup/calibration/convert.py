@@ -24,6 +24,7 @@ class Asked:
     unit: str | None = None
     cameras: Any = None  # names, in the order that is wanted
     subject: int | None = None
+    scale: float | None = None  # of all distances
     calibrated_size: Any = None  # width and height
     turn: Any = None  # camera -> degrees clockwise
     rename: Any = None  # old name -> new one, or all new ones in order
@@ -38,7 +39,8 @@ class Asked:
         cameras = self.cameras
         if cameras is not None:
             cameras = [str(name) for name in _several(cameras, "cameras=[cam01, cam02]", Sequence)]
-        calibration = read_calibration(source, self.format, self.unit, cameras, self.subject)
+        scale = 1.0 if self.scale is None else self.scale
+        calibration = read_calibration(source, self.format, self.unit, cameras, self.subject, scale)
         if self.calibrated_size is not None:
             size = _several(self.calibrated_size, "calibrated_size=[width, height]", Sequence)
             calibration = sized(calibration, size)

@@ -1,5 +1,6 @@
 """All formats: how a file is recognised, read and written."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -106,6 +107,7 @@ def read_calibration(
     unit: str | None = None,
     cameras: Sequence[str] | None = None,
     subject: int | None = None,
+    scale: float = 1.0,
 ) -> Calibration:
     """The cameras of a calibration in any format of `FORMATS`.
 
@@ -119,6 +121,7 @@ def read_calibration(
             multical.
         cameras: Names of those to keep, in this order; None: all.
         subject: Person whose cameras are wanted (human36m alone).
+        scale: Factor of all distances, where a board was measured wrongly.
 
     Raises:
         FileNotFoundError: If the file, or one of a folder's files, is missing.
@@ -130,6 +133,8 @@ def read_calibration(
         raise FileNotFoundError(f"no calibration at {path}: give a file, or a folder of files")
     if unit is not None and unit not in MM:
         raise CalibrationError(f"unit={unit!r}: expected one of {list(MM)}")
+    if not (isinstance(scale, (int, float)) and 0 < scale < math.inf):
+        raise CalibrationError(f"scale={scale!r}: expected a factor above 0")
     if format is None:
         path, format = _guess(path)
     elif format not in FORMATS:
@@ -144,7 +149,8 @@ def read_calibration(
     entries, told, notes = _read(path, format, options, cameras)
     if told and unit and unit != told:
         raise CalibrationError(f"{path} says its unit is {told}, not {unit}: leave the unit out")
-    calibration = _assemble(entries, MM[unit or told or known.unit], str(path), notes)
+    mm = scale * MM[unit or told or known.unit]
+    calibration = _assemble(entries, mm, str(path), notes)
     return calibration if unit or told else _doubting(calibration, known.unit)
 
 

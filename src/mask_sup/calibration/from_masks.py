@@ -48,6 +48,8 @@ def check(cfg: DictConfig) -> None:
     for line in finding.left_out:
         print(f"left out: {line}")
     print(f"{finding.fault}: {finding.words}")
+    if finding.scale:
+        print(f"! {finding.scale}")
     if finding.fault not in ("none", "masks", "unclear"):
         print(f"with that undone the gap is {finding.mended:.2f} %")
     if cfg.output:

@@ -13,7 +13,18 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
-__all__ = ["Outline", "Silhouettes", "centre_of_rays", "gaps", "mean_gap", "outline", "ray_gaps"]
+from mask_sup.geometry.size import silhouette_sizes
+
+__all__ = [
+    "Outline",
+    "Silhouettes",
+    "centre_of_rays",
+    "gaps",
+    "mean_gap",
+    "outline",
+    "person_sizes",
+    "ray_gaps",
+]
 
 STEPS = 128  # points on a ray
 REACH = 0.75  # of the cameras' distance: half of the way that points on rays are looked at
@@ -109,6 +120,17 @@ def _closest(p: np.ndarray, u: np.ndarray, q: np.ndarray, v: np.ndarray) -> np.n
     spread = max(1.0 - cosine**2, 1e-9)  # of parallel lines any point will do
     on_u, on_v = u_then - cosine * v_then, cosine * u_then - v_then
     return (p + on_u / spread * u + q + on_v / spread * v) / 2
+
+
+def person_sizes(scene: Silhouettes) -> Float[np.ndarray, " m"]:
+    """`geometry/size.py: silhouette_sizes` of each moment, in the unit of t."""
+    masks = [[seen.outside == 0 for seen in moment] for moment in scene.moments]
+    area = np.array([[mask.sum() for mask in moment] for moment in masks], float)
+    middle = np.array([[np.argwhere(m).mean(0)[::-1] + 0.5 for m in moment] for moment in masks])
+    cameras = (
+        np.broadcast_to(part, (len(masks), *part.shape)) for part in (scene.K, scene.R, scene.t)
+    )
+    return silhouette_sizes(area, middle, *cameras)
 
 
 def gaps(

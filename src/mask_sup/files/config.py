@@ -107,6 +107,7 @@ class CalibrationConvertConfig:
     format: str | None = None
     output_format: str | None = None
     unit: str | None = None
+    scale: float | None = None
     cameras: list[str] | None = None
     rename: Any = None
     turn: Any = None

@@ -40,6 +40,7 @@ SHAPES = {  # n frames, v views, j joints
     "strain": ("n",),
     "front": ("n",),
     "healthy": ("n",),
+    "size_mm": ("n",),
 }
 VERDICT = ("unexplained", "unexplained_view", "unexplained_limb", "strain", "expected_error_mm")
 USUAL, BADLY = 0.02, 0.06  # unexplained share of masks that hold one person, rightly posed
@@ -110,6 +111,8 @@ def write_poses(
             "healthy": "frame: 1 where nothing speaks against the pose: unexplained at most "
             f"{BADLY}, in each view at most {ONE_VIEW}, strain at most {STRAINED}, mean confidence "
             f"at least {SURE}",
+            "size_mm": "frame: square root of the silhouettes' area at the person's distance, mm, "
+            "median of the views: 700 is usual, whatever the pose; NaN where a view shows nobody",
             "pictures": "frame, view: file of each picture",
         },
         "checkpoint": str(cfg.checkpoint),
