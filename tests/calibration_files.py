@@ -430,7 +430,7 @@ def write_vicon(folder, rig, lens="0 0 0"):
             f'SENSOR_SIZE="{width} {height}" DISPLAY_TYPE="Vue" TYPE="Vue"><KeyFrames>'
             f'<KeyFrame FOCAL_LENGTH="{float(fx)!r}" FRAME="0" ORIENTATION="{turn}" '
             f'POSITION="{place}" PRINCIPAL_POINT="{float(cx)!r} {float(cy)!r}" '
-            f'VICON_RADIAL2="ViconRadial2 {float(cx)!r} {float(cy)!r} {lens}"/>'
+            f'VICON_RADIAL2="Vicon3Parameter {float(cx)!r} {float(cy)!r} {lens}"/>'
             "</KeyFrames></Camera>\n"
         )
     path = folder / "rig.xcp"

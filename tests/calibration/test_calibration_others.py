@@ -227,6 +227,40 @@ def test_vicons_lens_that_opencv_cannot_tell_is_refused(tmp_path):
         read_calibration(path)
 
 
+def test_vicons_lens_by_hand(tmp_path):
+    """600 pixels from the middle, 1 + 1e-7 * 600^2 times as far in the ideal picture."""
+    path = write_vicon(tmp_path, rig(distorted=False), "1e-7 0 0")
+    told = read_calibration(path).select(["cam01"])  # 1280x720
+    cx, cy = told.K[0, :2, 2]
+    seen = np.array([[[cx + 600.0, cy]]])
+    ideal = cv2.undistortPoints(seen, told.K[0], told.distortion[0], P=told.K[0])[0, 0]
+    assert ideal[0] - cx == pytest.approx(600 * (1 + 1e-7 * 600**2), abs=0.3)  # 621.6, not 579.9
+    assert ideal[1] == pytest.approx(cy, abs=0.3)
+
+
+@pytest.mark.parametrize(("correction", "good"), [("1", True), ("1.0005", True), ("1.01", False)])
+def test_vicons_correction_of_pixels_is_refused_unless_it_does_nothing(tmp_path, correction, good):
+    path = write_vicon(tmp_path, rig(distorted=False))
+    text = path.read_text().replace(
+        "<KeyFrame ", f'<KeyFrame PIXEL_ASPECT_RATIO_CORRECTION="{correction}" '
+    )
+    path.write_text(text)
+    if good:
+        assert read_calibration(path).names == tuple(rig().names)
+    else:
+        with pytest.raises(CalibrationError, match="PIXEL_ASPECT_RATIO_CORRECTION is 1.01: expect"):
+            read_calibration(path)
+
+
+def test_multicals_fisheyes_are_refused(tmp_path):
+    path = write_multical(tmp_path, rig(distorted=False))
+    told = json.loads(path.read_text())
+    next(iter(told["cameras"].values()))["model"] = "fisheye"
+    path.write_text(json.dumps(told))
+    with pytest.raises(CalibrationError, match="is a fisheye"):
+        read_calibration(path)
+
+
 def test_vicons_marker_cameras_are_left_out_and_told(tmp_path):
     calibration = read_calibration(write_vicon(tmp_path, rig(distorted=False)))
     (note,) = calibration.notes

@@ -1,4 +1,9 @@
-"""AIST++'s cameras, setting<n>.json, centimetres: a list of Anipose's tables, as JSON."""
+"""AIST++'s cameras, setting<n>.json, centimetres: a list of Anipose's tables, as JSON.
+
+Source: google/aistplusplus_api. loader.py reads them into aniposelib's cameras; they were adjusted
+(processing/run_estimate_camera.py) from a start of 180 cm up and 500 cm away with nothing to hold
+the scale, so that centimetres are nominal.
+"""
 
 import json
 from pathlib import Path

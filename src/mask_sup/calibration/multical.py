@@ -2,6 +2,9 @@
 
 `cameras` holds K, dist and image_size of each, `camera_poses` R and T: rig -> camera under the
 camera's own name, or x_a = R x_b + T under <a>_to_<b>, where camera b has a pose of its own.
+
+Source: oliver-batchelor/multical, multical/io/export_calib.py (with a master camera all others are
+told relative to it) and camera_fisheye.py, whose model is refused. The unit is that of the board.
 """
 
 import json

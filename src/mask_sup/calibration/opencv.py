@@ -7,6 +7,11 @@ files of MC-Calib (camera_pose_matrix is camera -> world), of JARVIS and MATLAB 
 row vectors: K and R are transposed), and stereo_calib's two files (cameras cam1 and cam2). One file
 with intrinsics alone stands for all that have a pose alone. Parsed in Python: the native parser may
 crash on damaged files.
+
+Sources: rameau-fr/MC-Calib (README: distortion_type 1 is a fisheye, the unit is the board's;
+display_calib_cameras.py); JARVIS-MoCap/JARVIS-AnnotationTool (extrinsicscalibrator.cpp writes K and
+R transposed, T as it is) and JARVIS-HybridNet (utils/reprojection.py: x' = (x_world' R + T) K, and
+OpenCV's k1 k2); OpenCV's samples/cpp/stereo_calib.cpp.
 """
 
 import json

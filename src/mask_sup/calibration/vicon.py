@@ -2,9 +2,14 @@
 
 ORIENTATION is a quaternion x y z w, world -> camera, POSITION the centre; fy is FOCAL_LENGTH over
 PIXEL_ASPECT_RATIO. The lens goes from the distorted picture to the ideal one, about a centre c and
-with radii r in pixels: p' = c + (1 + k0 r^2 + k1 r^4 + k2 r^6) (p - c). VICON_RADIAL2 tells "name
-cx cy k0 k1 k2", VICON_RADIAL "k0 k1" about the principal point. OpenCV's lens goes the other way:
-its coefficients are fitted over the picture.
+with radii r in pixels: p' = c + (1 + k0 r^2 + k1 r^4 + k2 r^6) (p - c). VICON_RADIAL2 tells
+"Vicon3Parameter cx cy k0 k1 k2", VICON_RADIAL "k0 k1" about the principal point. OpenCV's lens goes
+the other way: its coefficients are fitted over the picture.
+
+Sources: Vicon's "About calibration data (XCP) files" (CaraPost reference) for the keys. For the
+lens, public readers: GRIP (loadXCP) undoes it from detections to ideal points, avialsync
+(vicon_c3d_loader.py) tried both ways on the lights of the other cameras and found this one, a third
+quotes this formula as Vicon's. Some others take k for OpenCV's, or correct with the inverse.
 """
 
 import re
@@ -28,6 +33,7 @@ from mask_sup.calibration.entries import (
 __all__ = ["LAYOUT", "read", "recognises"]
 
 LAYOUT = "XML with <Camera DEVICEID=... SENSOR_SIZE=...><KeyFrames><KeyFrame ORIENTATION=...>"
+CORRECTION = "PIXEL_ASPECT_RATIO_CORRECTION"
 FILMING = re.compile(r"vue|video", re.I)
 GRID = 21  # points along each side of the picture that the lens is fitted at
 MISFIT_PX = 0.5  # more than the fit may be off anywhere
@@ -54,6 +60,7 @@ def _entry(name: str, camera: ElementTree.Element) -> Entry:
             "calibrated and stands still"
         )
     told = frames[0].attrib
+    _refuse_corrected(told, camera.attrib["SENSOR_SIZE"])
     focal, aspect = float(told["FOCAL_LENGTH"]), float(camera.get("PIXEL_ASPECT_RATIO", 1))
     K = pinhole(focal, focal / aspect, *_numbers(told["PRINCIPAL_POINT"], 2))
     K[0, 1] = float(camera.get("SKEW", 0))
@@ -62,6 +69,16 @@ def _entry(name: str, camera: ElementTree.Element) -> Entry:
     R = quaternion_rotation(np.array([w, x, y, z]))
     lens = _lens(told, K, aspect, (width, height))
     return Entry(name, K, R, -R @ _numbers(told["POSITION"], 3), lens, (width, height))
+
+
+def _refuse_corrected(told: dict[str, str], size: str) -> None:
+    """Refuse a correction of the pixels' shape: no source says which way it goes."""
+    correction, (_, height) = float(told.get(CORRECTION, 1)), _numbers(size, 2)
+    if abs(correction - 1) * height / 2 > MISFIT_PX:
+        raise CalibrationError(
+            f"its {CORRECTION} is {correction:g}: expected 1, others are not read; calibrate again "
+            "with square pixels, or export the calibration in another format"
+        )
 
 
 def _numbers(text: str, count: int) -> np.ndarray:
