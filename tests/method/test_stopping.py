@@ -1,14 +1,17 @@
 """Signals: saved, ended with a code that says so, resumed to the same weights."""
 
+import functools
 import os
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 
+from mask_sup.fitting.fitter import PoseFitter
 from mask_sup.method.stages import DetectorStage
 from mask_sup.method.stopping import StoppedError, exit_code, listening
 from mask_sup.models.checkpoint import read_checkpoint
@@ -161,6 +164,48 @@ def test_a_validation_is_not_waited_for(configured, tmp_path, monkeypatch, name)
     run_training(configured, tmp_path / "stopped")
     expected = weights(tmp_path / "whole" / "skeleton" / "checkpoints" / "last.ckpt")
     assert all(torch.equal(value, expected[key]) for key, value in weights(last).items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_search_goes_on_where_it_was_stopped(compose_config, tmp_path, monkeypatch, name):
+    words = ["~cascade.physique", "~cascade.arms", "cascade.skeleton.max_steps=2"]
+    words += ["cascade.relabel.max_steps=2", f"data.source.root={tmp_path / 'cache'}"]
+    cfg = compose_config("train", "+experiment=smoke", *words)
+    settle, jobs = PoseFitter._settle, []
+
+    @functools.wraps(settle)
+    def counted(self, *given):
+        jobs.append(name)
+        if jobs.count(name) == stop_at:
+            os.kill(os.getpid(), getattr(signal, name))
+        return settle(self, *given)
+
+    monkeypatch.setattr(PoseFitter, "_settle", counted)
+    stop_at = None
+    run_training(cfg, tmp_path / "whole")
+    count = len(jobs)
+    jobs.clear()
+    stop_at = count - 1
+    with pytest.raises(StoppedError, match=name), listening():
+        run_training(cfg, tmp_path / "stopped")
+    kept = tmp_path / "stopped" / "relabel" / ".searched"
+    assert list(kept.rglob("*.npz"))
+    jobs.clear()
+    stop_at = None
+    run_training(cfg, tmp_path / "stopped")
+    assert len(jobs) == 2  # the one that was stopped, and the last
+    assert not kept.exists()
+    found, expected = (
+        dict(np.load(tmp_path / run / "relabel" / "poses.npz")) for run in ("stopped", "whole")
+    )
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        np.testing.assert_array_equal(found[key], value, key)
+    last = "relabel/checkpoints/last.ckpt"
+    expected = weights(tmp_path / "whole" / last)
+    found = weights(tmp_path / "stopped" / last)
+    assert all(torch.equal(value, expected[key]) for key, value in found.items())
 
 
 @pytest.mark.slow

@@ -2,7 +2,8 @@
 
 SIGTERM is what schedulers and `kill` send, SIGUSR1 what Slurm sends before the time is up
 (`--signal=USR1@60`), SIGINT is Ctrl-C. In a stage the step is finished and a checkpoint written; in
-a relabelling round, in drawing data and between stages the program ends at once. `resume=` goes on.
+a relabelling round, in drawing data and between stages the program ends at once, and what the round
+has searched is kept. `resume=` goes on.
 """
 
 import contextlib
