@@ -429,7 +429,7 @@ def _poses(
         return poses
     world, posed = triangulate_robustly(joints[..., :2], camera, shown), shown.sum(1) >= WITH_WORLD
     if all(view.mask is not None for view in views):
-        seen = area_and_middle(mask.double().numpy() / 255)
+        seen = area_and_middle(mask.numpy(), full=255)
         poses["size_mm"] = silhouette_sizes(*seen, *(part.double().numpy() for part in camera))
     if fitter is not None and posed.any():
         recipe = "judge" if cfg.fit is False else "fit"

@@ -53,9 +53,9 @@ def silhouette_sizes(
 
 
 def area_and_middle(
-    mask: Shaped[np.ndarray, "*n h w"],
+    mask: Shaped[np.ndarray, "*n h w"], full: float = 1.0
 ) -> tuple[Float[np.ndarray, "*n"], Float[np.ndarray, "*n 2"]]:
-    """Area and centre of mass of crops that go from -1 to 1, of masks in [0, 1].
+    """Area and centre of mass of masks in crops that go from -1 to 1; `full` is all foreground.
 
     >>> area, middle = area_and_middle(np.array([[[0.0, 1.0], [0.0, 1.0]]]))
     >>> area.tolist(), middle.tolist()
@@ -63,8 +63,9 @@ def area_and_middle(
     """
     h, w = mask.shape[-2:]
     x, y = ((2 * np.arange(side) + 1) / side - 1 for side in (w, h))
-    total = mask.sum((-1, -2))
-    sums = [(mask.sum(-2) * x).sum(-1), (mask.sum(-1) * y).sum(-1)]
+    columns, rows = mask.sum(-2) / full, mask.sum(-1) / full  # of bytes, too: no copy of them all
+    total = rows.sum(-1)
+    sums = [(columns * x).sum(-1), (rows * y).sum(-1)]
     middle = np.stack(sums, -1) / np.maximum(total, 1e-9)[..., None]
     return 4 / (h * w) * total, middle
 
