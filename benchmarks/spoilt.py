@@ -1,198 +1,231 @@
-"""What goes wrong with masks and calibrations, done to scenes that are right.
+"""Films of the embedded bodies whose true masks are spoilt in the ways that masks of people are."""
 
-For benchmarks alone. Each fault is a function of scenes of one run, in the order of time, and a
-source of randomness; it returns the scenes as somebody with that fault would have them. The world
-of the embedded data is in mm, z up, with the floor at 0.
-"""
-
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import cv2
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from mask_sup.figure.body import Body, Capsules
-from mask_sup.geometry.batch import Camera
-from mask_sup.geometry.camera import crop_from_world
+from mask_sup.synthetic.bodies import JOINTS
+from mask_sup.synthetic.data import (
+    default_rig,
+    draw_body,
+    grain_of,
+    posed,
+    project,
+    random_look,
+    room_behind,
+)
+from mask_sup.synthetic.motion import procedural_motion
 
-__all__ = ["FAULTS", "MASK_FAULTS", "Run"]
+__all__ = ["FAULTS", "Fault", "Film", "Spoilt", "film", "spoilt"]
 
-SEAT, BACK, THIN, THICK = 450.0, 900.0, 25.0, 40.0  # mm: heights of a chair, radii of its parts
-HALF = 200.0  # mm, half of a seat's side
-BESIDE = (300.0, 500.0)  # mm from the pelvis to the middle of a chair
-OTHER = (500.0, 900.0)  # mm from one person to the other
-SUN = (35.0, 60.0)  # degrees above the floor
-FLAT = 0.6  # radius of a shadow's parts over that of the body's
-TURNED = (4.0, 10.0)  # degrees that a camera of a wrong calibration is turned
-HOLE, LEAK = (0.15, 0.3), (0.2, 0.4)  # crop units: radius of what is cut out or added
-THICKER = 1.5  # radius of what is taken away over that of the limb
-
-
-class Run(NamedTuple):
-    """Scenes of one person, in the order of time."""
-
-    camera: Camera
-    mask: Float[Tensor, "n v h w"]
-    truth: Float[Tensor, "n j 3"]
-
-
-def _between(rng: np.random.Generator, ends: tuple[float, float]) -> float:
-    return float(rng.uniform(*ends))
-
-
-def _aside(rng: np.random.Generator, ends: tuple[float, float]) -> Tensor:
-    """A way over the floor, mm."""
-    turn, far = rng.uniform(0, 2 * math.pi), _between(rng, ends)
-    return torch.tensor([far * math.cos(turn), far * math.sin(turn), 0.0])
+PERSON = 6  # one that training has not seen
+NOISE = 1.5  # grey levels, of the cameras
+MM = 1000.0
+# A chair as boxes, metres: (low corner, high corner); it faces +x, its seat's middle is the origin.
+LEG, SEAT, BACK, HALF = 0.02, 0.45, 0.95, 0.23
+CHAIR = (
+    ((-HALF, -HALF, SEAT - 0.05), (HALF, HALF, SEAT)),
+    ((-HALF, -HALF, SEAT), (-HALF + 0.05, HALF, BACK)),
+    *(
+        ((x - LEG, y - LEG, 0.0), (x + LEG, y + LEG, SEAT))
+        for x in (-HALF + LEG, HALF - LEG)
+        for y in (-HALF + LEG, HALF - LEG)
+    ),
+)
+BEHIND, AWAY = 0.25, 1.2  # metres from the person's usual place
+SHADOW_LIGHT, SUN = 0.62, (0.7, 0.35)  # of the floor's lightness; metres of shadow per metre up
+CRUMB = 0.006  # radius of what is left of a person, share of the picture
+SOME = slice(8, 14)  # frames in which some masks are empty, white, ...
+SPOILT_VIEW, OTHER_VIEW = 1, 2
 
 
-def _with(run: Run, body: Body, ends: Tensor, radius: Tensor) -> Run:
-    """The masks hold capsules, too."""
-    drawn = body.draw(Capsules(ends, radius), run.camera, run.mask.shape[-1])
-    return run._replace(mask=torch.maximum(run.mask, drawn))
+class Film(NamedTuple):
+    """A person before cameras (v), n frames."""
+
+    pictures: np.ndarray  # (v, n, h, w, 3) uint8 RGB
+    masks: np.ndarray  # (v, n, h, w) bool
+    K: np.ndarray  # (v, 3, 3) camera -> continuous pixels
+    R: np.ndarray  # (v, 3, 3) world -> camera
+    t: np.ndarray  # (v, 3) mm
+    vertices: np.ndarray  # (n, p, 3) mm
+    joints: np.ndarray  # (n, j, 3) mm
 
 
-def chair(run: Run, body: Body, rng: np.random.Generator) -> Run:
-    """A chair stands by the person, in all masks of all moments."""
-    at = run.truth[:, 0].median(0).values * torch.tensor([1.0, 1.0, 0.0]) + _aside(rng, BESIDE)
-    x, y, z = torch.eye(3).unbind(0)
-    corners = [at + HALF * (a * x + b * y) for a, b in ((-1, -1), (-1, 1), (1, 1), (1, -1))]
-    legs = [(corner, corner + SEAT * z, THIN) for corner in corners]
-    rows = [at + HALF * share * x + SEAT * z for share in (-1, -0.5, 0, 0.5, 1)]
-    seat = [(row - HALF * y, row + HALF * y, THICK) for row in rows]
-    back = [(c + SEAT * z, c + BACK * z, THIN) for c in corners[:2]]
-    back += [(corners[0] + h * z, corners[1] + h * z, THICK) for h in (BACK, (SEAT + BACK) / 2)]
-    parts = legs + seat + back
-    ends = torch.stack([torch.stack(part[:2]) for part in parts]).expand(len(run.mask), -1, 2, 3)
-    return _with(run, body, ends, torch.tensor([part[2] for part in parts]))
+class Spoilt(NamedTuple):
+    """A film whose masks are wrong in a known way."""
+
+    pictures: np.ndarray
+    masks: np.ndarray
+    bad: np.ndarray  # (v, n) bool: which masks are wrong
 
 
-def shadow(run: Run, body: Body, rng: np.random.Generator) -> Run:
-    """The person's shadow on the floor, in all masks."""
-    turn, up = rng.uniform(0, 2 * math.pi), math.radians(_between(rng, SUN))
-    way = torch.tensor([math.cos(turn), math.sin(turn), 0.0]) / math.tan(up)
-    capsules = body.capsules(run.truth)
-    height = capsules.ends[..., 2:].clamp_min(0)
-    flat = capsules.ends * torch.tensor([1.0, 1.0, 0.0]) + height * way
-    return _with(run, body, flat, FLAT * capsules.radius)
+class Fault(NamedTuple):
+    """A way in which masks are wrong."""
+
+    kinds: tuple[str, ...]
+    """What `masks check` may call it."""
+    spoil: Callable[[Film], Spoilt]
 
 
-def _other(run: Run, body: Body, rng: np.random.Generator) -> Capsules:
-    """Somebody else close by, who does the same half a turn apart, later."""
-    root = run.truth[:, :1] * torch.tensor([1.0, 1.0, 0.0])
-    turned = (run.truth - root) * torch.tensor([-1.0, -1.0, 1.0])
-    there = root.mean(0) + _aside(rng, OTHER)
-    return body.capsules(turned.roll(len(run.truth) // 2, 0) + there)
-
-
-def second_person(run: Run, body: Body, rng: np.random.Generator) -> Run:
-    """Somebody else is in all masks, too."""
-    return _with(run, body, *_other(run, body, rng))
-
-
-def wrong_person(run: Run, body: Body, rng: np.random.Generator) -> Run:
-    """The masks of one view show somebody else, and nobody but him."""
-    drawn, mask = (
-        body.draw(_other(run, body, rng), run.camera, run.mask.shape[-1]),
-        run.mask.clone(),
+def film(action: str, seed: int, size: int, seconds: float, fps: float) -> Film:
+    """Four cameras, a room each, and true masks."""
+    rng, rig = np.random.default_rng(seed), default_rig()
+    shrink = size / (2 * rig.K[0, 0, 2])
+    K = np.diag([shrink, shrink, 1.0]) @ rig.K
+    motion = procedural_motion(action, rng, seconds, fps)
+    look = random_look(rng, len(K), "scene")
+    grain = grain_of(PERSON, look)
+    shown = [posed(PERSON, motion, frame, np.zeros(2)) for frame in range(len(motion.rotations))]
+    pictures, masks = [], []
+    for view in range(len(K)):
+        room = room_behind(look.room[view], K[view], rig.K[view], size)
+        light = rig.R[view] @ look.light
+        for vertices, _ in shown:
+            seen = vertices * MM @ rig.R[view].T + rig.t[view]
+            picture, mask = draw_body(project(K[view], seen), seen, room, look, light, grain)
+            picture += rng.normal(0, NOISE, picture.shape)
+            pictures.append(np.clip(np.rint(picture), 0, 255).astype(np.uint8)[..., ::-1])
+            masks.append(mask > 127)
+    shape = (len(K), len(shown))
+    return Film(
+        np.stack(pictures).reshape(*shape, size, size, 3),
+        np.stack(masks).reshape(*shape, size, size),
+        K,
+        rig.R,
+        rig.t,
+        *(np.stack(part) * MM for part in zip(*shown, strict=True)),
     )
-    view = int(rng.integers(mask.shape[1]))
-    mask[:, view] = drawn[:, view]
-    return run._replace(mask=mask)
 
 
-def frozen(run: Run, body: Body, rng: np.random.Generator) -> Run:
-    """One camera's masks stay as they were at first."""
-    view = int(rng.integers(run.mask.shape[1]))
-    camera, mask = Camera(*(value.clone() for value in run.camera)), run.mask.clone()
-    for value in (*camera, mask):
-        value[:, view] = value[:1, view].clone()
-    return run._replace(camera=camera, mask=mask)
+def seen(shot: Film, view: int, points: np.ndarray) -> np.ndarray:
+    """Continuous pixels (n, 2) of points (n, 3) in mm."""
+    return project(shot.K[view], points @ shot.R[view].T + shot.t[view])
 
 
-def hole(run: Run, body: Body, rng: np.random.Generator) -> Run:
-    """Something is cut out about a joint in every view and moment, each time another."""
-    return _spots(run, rng, HOLE, torch.zeros(()))
+def _filled(shot: Film, view: int, hulls: list[np.ndarray]) -> np.ndarray:
+    """Where the hulls of points (mm) are seen."""
+    canvas = np.zeros(shot.masks.shape[2:], np.uint8)
+    for points in hulls:
+        pixels = cv2.convexHull(seen(shot, view, points).astype(np.float32))
+        cv2.fillConvexPoly(canvas, np.rint(pixels).astype(np.int32), 1)
+    return canvas > 0
 
 
-def leak(run: Run, body: Body, rng: np.random.Generator) -> Run:
-    """A blob about a joint in every second view and moment."""
-    return _spots(run, rng, LEAK, torch.ones(()), every=2)
+def _middle(shot: Film) -> np.ndarray:
+    """Where the person mostly is on the ground, metres."""
+    return np.median(shot.joints[:, 0, :2], 0) / MM
 
 
-def _spots(
-    run: Run, rng: np.random.Generator, sizes: tuple[float, float], value: Tensor, every: int = 1
-) -> Run:
-    n, v, size = run.mask.shape[:3]
-    xy = crop_from_world(run.truth[:, None], run.camera)  # n v j 2
-    joint = torch.from_numpy(rng.integers(xy.shape[2], size=(n, v)))
-    middle = xy.gather(2, joint[..., None, None].expand(-1, -1, 1, 2))[:, :, 0]
-    radius = torch.from_numpy(rng.uniform(*sizes, (n, v))).float()
-    radius *= torch.from_numpy(rng.integers(every, size=(n, v)) == 0)
-    centre = (torch.arange(size) * 2 + 1) / size - 1
-    off = (
-        torch.stack(torch.meshgrid(centre, centre, indexing="xy"), -1) - middle[..., None, None, :]
-    )
-    inside = off.norm(dim=-1) < radius[..., None, None]
-    return run._replace(mask=torch.where(inside, value, run.mask))
+def chair(shot: Film, away: float) -> Spoilt:
+    """A chair in all masks and pictures, so many metres from where the person mostly is."""
+    rng = np.random.default_rng(int(shot.joints.sum()) % 1000)
+    angle = rng.uniform(-np.pi, np.pi)
+    x, y = _middle(shot) + away * np.array([np.cos(angle), np.sin(angle)])
+    colour = rng.uniform(30, 220, 3).astype(np.uint8)
+    c, s = np.cos(angle), np.sin(angle)
+    boxes = []
+    for low, high in CHAIR:
+        corners = np.stack(np.meshgrid(*zip(low, high, strict=True)), -1).reshape(-1, 3)
+        turned = corners @ np.array([[-c, -s, 0.0], [s, -c, 0.0], [0.0, 0.0, 1.0]])
+        boxes.append((turned + [x, y, 0.0]) * MM)
+    pictures, masks = shot.pictures.copy(), shot.masks.copy()
+    for view in range(len(masks)):
+        there = _filled(shot, view, boxes)
+        for picture, mask in zip(pictures[view], masks[view], strict=True):
+            picture[there & ~mask] = colour
+        masks[view] |= there
+    return Spoilt(pictures, masks, np.ones(masks.shape[:2], bool))
 
 
-def no_limb(run: Run, body: Body, rng: np.random.Generator) -> Run:
-    """An arm or a leg is missing in two views, at all moments."""
-    limb = (*body.arms, *body.legs)[int(rng.integers(4))]
-    capsules = body.capsules(run.truth).only(body.of_limbs([limb]))
-    drawn = body.draw(capsules, run.camera, run.mask.shape[-1], THICKER)
-    views = torch.zeros(run.mask.shape[1])
-    views[torch.from_numpy(rng.choice(len(views), 2, replace=False))] = 1
-    return run._replace(mask=run.mask * (1 - drawn * views[:, None, None]))
+def shadow(shot: Film) -> Spoilt:
+    """The body's shadow on the floor, in all pictures and masks."""
+    pictures, masks = shot.pictures.copy(), shot.masks.copy()
+    for frame, vertices in enumerate(shot.vertices):
+        floor = vertices.copy()
+        floor[:, :2] += vertices[:, 2:] * np.array(SUN)
+        floor[:, 2] = 0.0
+        for view in range(len(masks)):
+            canvas = np.zeros(masks.shape[2:], np.uint8)
+            points = np.rint(seen(shot, view, floor)).astype(int)
+            inside = ((points >= 0) & (points < canvas.shape[0])).all(1)
+            canvas[points[inside, 1], points[inside, 0]] = 1
+            radius = max(2, canvas.shape[0] // 80)
+            canvas = cv2.morphologyEx(canvas, cv2.MORPH_CLOSE, np.ones((2 * radius + 1,) * 2))
+            dark = (canvas > 0) & ~masks[view, frame]
+            pictures[view, frame][dark] = np.rint(pictures[view, frame][dark] * SHADOW_LIGHT)
+            masks[view, frame] |= dark
+    return Spoilt(pictures, masks, np.ones(masks.shape[:2], bool))
 
 
-def half_person(run: Run, body: Body, rng: np.random.Generator) -> Run:
-    """Everything below the hips is missing, in all views."""
-    hips = crop_from_world(run.truth[:, None, :1], run.camera)[..., 0, 1]
-    size = run.mask.shape[-1]
-    centre = (torch.arange(size) * 2 + 1) / size - 1
-    return run._replace(mask=run.mask * (centre[:, None] < hips[..., None, None]))
+def crumbs(shot: Film) -> Spoilt:
+    """What is left of a person who stays: the hands alone."""
+    masks = np.zeros_like(shot.masks)
+    radius = max(2, round(CRUMB * masks.shape[2]))
+    for side in ("left_wrist", "right_wrist"):
+        joint = JOINTS.index(side)
+        for view in range(len(masks)):
+            for mask, xy in zip(masks[view], seen(shot, view, shot.joints[:, joint]), strict=True):
+                disc = np.zeros(mask.shape, np.uint8)
+                cv2.circle(disc, np.rint(xy).astype(int).tolist(), radius, 1, -1)
+                mask |= disc > 0
+    return Spoilt(shot.pictures, masks & shot.masks, np.ones(masks.shape[:2], bool))
 
 
-def wrong_calibration(run: Run, body: Body, rng: np.random.Generator) -> Run:
-    """One camera is turned."""
-    view = int(rng.integers(run.mask.shape[1]))
-    angle = math.radians(_between(rng, TURNED))
-    axis = torch.from_numpy(rng.normal(size=3)).float()
-    x, y, z = (angle * axis / axis.norm()).tolist()
-    turn = torch.linalg.matrix_exp(torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]]))
-    K, R, t = (value.clone() for value in run.camera)
-    R[:, view], t[:, view] = turn @ R[:, view], t[:, view] @ turn.T
-    return run._replace(camera=Camera(K, R, t))
+def half(shot: Film, views: slice) -> Spoilt:
+    """Nothing below the pelvis in some views."""
+    masks, bad = shot.masks.copy(), np.zeros(shot.masks.shape[:2], bool)
+    bad[views] = True
+    for view in np.flatnonzero(bad.any(1)):
+        for mask, (_, y) in zip(masks[view], seen(shot, view, shot.joints[:, 0]), strict=True):
+            mask[max(0, round(y)) :] = False
+    return Spoilt(shot.pictures, masks, bad)
 
 
-def swapped_cameras(run: Run, body: Body, rng: np.random.Generator) -> Run:
-    """The calibrations of two cameras are exchanged."""
-    one, other = rng.choice(run.mask.shape[1], 2, replace=False).tolist()
-    K, R, t = (value.clone() for value in run.camera)
-    for value in (R, t):
-        value[:, [one, other]] = value[:, [other, one]]
-    return run._replace(camera=Camera(K, R, t))
+def replaced(make: Callable[[np.ndarray], np.ndarray], frames: slice) -> Callable[[Film], Spoilt]:
+    """The masks of one view in some frames, made from the true ones (n, h, w)."""
+
+    def spoil(shot: Film) -> Spoilt:
+        masks, bad = shot.masks.copy(), np.zeros(shot.masks.shape[:2], bool)
+        masks[SPOILT_VIEW, frames] = make(masks[SPOILT_VIEW, frames])
+        bad[SPOILT_VIEW, frames] = True
+        return Spoilt(shot.pictures, masks, bad)
+
+    return spoil
 
 
-Fault = Callable[[Run, Body, np.random.Generator], Run]
-MASK_FAULTS: dict[str, Fault] = {
-    "chair": chair,
-    "shadow": shadow,
-    "second person": second_person,
-    "wrong person": wrong_person,
-    "frozen camera": frozen,
-    "holes": hole,
-    "leaks": leak,
-    "missing limb": no_limb,
-    "half a person": half_person,
+def swapped(shot: Film) -> Spoilt:
+    """Two views' masks in the place of each other."""
+    masks, bad = shot.masks.copy(), np.zeros(shot.masks.shape[:2], bool)
+    pair = [SPOILT_VIEW, OTHER_VIEW]
+    masks[pair] = masks[pair[::-1]]
+    bad[pair] = True
+    return Spoilt(shot.pictures, masks, bad)
+
+
+def faultless(shot: Film) -> Spoilt:
+    """The true masks."""
+    return Spoilt(shot.pictures, shot.masks, np.zeros(shot.masks.shape[:2], bool))
+
+
+ALL, ONE = slice(None), slice(SPOILT_VIEW, SPOILT_VIEW + 1)
+FAULTS: Mapping[str, Fault] = {
+    "none": Fault((), faultless),
+    "chair behind": Fault(("object",), lambda shot: chair(shot, BEHIND)),
+    "chair elsewhere": Fault(("object",), lambda shot: chair(shot, AWAY)),
+    "shadow": Fault(("shadow",), shadow),
+    "crumbs": Fault(("crumbs",), crumbs),
+    "upper half, all views": Fault(("partial",), lambda shot: half(shot, ALL)),
+    "upper half, one view": Fault(("partial",), lambda shot: half(shot, ONE)),
+    "frozen": Fault(("frozen",), replaced(lambda masks: masks[:1], ALL)),
+    "inverted": Fault(("inverted",), replaced(np.logical_not, ALL)),
+    "white": Fault(("white",), replaced(np.ones_like, SOME)),
+    "empty in some frames": Fault(("empty",), replaced(np.zeros_like, SOME)),
+    "two views' masks swapped": Fault(("swapped",), swapped),
 }
-FAULTS: dict[str, Fault] = {
-    **MASK_FAULTS,
-    "wrong calibration": wrong_calibration,
-    "swapped cameras": swapped_cameras,
-}
+
+
+def spoilt(name: str, shot: Film) -> Spoilt:
+    """The film with a fault of `FAULTS`."""
+    return FAULTS[name].spoil(shot)

@@ -8,6 +8,7 @@ import pytest
 
 from mask_sup.data.recording import RecordingData
 from mask_sup.masks.gate import KINDS, check, list_masks
+from mask_sup.masks.motion import MOTION
 from mask_sup.masks.scene import SCENE
 
 COUNT, HEIGHT, WIDTH = 30, 120, 160
@@ -90,7 +91,7 @@ def test_each_fault_is_found_where_it_is_and_nowhere_else(kind, write, checked):
 
 
 def test_every_kind_has_a_fault_here():
-    assert {*FAULTS, "frozen", "crumbs", *SCENE} == set(KINDS)
+    assert {*FAULTS, "frozen", "crumbs", *SCENE, *MOTION} == set(KINDS)
 
 
 def crumb(i):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mask_sup.masks.footage import Footage
-from mask_sup.masks.scene import scene_in, standing_object
+from mask_sup.masks.scene import fixed_outline, scene_in, standing_object
 
 CHAIR = np.s_[100:146, 158:190]  # the person touches it in the end
 
@@ -35,7 +35,7 @@ def looked_at(tmp_path):
         for i, mask in enumerate(masks):
             files[i] = tmp_path / f"{i:06d}.png"
             cv2.imwrite(str(files[i]), mask.astype(np.uint8) * 255)
-        return scene_in(files, Frames(frames) if frames is not None else None)
+        return scene_in(files, Frames(frames) if frames is not None else None).kinds
 
     return look
 
@@ -71,9 +71,30 @@ def test_a_chair_is_found_where_it_stands_although_the_person_passes_it(looked_a
     assert looked_at(frames, masks) == {i: ["object"] for i in range(len(masks))}
 
 
+def test_a_chair_is_found_although_the_person_stays_before_it(looked_at, walk):
+    _, masks = walk(stays=0.5, bystander=False)
+    for mask in masks:
+        mask[104:146, 98:140] = True  # the person stands at 95 for most of the time
+    assert not standing_object(np.stack(masks)).any()  # its surroundings are not seldom free
+    assert fixed_outline(np.stack(masks)) > 0.16
+    assert looked_at(None, masks) == {i: ["object"] for i in range(len(masks))}
+
+
+def test_who_sways_where_they_stand_is_no_object(looked_at, walk):
+    _, masks = walk(count=2)
+    swaying = []
+    for i in range(40):
+        lean = np.float32([[1, -0.06 * np.sin(i / 3), 0.06 * 146 * np.sin(i / 3)], [0, 1, 0]])
+        mask = cv2.warpAffine(masks[0].astype(np.uint8), lean, masks[0].shape[::-1])
+        swaying.append(mask > 0)
+    assert fixed_outline(np.stack(swaying)) < 0.16
+    assert looked_at(None, swaying) == {}
+
+
 def test_a_person_who_stands_still_is_no_object(walk):
     _, masks = walk(count=2)
     assert not standing_object(np.stack([masks[0]] * 20)).any()
+    assert fixed_outline(np.stack([masks[0]] * 20)) == 0
     assert not standing_object(np.ones((20, 40, 40), bool)).any()
 
 

@@ -22,6 +22,7 @@ from mask_sup.geometry.degenerate import DEGENERATE, Sketch, degenerate, frozen,
 from mask_sup.masks.crumbs import REMEDY, crumb_limits
 from mask_sup.masks.extractor import components
 from mask_sup.masks.footage import Footage, find_footage, shrink
+from mask_sup.masks.motion import MOTION, swapped
 from mask_sup.masks.scene import SCENE, scene_in
 
 __all__ = ["KINDS", "Limits", "Measured", "check", "flag", "list_masks", "measure"]
@@ -35,13 +36,21 @@ KINDS: Mapping[str, str] = {
     **DEGENERATE,
     "crumbs": f"it is far smaller than a person; {REMEDY}",
     **SCENE,
+    **MOTION,
     "cut_off": "the person touches the border of the picture",
     "doubled": "it has a second large part",
     "leaking": "it is larger than its neighbours, or covers what they leave free",
     "shrunk": "it is smaller than its neighbours",
     "jumping": "it lies elsewhere than its neighbours",
 }
-SPELT_OUT = ("unreadable", "misshapen", *DEGENERATE, "crumbs", *SCENE)  # frames are printed, too
+SPELT_OUT = (
+    "unreadable",
+    "misshapen",
+    *DEGENERATE,
+    "crumbs",
+    *SCENE,
+    *MOTION,
+)  # frames are printed, too
 
 
 class Limits(NamedTuple):
@@ -141,13 +150,20 @@ def _flags(
     still, flags = _frozen(measured), {}
     areas = {camera: [m.area for m in found.values() if m] for camera, found in measured.items()}
     crumbs = crumb_limits(areas)
+    seen = {camera: scene_in(masks[camera], footage.get(camera)) for camera in masks}
+    exchanged = swapped({camera: one.motion for camera, one in seen.items() if one.motion})
     for camera, found in measured.items():
         told = flag(found, limits, still[camera])
-        for i, kinds in scene_in(masks[camera], footage.get(camera)).items():
-            told[i] = [*told.get(i, ()), *kinds]
+        elsewhere = ["swapped"] if camera in exchanged else []
+        for i in found:
+            more = elsewhere or seen[camera].kinds.get(i, [])
+            nobody = {*DEGENERATE, "missing"} & set(told.get(i, ()))
+            if more := [kind for kind in more if not (nobody and kind in MOTION)]:
+                told[i] = [*told.get(i, ()), *more]
         small = [i for i, m in found.items() if m and 0 < m.area < crumbs.get(camera, 0)]
         for i in small:
-            told[i] = [kind for kind in told.get(i, ()) if kind != "empty"] + ["crumbs"]
+            kept = [kind for kind in told.get(i, ()) if kind not in ("empty", *MOTION)]
+            told[i] = [*kept, "crumbs"]
         kept = {
             i: [kind for kind in kinds if kind not in ignore] for i, kinds in sorted(told.items())
         }

@@ -6,6 +6,7 @@ between two frames of the sample is told like the nearer one.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,14 +16,15 @@ from mask_sup.files.masks import read_mask
 from mask_sup.masks.background import lab_of, masked_median
 from mask_sup.masks.extractor import components, disc
 from mask_sup.masks.footage import Footage, shrink
+from mask_sup.masks.motion import Motion, motion_of, partial
 
-__all__ = ["SCENE", "scene_in", "shadow", "standing_object"]
+__all__ = ["SCENE", "Seen", "fixed_outline", "scene_in", "shadow", "standing_object"]
 
 SCENE: Mapping[str, str] = {
     "object": (
-        "part of it keeps its outline while the rest moves: a chair, a box or a bystander. Take it "
-        "out of the picture, or make the masks by extractor=mediapipe, or by plates of the scene "
-        "as it stands in the footage"
+        "part of it keeps its outline while the rest moves: a chair, a box or a bystander (or legs "
+        "of somebody who sits still). Take it out of the picture, or make the masks by "
+        "extractor=mediapipe, or by plates of the scene as it stands in the footage"
     ),
     "shadow": (
         "a flat part at the feet is darker than the scene and of its colour. Raise "
@@ -39,6 +41,10 @@ SELDOM = 0.12  # share of the frames in which its surroundings are, on average
 AROUND = 1, 4  # pixels off an object between which its surroundings lie
 OBJECT = 0.0008  # share of the picture that an object covers at least
 PERSON = 0.25  # of the object's area: what moves beside it covers more than that
+FIXED = 0.16  # of the masks' outline, feet left out, that an object's fixed outline is as long as
+EDGE = 2  # pixels on either side of a fixed outline: always foreground here, seldom there
+FEET = 0.15  # of the masks' height, from below: feet stand where they are
+STIRS = 0.05  # of what is always foreground: what is so at times covers more than that
 
 LIGHT = 0.3, 0.93  # of the scene's lightness: a shadow is between
 COLOUR = 7.0  # Lab colour difference below which it is the scene's colour
@@ -50,12 +56,21 @@ FLAT = 1.5  # width over height of a shadow's box
 OFTEN = 0.2  # share of the frames with a shadow, below which all of them are chance
 
 
-def scene_in(files: Mapping[int, Path], footage: Footage | None) -> dict[int, list[str]]:
-    """Kinds of `SCENE` per frame of a camera.
+class Seen(NamedTuple):
+    """What is found in the masks of a camera."""
+
+    kinds: dict[int, list[str]]
+    """Of `SCENE` and `partial`, per frame."""
+    motion: Motion | None
+    """Of the sample; None without footage."""
+
+
+def scene_in(files: Mapping[int, Path], footage: Footage | None) -> Seen:
+    """What of a camera's masks is the scene's, and whether what moves is in them.
 
     Args:
         files: Its masks by number of the frame.
-        footage: Its pictures; shadows are not seen without.
+        footage: Its pictures; shadows and movements are not seen without.
     """
     numbers = sorted(files)
     places = np.linspace(0, len(numbers) - 1, min(SAMPLE, len(numbers))).round().astype(int)
@@ -63,13 +78,20 @@ def scene_in(files: Mapping[int, Path], footage: Footage | None) -> dict[int, li
     shapes = [mask.shape for mask in masks.values() if mask is not None and mask.any()]
     masks = {i: m for i, m in masks.items() if m is not None and shapes and m.shape == shapes[0]}
     if len(masks) < FEWEST:
-        return {}
-    told: dict[int, list[str]] = {}
-    if standing_object(np.stack(list(masks.values()))).any():
-        told = {i: ["object"] for i in numbers}
-    for i in _near(_shadowed(masks, footage) if footage else [], list(masks), numbers):
+        return Seen({}, None)
+    kinds, motion = [], None
+    stack = np.stack(list(masks.values()))
+    if standing_object(stack).any() or fixed_outline(stack) > FIXED:
+        kinds.append("object")
+    pictures = _pictures(masks, footage) if footage else {}
+    if len(pictures) > 1:
+        motion = motion_of(list(pictures.values()), [masks[i] for i in pictures])
+        kinds += ["partial"] * partial(motion)
+    told = {i: list(kinds) for i in numbers if kinds}
+    shadowed = _shadowed(masks, pictures) if pictures else []
+    for i in _near(shadowed, list(masks), numbers):
         told.setdefault(i, []).append("shadow")
-    return told
+    return Seen(told, motion)
 
 
 def _load(path: Path) -> np.ndarray | None:
@@ -107,15 +129,39 @@ def standing_object(masks: Bool[np.ndarray, "n h w"]) -> Bool[np.ndarray, "h w"]
     return found
 
 
-def _shadowed(masks: Mapping[int, np.ndarray], footage: Footage) -> list[int]:
-    """Numbers of the frames with a shadow; none where they are few."""
+def fixed_outline(masks: Bool[np.ndarray, "n h w"]) -> float:
+    """How long an outline is that never moves, over that of the usual mask; feet are left out.
+
+    Where a thing ends, a pixel that is foreground throughout lies beside one that seldom is, also
+    if somebody often stands before the rest of it. Whoever stays sways by more than that.
+    """
+    share = masks.mean(0, dtype=np.float32)
+    always = share >= ALWAYS
+    if share[~always].sum() <= STIRS * always.sum():
+        return 0.0
+    fixed = always & (cv2.erode(share, disc(EDGE)) <= SELDOM)
+    rows = np.flatnonzero(np.median(masks.any(2), 0))
+    if len(rows):
+        fixed[rows[-1] + 1 - max(1, round(FEET * (rows[-1] + 1 - rows[0]))) :] = False
+    bytes_of, ones = masks.astype(np.uint8), np.ones((3, 3), np.uint8)
+    lengths = [int((one - cv2.erode(one, ones)).sum()) for one in bytes_of]
+    return float(fixed.sum() / max(1.0, np.median(lengths)))
+
+
+def _pictures(masks: Mapping[int, np.ndarray], footage: Footage) -> dict[int, np.ndarray]:
+    """The pictures of these masks, Lab (h, w, 3) uint8 in their size."""
     shape = next(iter(masks.values())).shape
     pictures = {}
     for i, frame in zip(footage.numbers(), footage.frames(), strict=True):
         if i in masks:
             small = cv2.resize(frame, shape[::-1], interpolation=cv2.INTER_AREA)
             pictures[i] = lab_of(small).astype(np.uint8)
-    seen = [i for i in masks if i in pictures]
+    return {i: pictures[i] for i in masks if i in pictures}
+
+
+def _shadowed(masks: Mapping[int, np.ndarray], pictures: Mapping[int, np.ndarray]) -> list[int]:
+    """Numbers of the frames with a shadow; none where they are few."""
+    seen = list(pictures)
     scene, known = _scene([pictures[i] for i in seen], [masks[i] for i in seen])
     found = [i for i in seen if shadow(pictures[i], masks[i] & known, scene).any()]
     return found if len(found) > OFTEN * len(seen) else []
