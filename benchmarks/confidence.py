@@ -4,7 +4,7 @@
     python benchmarks/confidence.py <ckpt> --tune  # weights of conf/fitter/masks.yaml: verdict
 
 Runs of people whom training has not seen, in everyday movements (`val`), before random rings of
-cameras and in postures, as they are and with each fault of `spoilt.py`, are predicted with
+cameras and in postures, as they are and with each fault of `faults.py`, are predicted with
 no training as `predict` does it, each run by itself; and `mocap`, which is held out. Told are, for
 all joints and all moments together: the rank correlation (Spearman) of expected and true errors;
 true errors in fifths by expected ones; how many moments that failed (mean error above 150 mm)
@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from scipy.stats import spearmanr
-from spoilt import FAULTS, MASK_FAULTS, Run
+from faults import FAULTS, MASK_FAULTS, Run
 from torch import Tensor
 from torch.nn import functional as F
 from unseen import MOMENTS
