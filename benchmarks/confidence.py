@@ -21,13 +21,13 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
+from faults import FAULTS, MASK_FAULTS, Run
 from fitting import LOST, Seen, embedded, postures, rings, the_fitter
 from record import record
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from scipy.stats import spearmanr
-from faults import FAULTS, MASK_FAULTS, Run
 from torch import Tensor
 from torch.nn import functional as F
 from unseen import MOMENTS
