@@ -423,7 +423,6 @@ def test_the_header_explains_every_array(finished, human18):
         "person_px": (9, 2),
         "picture_size_px": (9, 2, 2),
         "pictures": (9, 2),
-        "size_mm": (9,),
     }
 
 

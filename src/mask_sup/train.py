@@ -335,6 +335,8 @@ def _tell_purity(here: Path, parts: Any, dataset: Any) -> None:
     known = {key: value for key, value in told.items() if value == value}
     _record(here / PURITY, json.dumps(known, indent=2))
     print("pseudo-labels:", ", ".join(f"{key} {value:.3g}" for key, value in known.items()))
+    if words := parts.poses.doubt_in_words():
+        print(f"! {words}")
 
 
 def _report(folder: Path) -> None:

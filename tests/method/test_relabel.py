@@ -283,6 +283,16 @@ def test_purity_is_measured_with_and_without_labels():
     assert all(value != value for value in unlabelled.values())
 
 
+def test_a_round_whose_masks_hold_more_than_a_person_says_so():
+    poses, joints = PseudoPoses(), walking()[None].repeat(3, 1, 1)
+    trusted, which = torch.tensor([True, True, False]), torch.arange(3)
+    fit = found(joints, torch.full((3,), 0.01), torch.ones(3))
+    poses.fill(3, which, fit._replace(unexplained=torch.tensor([0.03, 0.02, 0.5])), trusted)
+    assert poses.doubt_in_words() == ""
+    poses.fill(3, which, fit._replace(unexplained=torch.tensor([0.03, 0.11, 0.2])), trusted)
+    assert "leave 11 % of the masks unexplained (median), where 2 to 6 %" in poses.doubt_in_words()
+
+
 def test_an_anchor_without_a_round_is_told():
     with pytest.raises(RuntimeError, match="put a relabel stage before"):
         PseudoPoses().at(torch.tensor([0]))

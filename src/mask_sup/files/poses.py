@@ -9,7 +9,9 @@ import numpy as np
 from mask_sup.files.disk import read_arrays, write_arrays
 
 __all__ = [
+    "BADLY",
     "UNSURE",
+    "USUAL",
     "VERDICT",
     "VERSION",
     "confidence_of",

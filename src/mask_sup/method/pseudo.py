@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mask_sup.files.disk import check_arrays, whole
+from mask_sup.files.poses import BADLY, USUAL
 from mask_sup.fitting.fitter import Fitted
 from mask_sup.metrics import flip_gain, joint_distances, root_relative
 
@@ -25,7 +26,7 @@ class PseudoPoses:
     def __init__(self):
         self.joints_world = torch.zeros(0, 0, 3)
         self.kept = torch.zeros(0, dtype=torch.bool)
-        self.residual = torch.zeros(0)
+        self.residual, self.unexplained = torch.zeros(0), torch.zeros(0)
         self.front = torch.zeros(0)
         self.lengths, self.radius = torch.zeros(0), torch.zeros(0)
 
@@ -48,9 +49,10 @@ class PseudoPoses:
         joints, (self.lengths, self.radius) = found.joints_world, found.build
         self.joints_world = joints.new_zeros(moments, *joints.shape[1:])
         self.kept = torch.zeros(moments, dtype=torch.bool)
-        self.residual, self.front = torch.full((2, moments), torch.nan).unbind()
+        self.residual, self.unexplained, self.front = torch.full((3, moments), torch.nan).unbind()
         self.joints_world[which], self.kept[which] = joints, kept
         self.residual[which], self.front[which] = found.residual, found.front
+        self.unexplained[which] = found.unexplained
 
     def at(self, index: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n j 3"], Bool[Tensor, " n"]]:
         """The poses of moments, mm, and whether each is trusted.
@@ -67,14 +69,27 @@ class PseudoPoses:
         return self.joints_world[where].to(index.device), self.kept[where].to(index.device)
 
     def monitors(self) -> dict[str, float]:
-        """What tells without labels how pure they are: share kept, residual, front."""
+        """What tells without labels how pure they are: share kept, residual, unexplained, front."""
         seen, kept = ~self.residual.isnan(), self.kept
         return {
             "kept_pct": 100 * float(kept.sum() / seen.sum()),
             "residual_all": float(self.residual[seen].median()),
             "residual_kept": float(self.residual[kept].median()),
+            "unexplained_pct": 100 * float(self.unexplained[seen].median()),
             "front_kept": float(self.front[kept].median()),
         }
+
+    def doubt_in_words(self) -> str:
+        """What the masks have against most poses; empty where they are explained as usual."""
+        usual, badly = 100 * USUAL, 100 * BADLY
+        told = self.monitors()["unexplained_pct"]
+        if told <= badly:
+            return ""
+        return (
+            f"poses leave {told:.0f} % of the masks unexplained (median), where {usual:.0f} to "
+            f"{badly:.0f} % are usual: the masks hold something that is no person or lack a part, "
+            "or the calibration is wrong: see masks check and calibration check"
+        )
 
     def purity(
         self, labels: Float[Tensor, "n j 3"], root: int, flip: Sequence[int]

@@ -46,6 +46,7 @@ PURITY = {  # of relabel.json: head, digits
     "kept_pct": ("kept %", 1),
     "residual_all": ("residual, all", 4),
     "residual_kept": ("residual, kept", 4),
+    "unexplained_pct": ("unexplained %", 1),
     "front_kept": ("front, kept", 4),
     "mpjpe_kept_mm": ("MPJPE of the kept, mm", 1),
     "named_right_kept_pct": ("left and right as labelled %", 1),
