@@ -26,8 +26,9 @@ from mask_sup.files.build import build
 from mask_sup.files.config import conf_dir
 from mask_sup.files.masks import read_mask
 from mask_sup.files.pictures import list_pictures
-from mask_sup.masks.extract import mask_frames
+from mask_sup.masks.extract import mask_frames, survey_camera
 from mask_sup.masks.extractor import Extractor
+from mask_sup.masks.followed import followed
 from mask_sup.masks.footage import Footage, find_footage
 
 
@@ -50,11 +51,15 @@ def compare(footage: Footage, given: Path, name: str, every: int) -> tuple[list[
     name, *overrides = name.split()
     with initialize_config_dir(conf_dir(), version_base="1.3"):
         cfg = compose("masks", [f"extractor={name}", *overrides])
-    settings = {"size": cfg.size, "samples": cfg.samples, "person": cfg.person, "roi": None}
+    settings = {"size": cfg.size, "samples": cfg.samples, "roi": None}
     truth, times, overlaps = list_pictures(given), [], []
-    extractor = timed(build(cfg.extractor, "extractor"), times)
+    extractor = build(cfg.extractor, "extractor")
+    surveys = [survey_camera(footage, extractor, settings)]
+    who = followed(surveys, cfg.person, footage.path, [footage])
+    extractor = timed(extractor, times)
     start, first = time.perf_counter(), 0.0
-    for i, mask in mask_frames(footage, extractor, settings, range(0, footage.count, every)):
+    frames = range(0, footage.count, every)
+    for i, mask in mask_frames(footage, extractor, settings, frames, who[footage.camera]):
         first = first or time.perf_counter() - start - times[0]
         true = read_mask(truth[i]) > 127
         overlaps.append(float((true & (mask > 0)).sum() / (true | (mask > 0)).sum()))

@@ -9,8 +9,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "mask_sup"
 FLOORS = [
     {"files", "geometry"},
-    {"figure", "calibration", "masks"},
-    {"models", "metrics", "data", "fitting"},
+    {"figure", "calibration"},
+    {"masks", "models", "metrics", "data", "fitting"},
     {"synthetic", "prepare", "method", "export", "report"},
     {"train", "evaluate", "predict", "look", "new", "sync"},
 ]

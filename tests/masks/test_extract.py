@@ -41,7 +41,7 @@ def masks_of(folder):
     return [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in sorted(folder.glob("*.png"))]
 
 
-def kill_at(monkeypatch, frame, passes=2):
+def kill_at(monkeypatch, frame, passes=4):
     """Stop as a kill does when a frame is read in the last of the passes over the footage."""
     original, begun = Footage.frames, []
 

@@ -11,13 +11,14 @@ from mask_sup.files.build import build
 from mask_sup.files.config import conf_dir
 from mask_sup.masks.background import Plate, grow_plate, lab_of
 from mask_sup.masks.chroma import ChromaKey
-from mask_sup.masks.extract import mask_frames
+from mask_sup.masks.extract import mask_frames, survey_camera
 from mask_sup.masks.extractor import components, fill_holes
+from mask_sup.masks.followed import followed
 from mask_sup.masks.footage import Footage
 from mask_sup.masks.learned import Sam, inner_points
-from mask_sup.masks.person import choose_person, motion_energy
+from mask_sup.masks.survey import motion_energy
 
-SETTINGS = {"size": 960, "samples": 41, "person": True, "roi": None}
+SETTINGS = {"size": 960, "samples": 41, "roi": None}
 PLATE = {
     "_target_": "mask_sup.masks.background.Plate",
     "plates": None,
@@ -38,8 +39,12 @@ class Frames(Footage):
         return iter(self.pictures)
 
 
-def extract(extractor, frames, **settings):
-    found = mask_frames(Frames(frames), extractor, SETTINGS | settings, range(len(frames)))
+def extract(extractor, frames, person=0):
+    footage, who = Frames(frames), {}
+    if person is not None and not extractor.final:
+        surveys = [survey_camera(footage, extractor, SETTINGS)]
+        who = followed(surveys, person, Path("memory"), [footage])
+    found = mask_frames(footage, extractor, SETTINGS, range(len(frames)), who.get("cam01"))
     return [mask > 0 for _, mask in found]
 
 
@@ -185,31 +190,6 @@ def blocks(*places):
     return mask
 
 
-def test_the_moving_part_is_the_person_though_another_is_larger():
-    both = blocks((20, 20, 20, 60), (120, 10, 40, 80))
-    motion = blocks((10, 10, 60, 80)) * np.float32(20)
-    assert (choose_person(both, motion, None, None) == blocks((20, 20, 20, 60))).all()
-
-
-def test_the_person_is_where_it_was():
-    both = blocks((20, 20, 20, 60), (120, 10, 40, 80))
-    motion = np.full(both.shape, 5, np.float32)
-    assert choose_person(both, motion, blocks((22, 20, 20, 60)), None)[50, 30]
-    assert choose_person(both, motion, None, None)[50, 140]
-
-
-def test_a_region_by_hand_wins():
-    both = blocks((20, 20, 20, 60), (120, 10, 40, 80))
-    motion = np.full(both.shape, 5, np.float32)
-    assert (choose_person(both, motion, None, (0, 0, 100, 100)) == blocks((20, 20, 20, 60))).all()
-
-
-def test_specks_are_nobody():
-    motion = np.full((100, 200), 5, np.float32)
-    assert not choose_person(blocks((50, 50, 2, 2)), motion, None, None).any()
-    assert not choose_person(blocks(), motion, None, None).any()
-
-
 def test_what_stands_still_has_no_motion_energy(walk):
     frames, masks = walk()
     motion = motion_energy(np.stack(frames))
@@ -321,7 +301,7 @@ def test_sam_of_transformers_answers(kind, tmp_path, walk):
     sam = Sam(build(PLATE, "extractor"), str(tmp_path), points=2, device="cpu")
     assert sam.keeps_shape == (kind == "sam")
     frames, _ = walk(count=6)
-    found = extract(sam, frames, person=False)
+    found = extract(sam, frames, person=None)
     assert [one.shape for one in found] == [frames[0].shape[:2]] * 6
 
 

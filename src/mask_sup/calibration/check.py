@@ -24,6 +24,13 @@ from mask_sup.calibration.silhouettes import (
     person_sizes,
     ray_gaps,
 )
+from mask_sup.calibration.strangers import (
+    COVERED,
+    ELSEWHERE,
+    Moment,
+    explained_by_a_pose,
+    strangers,
+)
 from mask_sup.geometry.degenerate import Sketch, degenerate, frozen, sketch
 from mask_sup.geometry.size import scale_in_words
 
@@ -44,6 +51,8 @@ STANDS_OUT = 0.6  # leaving out the camera at fault leaves this share of what th
 SHIFTS = 5  # frames
 LEAST = 3  # moments of a check
 TOO_MANY = 0.5  # share of the moments from which on a camera's bad masks are the fault
+STRANGERS_FROM = 3  # views: of two each may be the stranger
+MEETING = 0.25  # share of the moments in which all masks meet, so that others are strangers'
 SHOWN = 8  # frames that a message lists
 SCALES = np.geomspace(0.4, 2.5, 15)
 UNITS = {
@@ -138,6 +147,7 @@ def check(rig: Rig, moments: int = 8, rays: int = 60) -> Finding:
         )
     try:
         look = Look(rig, moments, rays)
+        look.leave_strangers_out()
     except MasksError as error:
         return Finding("masks", error.cameras, str(error), None, None, ())
     found = gaps(look.scene())
@@ -164,9 +174,11 @@ def check(rig: Rig, moments: int = 8, rays: int = 60) -> Finding:
     else:
         view, mended = suspects[0], without[suspects[0]]
         if not _stands_out(before, without):
-            words = "masks and cameras disagree, by rough masks or by more than one fault"
+            words = "masks and cameras disagree, by rough masks, several people or several faults"
             return finding("unclear", (), words, mended)
     if words := _of_masks(found, view, rig.names[view]):
+        return finding("masks", (view,), words, without[view])
+    if words := look.told_as_strangers(view):
         return finding("masks", (view,), words, without[view])
     return finding("extrinsics", (view,), _moved(rig.names[view]), mended)
 
@@ -242,6 +254,7 @@ class Look:
         self.rig, self.rays = rig, rays
         self.views = len(rig.names)
         self.outline = cache(self._outline)
+        self.apart: dict[int, Moment] = {}  # how silhouettes meet, by frame
         self.words: list[dict[int, str]] = [{} for _ in rig.names]  # of bad masks, by frame
         self.sketches: dict[tuple[int, int], Sketch] = {}
         margin = min(SHIFTS, rig.frames // 4)
@@ -255,9 +268,47 @@ class Look:
         full = [f for f in frames if not any(f in words for words in self.words)]
         if len(full) < min(LEAST, moments):
             self._refuse(len(full))
-        self.frames = [
-            full[round(i)] for i in np.linspace(0, len(full) - 1, min(moments, len(full)))
-        ]
+        self.moments, self.full = moments, full
+        self.frames = self._spread(full)
+
+    def _spread(self, full: list[int]) -> list[int]:
+        count = min(self.moments, len(full))
+        return [full[round(i)] for i in np.linspace(0, len(full) - 1, count)]
+
+    def leave_strangers_out(self) -> None:
+        """Leave out the moments in which a mask lies off the hull of all others.
+
+        Only where many others meet: a camera that is wrong fits in no moment. (`sync` looks at
+        cameras of other times, and leaves out nothing.)
+        """
+        if self.views < STRANGERS_FROM:
+            return
+        whole = Silhouettes(self._complete(self.full), self.rig.K, self.rig.R, self.rig.t)
+        self.apart = dict(zip(self.full, strangers(whole), strict=True))
+        meeting = [frame for frame, moment in self.apart.items() if moment.meets]
+        anybody = any(moment.elsewhere for moment in self.apart.values())
+        if not anybody or len(meeting) < max(LEAST, MEETING * len(self.full)):
+            return
+        for frame, moment in self.apart.items():
+            for view in moment.elsewhere:
+                self.words[view][frame] = ELSEWHERE
+            if not (moment.meets or moment.elsewhere):
+                self.words[moment.worst][frame] = COVERED
+        self.full, self.frames = meeting, self._spread(meeting)
+
+    def told_as_strangers(self, view: int) -> str | None:
+        """What to say if the masks of a camera are another person's in most moments, as it seems.
+
+        None where they are not, or one other pose of the camera would explain them.
+        """
+        bad = [frame for frame, moment in self.apart.items() if view in moment.elsewhere]
+        if len(bad) < TOO_MANY * len(self.full) or explained_by_a_pose(self.scene(), view):
+            return None
+        return (
+            f"the masks of {self.rig.names[view]} are {ELSEWHERE} in {len(bad)} of the "
+            f"{self.seen} moments that were looked at, and no pose of the camera explains that: "
+            "follow one person (masks person=0), or see sync"
+        )
 
     def _outline(self, view: int, frame: int) -> Outline | None:
         if not 0 <= frame < self.rig.frames:
@@ -309,13 +360,21 @@ class Look:
 
         Moments that a shift takes out of the recording, or to an empty mask, are left out.
         """
+        moments = self._complete(self.frames, taker, shift)
+        return Silhouettes(moments, self.rig.K, self.rig.R, self.rig.t)
+
+    def _complete(
+        self,
+        frames: list[int],
+        taker: list[int] | None = None,
+        shift: dict[int, int] | None = None,
+    ) -> list[list[Outline]]:
         taker, shift = taker or list(range(self.views)), shift or {}
         moments = [
             [self.outline(taker[v], frame + shift.get(v, 0)) for v in range(self.views)]
-            for frame in self.frames
+            for frame in frames
         ]
-        complete = [moment for moment in moments if all(moment)]
-        return Silhouettes(complete, self.rig.K, self.rig.R, self.rig.t)
+        return [moment for moment in moments if all(moment)]
 
     def trials(self, suspects: list[int]) -> Iterator[_Trial]:
         """All that is tried, for the two likeliest cameras and for all pairs."""

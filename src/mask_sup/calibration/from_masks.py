@@ -68,6 +68,7 @@ def refine(cfg: DictConfig) -> None:
     calibration, rig = _inputs(cfg)
     joints = _joints(Path(cfg.poses).expanduser(), calibration, rig) if cfg.poses else None
     look = Look(rig, cfg.moments, cfg.rays)
+    look.leave_strangers_out()
     for line in look.left_out():
         print(f"left out: {line}")
     scene = look.scene()

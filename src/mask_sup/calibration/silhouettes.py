@@ -23,6 +23,7 @@ __all__ = [
     "mean_gap",
     "outline",
     "person_sizes",
+    "points_on_rays",
     "ray_gaps",
 ]
 
@@ -62,9 +63,12 @@ class Silhouettes:
 
     def thinned(self) -> "Silhouettes":
         """Every second moment, third ray and second point on it: twelve times quicker to judge."""
+        return replace(self, moments=self.moments[::2]).sparse()
+
+    def sparse(self) -> "Silhouettes":
+        """Every third ray and second point on it, of all moments."""
         moments = [
-            [seen._replace(rays_px=seen.rays_px[::3]) for seen in moment]
-            for moment in self.moments[::2]
+            [seen._replace(rays_px=seen.rays_px[::3]) for seen in moment] for moment in self.moments
         ]
         return replace(self, moments=moments, steps=self.steps // 2)
 
@@ -166,6 +170,18 @@ def gaps(
                 if judge != view and moved in (None, view, judge):
                     found[view, i, ..., judge] = _gap(scene, judge, judging, *on_rays)
     return found
+
+
+def points_on_rays(
+    scene: Silhouettes,
+    view: int,
+    pixels: Float[np.ndarray, "n 2"],
+    centre: Float[np.ndarray, "3"],
+    radius: float,
+) -> Float[np.ndarray, "n s 3"]:
+    """The points that `gaps` looks at on rays through these pixels of a view, inside a ball."""
+    origin, ways, steps = _points(scene, view, pixels, centre, radius)
+    return origin + steps[..., None] * ways[:, None]
 
 
 def _points(

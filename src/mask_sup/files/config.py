@@ -185,7 +185,7 @@ class MasksConfig:
     roi: Any = None
     size: int | None = MISSING
     samples: int = MISSING
-    person: bool = MISSING
+    person: Any = MISSING
     uneven: bool = MISSING
     trust: list[str] = field(default_factory=list)
 

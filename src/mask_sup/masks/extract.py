@@ -2,13 +2,13 @@
 
 While a camera is at work its masks are in `<output>/.<camera>.part`; the folder gets its name when
 it is complete. A mask depends on its frame, on what the first pass over the footage found, and on
-the last masks before it, which are files: a command that was killed goes on where it stopped and
+who is where in all of it (`survey.py`): a command that was killed goes on where it stopped and
 writes the same bytes.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,14 @@ from mask_sup.files.masks import read_mask
 from mask_sup.files.words import shell_command
 from mask_sup.masks.crumbs import REMEDY, crumb_limits
 from mask_sup.masks.extractor import Extractor
+from mask_sup.masks.followed import followed, tell_people
 from mask_sup.masks.footage import Footage, find_footage, shrink
-from mask_sup.masks.person import choose_person, motion_energy
+from mask_sup.masks.person import Following, person_asked
+from mask_sup.masks.survey import Survey, motion_energy, survey
 
 __all__ = ["extract", "extract_camera", "mask_frames"]
 
-VERSION = 1
-MEMORY = 10  # masks back in which the person is looked for, when it is lost
+VERSION = 2  # of masks: how the person is found
 LOOKED = 41  # masks of a camera, spread over all, that are looked at in the end
 RECORD = "extraction.json"
 AROUND = ("install", "folder")  # keys of an extractor that say where it runs, and change no mask
@@ -45,10 +46,12 @@ def extract(cfg: DictConfig) -> Path:
     Raises:
         FileNotFoundError: If the input or something that the extractor needs is missing.
         ValueError: If the input is damaged or uneven, the output has masks of other settings, or
-            what was found is far smaller than a person.
+            what was found is far smaller than a person, or there are fewer people than asked for.
         OSError: If a mask cannot be written.
     """
-    footage = find_footage(Path(cfg.input).expanduser(), cfg.uneven)
+    source = Path(cfg.input).expanduser()
+    person = person_asked(cfg.person)
+    footage = find_footage(source, cfg.uneven)
     output = Path(cfg.output).expanduser()
     regions = _regions(cfg.roi, footage)
     keys = ("extractor", "size", "samples", "person")
@@ -61,8 +64,17 @@ def extract(cfg: DictConfig) -> Path:
         _compare_settings(output, one.camera, told)
     extractor = build(cfg.extractor, "extractor")
     with locked(output):
+        surveys: list[Survey] = []
+        todo = [one for one in footage if _missing(output / one.camera, one.names())]
+        if todo and person is not None and not extractor.final:
+            surveys = [
+                survey_camera(one, extractor, told, output)
+                for one, told in zip(footage, settings, strict=True)
+            ]
+        who = followed(surveys, person, source, footage, output)
         for one, told in zip(footage, settings, strict=True):
-            extract_camera(one, extractor, output, told)
+            extract_camera(one, extractor, output, told, who.get(one.camera))
+        tell_people(who, footage, output)
     print(f"masks of {len(footage)} camera(s) are in {output}; see what is wrong with them:")
     print(shell_command("masks check", masks=output, input=cfg.input))
     _refuse_crumbs(footage, output)
@@ -85,8 +97,33 @@ def _refuse_crumbs(footage: Sequence[Footage], output: Path) -> None:
         )
 
 
+def survey_camera(
+    footage: Footage, extractor: Extractor, settings: Mapping[str, Any], folder: Path | None = None
+) -> Survey:
+    """Who is where in a camera; the extractor is settled on it then.
+
+    Args:
+        footage: The camera.
+        extractor: How its foreground is found.
+        settings: `size`, `samples` and `roi`.
+        folder: For what is kept on disk.
+    """
+    extractor.begin(footage)
+    samples = _first_pass(footage, extractor, settings["size"], settings["samples"])
+    motion = motion_energy(samples)
+    if extractor.watches:
+        extractor.settle(samples)
+    del samples
+    box = _shares(settings["roi"], footage) if settings["roi"] else None
+    return survey(footage, extractor, settings["size"], motion, box, folder)
+
+
 def extract_camera(
-    footage: Footage, extractor: Extractor, output: Path, settings: Mapping[str, Any]
+    footage: Footage,
+    extractor: Extractor,
+    output: Path,
+    settings: Mapping[str, Any],
+    person: Following | None = None,
 ) -> None:
     """Write the masks of one camera that are not there yet.
 
@@ -95,6 +132,7 @@ def extract_camera(
         extractor: How.
         output: Folder of the cameras' folders.
         settings: What the masks depend on: `size`, `samples`, `person`, `roi`, and more to compare.
+        person: Whom to keep; None: everybody.
     """
     from rich.progress import track
 
@@ -108,9 +146,7 @@ def extract_camera(
     part.mkdir(parents=True, exist_ok=True)
     write_file(part / RECORD, json.dumps(settings, indent=1))
     todo = _missing(part, names)  # the record says whose they are, so it comes first
-    masks = mask_frames(
-        footage, extractor, settings, todo, read=lambda i: _read(part / f"{names[i]}.png")
-    )
+    masks = mask_frames(footage, extractor, settings, todo, person)
     for index, mask in track(masks, footage.camera, total=len(todo)):
         write_file(part / f"{names[index]}.png", cv2.imencode(".png", mask)[1].tobytes())
     if extractor.plate is not None:
@@ -125,46 +161,38 @@ def mask_frames(
     extractor: Extractor,
     settings: Mapping[str, Any],
     todo: Sequence[int],
-    read: Callable[[int], np.ndarray | None] = lambda index: None,
+    person: Following | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Number and mask (h w, uint8, 0 or 255, size of the footage) of the frames in `todo`.
 
     Args:
         footage: The camera.
         extractor: How.
-        settings: `size`, `samples`, `person` and `roi`.
+        settings: `size`, `samples` and `roi`.
         todo: Numbers of frames, rising.
-        read: The mask of a frame not in `todo`, if it was made before.
+        person: Whom to keep; None: everybody.
     """
     if not todo:
         return
     extractor.begin(footage)
     size = None if extractor.final else settings["size"]
-    person = settings["person"] and not extractor.final
-    motion = None
-    if extractor.watches or person:
-        samples = _first_pass(footage, extractor, size, settings["samples"])
-        motion = motion_energy(samples) if person else None
-        if extractor.watches:
-            extractor.settle(samples)
-        del samples
-    wanted, recent = set(todo), dict[int, np.ndarray]()
+    if extractor.watches:
+        extractor.settle(_first_pass(footage, extractor, size, settings["samples"]))
+    wanted = set(todo)
     for index, frame in enumerate(footage.frames()):
         small = shrink(frame, size)
         if index not in wanted:
             extractor.skip(small, index)
             continue
-        before = _before(index, recent, read, small.shape) if person else None
-        region = _scaled(settings["roi"], frame.shape, small.shape)
+        box = _scaled(settings["roi"], frame.shape, small.shape)
+        region = person.at(index) if person else None
 
-        def choose(guess: np.ndarray, before=before, region=region) -> np.ndarray:
-            return choose_person(guess, motion, before, region) if person else guess
+        def choose(guess: np.ndarray, box=box, region=region) -> np.ndarray:
+            inside = guess if box is None else _inside(guess, box)
+            return region.choose(inside) if region else inside
 
-        found = choose(extractor.foreground(small, index, choose))
-        mask = _enlarge(found, frame.shape)
-        yield index, mask
-        recent[index] = mask
-        recent.pop(index - MEMORY, None)
+        found = extractor.foreground(small, index, choose)
+        yield index, _enlarge(found if extractor.final else choose(found), frame.shape)
         if index == todo[-1]:
             return
 
@@ -186,18 +214,18 @@ def _first_pass(
     return np.stack(kept)
 
 
-def _before(
-    index: int,
-    recent: Mapping[int, np.ndarray],
-    read: Callable[[int], np.ndarray | None],
-    shape: tuple[int, ...],
-) -> np.ndarray | None:
-    """The last mask with somebody in it, in working size."""
-    for earlier in range(index - 1, max(-1, index - 1 - MEMORY), -1):
-        mask = recent[earlier] if earlier in recent else read(earlier)
-        if mask is not None and mask.any():
-            return cv2.resize(mask, shape[1::-1], interpolation=cv2.INTER_AREA) > 127
-    return None
+def _inside(mask: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    left, top, right, bottom = box
+    inside = np.zeros_like(mask)
+    inside[top:bottom, left:right] = mask[top:bottom, left:right]
+    return inside
+
+
+def _shares(region: Sequence[float], footage: Footage) -> list[float]:
+    """A region by hand as shares of the picture's sides."""
+    width, height = footage.size()
+    box = _scaled(region, (height, width), (height, width))
+    return [side / whole for side, whole in zip(box, (width, height) * 2, strict=True)]
 
 
 def _enlarge(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -18,7 +18,8 @@ class Extractor:
     """A way to a foreground; one object serves one camera after another.
 
     For each camera: `begin`, then `watch` for every frame, then `settle`, then `foreground` for
-    every frame, or `skip` where its mask was made before. What is found in a frame must not depend
+    every frame, or `skip` where its mask was made before; people are followed by `everyone` before
+    that. What is found in a frame must not depend
     on which of those before were skipped, so that an extraction goes on after a kill as if nothing
     had happened.
     """
@@ -47,6 +48,10 @@ class Extractor:
         `choose` takes the person out of a first guess; an extractor that needs none leaves it.
         """
         raise NotImplementedError
+
+    def everyone(self, frame: UInt8[np.ndarray, "h w 3"], index: int) -> Bool[np.ndarray, "h w"]:
+        """All people in a frame, roughly: whom to follow is decided on that."""
+        return self.foreground(frame, index, lambda guess: guess)
 
     def skip(self, frame: UInt8[np.ndarray, "h w 3"], index: int) -> None:
         """Pass over a frame; only what has a memory of frames needs to look at it."""

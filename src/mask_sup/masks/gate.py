@@ -24,6 +24,7 @@ from mask_sup.masks.extractor import components
 from mask_sup.masks.footage import Footage, find_footage, shrink
 from mask_sup.masks.motion import MOTION, swapped
 from mask_sup.masks.scene import SCENE, scene_in
+from mask_sup.masks.several import SEVERAL, several_in, touching_in
 
 __all__ = ["KINDS", "Limits", "Measured", "check", "flag", "list_masks", "measure"]
 
@@ -37,6 +38,7 @@ KINDS: Mapping[str, str] = {
     "crumbs": f"it is far smaller than a person; {REMEDY}",
     **SCENE,
     **MOTION,
+    **SEVERAL,
     "cut_off": "the person touches the border of the picture",
     "doubled": "it has a second large part",
     "leaking": "it is larger than its neighbours, or covers what they leave free",
@@ -50,7 +52,9 @@ SPELT_OUT = (
     "crumbs",
     *SCENE,
     *MOTION,
-)  # frames are printed, too
+    *SEVERAL,
+)
+"""Kinds of which the frames are printed, too."""
 
 
 class Limits(NamedTuple):
@@ -108,7 +112,7 @@ def check(cfg: DictConfig) -> Path:
     numbers = expected_numbers(masks, footage)
     limits = Limits(**{name: cfg[name] for name in Limits._fields})
     sizes = {camera: one.size() for camera, one in footage.items()}
-    flags = _flags(masks, numbers, footage, sizes, limits, cfg.ignore)
+    flags = _flags(root, masks, numbers, footage, sizes, limits, cfg.ignore)
     output = Path(cfg.output).expanduser() if cfg.output else root
     report = {
         "version": VERSION,
@@ -135,6 +139,7 @@ def check(cfg: DictConfig) -> Path:
 
 
 def _flags(
+    root: Path,
     masks: Mapping[str, Mapping[int, Path]],
     numbers: Mapping[str, Sequence[int]],
     footage: Mapping[str, Footage],
@@ -160,6 +165,11 @@ def _flags(
             nobody = {*DEGENERATE, "missing"} & set(told.get(i, ()))
             if more := [kind for kind in more if not (nobody and kind in MOTION)]:
                 told[i] = [*told.get(i, ()), *more]
+        people = several_in(masks[camera], _centres(found))
+        touching = {i: ["touching"] for i in touching_in(root, camera) if i in found}
+        for several in (people, touching):
+            for i, kinds in several.items():
+                told[i] = [*told.get(i, ()), *kinds]
         small = [i for i, m in found.items() if m and 0 < m.area < crumbs.get(camera, 0)]
         for i in small:
             kept = [kind for kind in told.get(i, ()) if kind not in ("empty", *MOTION)]
@@ -283,6 +293,16 @@ def _frozen(cameras: Mapping[str, Mapping[int, Measured | None]]) -> dict[str, s
         camera: {number for place, number in enumerate(found) if place in still}
         for (camera, found), still in zip(cameras.items(), places, strict=True)
     }
+
+
+def _centres(found: Mapping[int, Measured | None]) -> dict[int, tuple[float, float, float]]:
+    """x, y and the square root of the area, shares of the picture's longer side."""
+    told = {}
+    for i, one in found.items():
+        if one and one.area and one.sketch is not None:
+            height, width = one.sketch.small.shape
+            told[i] = (*one.centre, float(np.sqrt(one.area * height * width)) / max(height, width))
+    return told
 
 
 def _measured(here: Loaded, before: Loaded | None, after: Loaded | None) -> Measured:

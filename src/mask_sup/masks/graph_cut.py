@@ -37,6 +37,10 @@ class Seeded(Extractor):
         """End the seed's first pass."""
         self.seed.settle(samples)
 
+    def everyone(self, frame: UInt8[np.ndarray, "h w 3"], index: int) -> Bool[np.ndarray, "h w"]:
+        """All that the seed sees."""
+        return self.seed.everyone(frame, index)
+
     def skip(self, frame: UInt8[np.ndarray, "h w 3"], index: int) -> None:
         """Let the seed pass over a frame."""
         self.seed.skip(frame, index)

@@ -1,66 +1,134 @@
-"""Which part of a foreground is the person: the one that moves, from frame to frame."""
+"""Which part of a foreground is the person asked for: they are followed, and the region with them.
+
+Everybody's tracks are known from `survey.py`. People are numbered by how much of the pictures that
+ever changes they cover over the whole time: 0 is seen most.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool
 
-from mask_sup.masks.extractor import components, disc
+from mask_sup.masks.survey import Survey, joined
+from mask_sup.masks.tracks import Track
 
-__all__ = ["choose_person", "motion_energy"]
+__all__ = ["ALL", "Following", "Region", "people_among", "person_asked"]
 
-SMALLEST = 0.0005  # share of the picture below which nothing is a person
-QUIET = 6.0  # grey levels of temporal deviation that are noise
-REACH = 0.03  # of the longer side: gaps that a person is held together across
-FOLLOW = 0.04  # of the longer side: how far a person moves between two frames
-
-
-def motion_energy(samples: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "h w"]:
-    """How much each pixel changes over the footage: grey levels of deviation above noise."""
-    total = np.zeros(samples.shape[1:3])
-    square = np.zeros_like(total)
-    for sample in samples:
-        grey = cv2.GaussianBlur(cv2.cvtColor(sample, cv2.COLOR_RGB2GRAY), (0, 0), 2).astype(float)
-        total += grey
-        square += grey**2
-    mean = total / len(samples)
-    deviation = np.sqrt(np.maximum(square / len(samples) - mean**2, 0))
-    return np.maximum(deviation - QUIET, 0).astype(np.float32)
+ALL = "all"
+PART = 0.1  # of what person 0 covers over time: below that somebody is a crumb, a door, a shadow
+SHORTEST = 3  # moments of a person
+REACH = 0.6  # of a person's size: how far from where they are expected a pixel of theirs may be
+KEPT = 0.5  # share of a part within that, to be theirs beside their largest part
 
 
-def choose_person(
-    foreground: Bool[np.ndarray, "h w"],
-    motion: Float32[np.ndarray, "h w"],
-    before: Bool[np.ndarray, "h w"] | None,
-    region: tuple[int, int, int, int] | None,
-) -> Bool[np.ndarray, "h w"]:
-    """The largest moving part of a foreground, where the person was before if that is known.
+def person_asked(person: object) -> int | None:
+    """The number of the person to keep; None: everybody.
+
+    Raises:
+        ValueError: If it is neither a number from 0 on nor `all`.
+    """
+    if person == ALL:
+        return None
+    if isinstance(person, bool) or not isinstance(person, int) or person < 0:
+        raise ValueError(
+            f"person={person}: expected which person to keep, 0 for the one seen most, 1 for the "
+            f"next, or {ALL} for all foreground (once true and false)"
+        )
+    return person
+
+
+def people_among(tracks: Sequence[Track]) -> list[int]:
+    """Numbers of the tracks that are people, the one seen most first."""
+    order = sorted(range(len(tracks)), key=lambda t: -tracks[t].moved)
+    most = tracks[order[0]].moved if order else 0.0
+    return [
+        t
+        for t in order
+        if tracks[t].moved > PART * most and (t == order[0] or len(tracks[t].moments) >= SHORTEST)
+    ]
+
+
+class Region(NamedTuple):
+    """Where the person is expected in a frame, in a small picture."""
+
+    own: Bool[np.ndarray, "h w"]
+    others: Bool[np.ndarray, "h w"]
+
+    def choose(self, foreground: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+        """The person in a foreground of any size; empty where nobody is expected."""
+        if not self.own.any():
+            return np.zeros_like(foreground)
+        size = foreground.shape[::-1]
+        away, others = (
+            cv2.resize(cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3), size)
+            if mask.any()
+            else np.full(foreground.shape, np.inf, np.float32)
+            for mask in (self.own, self.others)
+        )
+        near = away <= REACH * np.sqrt(self.own.sum())
+        labels = joined(foreground & near & (away <= others))
+        if not labels.any():
+            return labels > 0
+        areas = np.bincount(labels.ravel())
+        inside = np.bincount(labels[away < 1.5], minlength=len(areas))
+        inside[0] = 0
+        kept = inside > KEPT * areas
+        kept[inside.argmax()] = inside.any()
+        kept[0] = False
+        return kept[labels]
+
+
+class Following:
+    """One person in one camera.
 
     Args:
-        foreground: All that may be the person.
-        motion: From `motion_energy`.
-        before: The person in an earlier frame; None: unknown.
-        region: Left, top, right, bottom in pixels, outside of which nobody is looked for.
-
-    Returns:
-        The person; empty where nobody is large enough.
+        found: Who is where in that camera.
+        track: The person's.
+        others: Tracks of the other people.
     """
-    if region is not None:
-        left, top, right, bottom = region
-        inside = np.zeros_like(foreground)
-        inside[top:bottom, left:right] = foreground[top:bottom, left:right]
-        foreground = inside
-    longest = max(foreground.shape)
-    joined = cv2.dilate(foreground.astype(np.uint8), disc(max(1, round(REACH * longest / 2))))
-    labels = components(joined > 0)[0]
-    labels[~foreground] = 0
-    areas = np.bincount(labels.ravel())
-    areas[0] = 0
-    energy = np.bincount(labels.ravel(), weights=motion.ravel())
-    score = (energy + 1e-3 * areas) * (areas >= SMALLEST * foreground.size)
-    if before is not None:
-        near = cv2.dilate(before.astype(np.uint8), disc(max(1, round(FOLLOW * longest)))) > 0
-        kept = np.bincount(labels[near], minlength=len(areas)) / np.maximum(areas, 1)
-        score *= 0.05 + kept
-    if score.max(initial=0) <= 0:
-        return np.zeros_like(foreground)
-    return labels == score.argmax()
+
+    def __init__(self, found: Survey, track: int, others: Sequence[int]):
+        self.found, self.track, self.others = found, track, list(others)
+        self._kept: dict[int, Region] = {}
+
+    def at(self, index: int) -> Region:
+        """Where the person is expected in a frame: moved on from the nearest moment."""
+        last = len(self.found.whose) - 1
+        before = min(index // self.found.step, last)
+        after = min(before + 1, last)
+        share = min(1.0, index / self.found.step - before)
+        near, far = (before, after) if share < 0.5 else (after, before)
+        region, other = self._moment(near), self._moment(far)
+        if near == far or not (region.own.any() and other.own.any()):
+            return region
+        step = np.subtract(_middle(other.own), _middle(region.own))
+        x, y = (min(share, 1 - share) * step).tolist()
+        moved = cv2.warpAffine(
+            region.own.astype(np.uint8), np.float32([[1, 0, x], [0, 1, y]]), self.found.size
+        )
+        return region._replace(own=moved > 0)
+
+    def _moment(self, moment: int) -> Region:
+        if moment not in self._kept:
+            whose = self.found.whose[moment]
+            for old in [kept for kept in self._kept if kept < moment - 1]:
+                del self._kept[old]
+            others = np.isin(whose, [t + 1 for t in self.others])
+            self._kept[moment] = Region(whose == self.track + 1, others)
+        return self._kept[moment]
+
+    def touching(self) -> list[int]:
+        """Numbers of the moments in which the person touches or hides another one."""
+        people = {self.track, *self.others}
+        return sorted(
+            moment
+            for moment, tracks in self.found.touching.items()
+            if self.track in tracks and len(tracks & people) > 1
+        )
+
+
+def _middle(mask: np.ndarray) -> tuple[float, float]:
+    rows, columns = np.nonzero(mask)
+    return float(columns.mean()), float(rows.mean())
