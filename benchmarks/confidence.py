@@ -34,8 +34,8 @@ from unseen import MOMENTS
 
 from mask_sup.calibration.check import Rig, check
 from mask_sup.files.poses import confidence_of, doubts
-from mask_sup.fitting.fitter import Fitted, PoseFitter
-from mask_sup.fitting.verdict import error_terms, evidence, judge
+from mask_sup.fitting.fitter import PoseFitter
+from mask_sup.fitting.verdict import judge
 from mask_sup.method.settings import of_checkpoint
 from mask_sup.models.checkpoint import read_checkpoint, restore
 
@@ -57,7 +57,7 @@ class Judged(NamedTuple):
     error: Tensor  # (n, j) mm, root-relative
     expected: Tensor  # (n, j) mm
     healthy: np.ndarray  # (n,)
-    terms: dict[str, Tensor]  # (n, j) each, see `error_terms`
+    signs: dict[str, Tensor]  # (n, j) each, see `Verdict`
     stature: float
     accused: str  # of the calibration, by `calibration check`; empty: nothing
 
@@ -83,7 +83,7 @@ def judged(fitter: PoseFitter, fault: str, kind: str, run: Run, start: Tensor) -
         error.norm(dim=-1),
         verdict.expected_mm,
         healthy,
-        terms_of(fitter, found, run, stature),
+        verdict.signs,
         stature,
         "" if kind == "mocap" else accused(run),
     )
@@ -92,14 +92,6 @@ def judged(fitter: PoseFitter, fault: str, kind: str, run: Run, start: Tensor) -
 def root_relative(joints: Tensor) -> Tensor:
     """Poses whose root is the origin."""
     return joints - joints[:, :1]
-
-
-def terms_of(fitter: PoseFitter, found: Fitted, run: Run, stature: float) -> dict[str, Tensor]:
-    """What the expected error adds up, before it is weighed."""
-    scenes, objective = fitter.scenes(run.camera, run.mask, found.build), fitter.objective
-    strain = objective.prior(found.joints_world, scenes) / objective.weights["mask"] / scenes.area
-    told = evidence(found.joints_world, scenes, objective)
-    return error_terms(fitter.body, told, strain, found, stature, fitter.verdict)
 
 
 def accused(run: Run) -> str:
@@ -186,8 +178,8 @@ def tuned(some: list[Judged], before: dict[str, float]) -> dict[str, float]:
 
     Runs without a fault weigh as much, all together, as those with one.
     """
-    names = list(some[0].terms)
-    terms = torch.cat([torch.stack(list(one.terms.values()), -1)[:, 1:] for one in some])
+    names = list(some[0].signs)
+    terms = torch.cat([torch.stack(list(one.signs.values()), -1)[:, 1:] for one in some])
     terms = torch.cat([terms, torch.ones_like(terms[..., :1])], -1)
     share = torch.cat([one.error[:, 1:] / one.stature for one in some]).clamp_min(LEAST)
     faulty = torch.cat([torch.full((len(o.error),), float(o.fault != FAULTLESS)) for o in some])

@@ -131,7 +131,7 @@ def test_masks_that_a_body_does_not_explain_are_told_and_no_camera_is_accused(ma
     assert figures.warnings_in_words(made(**judged([0.03, 0.04], fine, error_px=error))) == []
     known = judged([0.03, 0.2], [[0.03] * 3, [0.1, 0.1, 0.4]], error_px=error)
     trust, why = figures.warnings_in_words(made(**known))
-    assert "do not trust 1 of 2 moments" in trust
+    assert "Do not trust 1 of 2 moments" in trust
     assert "the worst are 1: 20 % unexplained, 40 % in c, joints expected 20 mm off" in trust
     assert why.startswith("1 leave more than 6 % of the masks unexplained")
     assert "Camera" not in trust + why
@@ -148,7 +148,7 @@ def test_masks_that_a_body_does_not_explain_are_told_and_no_camera_is_accused(ma
 def test_each_sign_of_a_wrong_pose_is_told(made, change, words):
     known = judged([0.03, 0.04], [[0.03] * 3] * 2, **change)
     trust, why = figures.warnings_in_words(made(**known))
-    assert "do not trust 1 of 2 moments" in trust
+    assert "Do not trust 1 of 2 moments" in trust
     assert words in why
 
 
@@ -160,3 +160,9 @@ def test_the_least_sure_moments_are_spread_over_the_recording(made):
     assert found[0] in range(40, 44)
     assert found[1] == 80
     assert min(abs(a - b) for a in found for b in found if a != b) > 16
+
+
+def test_a_person_of_no_human_size_is_told_with_the_way_back(made):
+    sizes = np.full(2, 7000.0)
+    assert "scale=" in " ".join(figures.warnings_in_words(made(size_mm=sizes)))
+    assert figures.warnings_in_words(made(size_mm=np.full(2, 700.0))) == []

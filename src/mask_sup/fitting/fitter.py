@@ -83,7 +83,7 @@ class PoseFitter:
             that masks mostly change by a share of `change`; every one of `thinned` gets the whole
             recipe; a moment between them that leaves `worse` times as much unexplained as they do
             is searched, too.
-        verdict: What each sign of a wrong pose weighs in `mask_sup.fitting.verdict.expected_error`:
+        verdict: What each sign of a wrong pose weighs in `mask_sup.fitting.verdict.judge`:
             `floor`, whatever the masks say; what is left unexplained, by
             `view` and by `limb`; the anatomy's `strain`; the `spread` of other poses; left and
             right `named` the wrong way, where the right way mostly explains a share of `front`

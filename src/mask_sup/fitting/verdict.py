@@ -19,7 +19,7 @@ from mask_sup.fitting.scenes import Scenes
 from mask_sup.geometry.batch import Camera
 from mask_sup.geometry.camera import cam_from_world, crop_from_cam
 
-__all__ = ["Evidence", "Verdict", "evidence", "expected_error", "judge"]
+__all__ = ["Evidence", "Verdict", "evidence", "judge"]
 
 CHUNK = 16  # scenes that are looked at together
 TINY = 1e-6
@@ -36,7 +36,10 @@ class Verdict(NamedTuple):
     strain: Float[Tensor, " n"]
     """What the anatomy has against the pose, as a share of the foreground."""
     expected_mm: Float[Tensor, "n j"]
-    """Expected distance of each joint from the true one, mm."""
+    """Expected distance of each joint from the true one, mm: the root of the squared signs, weighed
+    by `PoseFitter.verdict` and added up, times the stature."""
+    signs: dict[str, Float[Tensor, "n j"]]
+    """By the name of their weight: squared shares of the stature or of the foreground."""
 
 
 class Evidence(NamedTuple):
@@ -64,43 +67,16 @@ def judge(
     shown = fitter.shows(mask)
     scenes = fitter.scenes(camera, mask, found.build)
     joints, stature = found.joints_world, fitter.stature(found.build)
-    told = evidence(joints, scenes, fitter.objective)
-    objective = fitter.objective
+    told, objective = evidence(joints, scenes, fitter.objective), fitter.objective
     strain = objective.prior(joints, scenes) / objective.weights["mask"] / scenes.area
-    expected = expected_error(fitter.body, told, strain, found, stature, fitter.verdict)
+    signs = _signs(fitter.body, told, strain, found, stature, fitter.verdict)
+    total = sum(fitter.verdict[name] ** 2 * sign for name, sign in signs.items())
+    expected = stature * (fitter.verdict["floor"] ** 2 + total).sqrt()
     view = torch.where(shown, told.view, torch.nan)
-    return Verdict(view, told.limb, strain, expected)
+    return Verdict(view, told.limb, strain, expected, signs)
 
 
-def expected_error(
-    body: Body,
-    told: Evidence,
-    strain: Float[Tensor, " n"],
-    found: Fitted,
-    stature: float,
-    weights: Mapping[str, float],
-) -> Float[Tensor, "n j"]:
-    """Expected distance of each joint from the true one, mm.
-
-    The root of a sum of squares, each a share of the stature times its weight. The weights were
-    fitted to errors on embedded scenes, faultless and spoilt, by `benchmarks/confidence.py --tune`.
-
-    Args:
-        body: The figure.
-        told: What the masks say. Of the views, all but the worst count: one whose masks are wrong
-            does not spoil a pose that the others hold.
-        strain: What the anatomy has against the poses.
-        found: The poses; how far joints lie in other poses that explain the masks as well
-            (`spread`), and how surely left and right are named (`front`), where that was asked.
-        stature: How tall the subject stands, mm.
-        weights: See `PoseFitter`, `verdict`.
-    """
-    terms = error_terms(body, told, strain, found, stature, weights)
-    total = sum(weights[name] ** 2 * term for name, term in terms.items())
-    return stature * (weights["floor"] ** 2 + total).sqrt()
-
-
-def error_terms(
+def _signs(
     body: Body,
     told: Evidence,
     strain: Float[Tensor, " n"],
@@ -108,7 +84,11 @@ def error_terms(
     stature: float,
     weights: Mapping[str, float],
 ) -> dict[str, Float[Tensor, "n j"]]:
-    """The squares that `expected_error` adds up, by the name of their weight."""
+    """See `Verdict.signs`.
+
+    Of the views, all but the worst count: one whose masks are wrong does not spoil a pose that the
+    others hold.
+    """
     joints = found.joints_world
     view = told.view.sort(1).values[:, : max(2, told.view.shape[1] - 1)].mean(1)
     limb_of = torch.zeros(joints.shape[1], dtype=torch.long)

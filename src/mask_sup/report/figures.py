@@ -11,6 +11,7 @@ from jaxtyping import Float
 from mask_sup.figure.skeleton import Skeleton
 from mask_sup.files.left_out import left_out_in_words
 from mask_sup.files.poses import moment_in_words, verdict_in_words
+from mask_sup.geometry.size import scale_in_words
 from mask_sup.report.predictions import Predictions
 
 __all__ = [
@@ -224,7 +225,10 @@ def warnings_in_words(poses: Predictions) -> list[str]:
     if poses.unexplained_view is None:  # else the masks tell more than views that agree
         told += _camera_warnings(camera_figures(poses))
     else:
-        told += verdict_in_words(poses._asdict(), poses.cameras, poses.header["limbs"])[1:]
+        lines = verdict_in_words(poses._asdict(), poses.cameras, poses.header["limbs"])[1:]
+        told += [f"{line[0].upper()}{line[1:]}." for line in lines]
+    if poses.size_mm is not None and (words := scale_in_words(poses.size_mm)):
+        told.append(f"{words[0].upper()}{words[1:]}.")
     missing = [
         f"{row.name.replace('_', ' ')} ({100 * (1 - row.found):.0f} %)"
         for row in joint_figures(poses)

@@ -30,6 +30,7 @@ class Predictions(NamedTuple):
     unexplained_view: np.ndarray | None = None  # (n, v) of each view's masks
     unexplained_limb: np.ndarray | None = None  # (n, l) of what is nearest to each limb
     strain: np.ndarray | None = None  # (n,) what the anatomy has against the pose
+    size_mm: np.ndarray | None = None  # (n,) of the silhouettes, at the person's distance
     expected_error_mm: np.ndarray | None = None  # (n, j) of joints_world_mm
 
     @property
@@ -80,7 +81,7 @@ def read_predictions(path: Path) -> Predictions:
         error_px=arrays.get("reprojection_error_px"),
         confidence=arrays.get("confidence"),
         fps=float(fps) if fps else None,
-        **{name: arrays.get(name) for name in VERDICT},
+        **{name: arrays.get(name) for name in (*VERDICT, "size_mm")},
     )
 
 
