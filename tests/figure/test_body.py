@@ -34,11 +34,17 @@ def test_a_capsule_is_one_half_at_its_projected_surface(body, distance):
     torch.testing.assert_close(row, expected, atol=1e-4, rtol=1e-3)
 
 
-def test_the_front_is_where_the_person_faces(body):
+def test_up_is_along_the_trunk_whatever_the_names(body):
     poses = torch.stack([person(), person()[HUMAN.flip]])
-    front = body.front(poses, body.legs)
-    torch.testing.assert_close(front, torch.tensor([[0.0, 1.0, 0.0], [0.0, -1.0, 0.0]]))
     torch.testing.assert_close(body.up(poses), torch.tensor([[0.0, 0.0, 1.0]]).expand(2, 3))
+
+
+def test_a_knee_is_bent_backward_as_the_hips_are_named(body):
+    """By a right angle: sine 1. The other leg is straight."""
+    pose = person(right_ankle=(95, -424, -387))
+    poses = torch.stack([pose, pose[HUMAN.flip]])
+    expected = torch.tensor([[1.0, 0.0], [0.0, -1.0]])  # right, left
+    torch.testing.assert_close(body.bent(poses), expected, atol=1e-5, rtol=0)
 
 
 def test_feet_point_to_the_front_and_turn_with_the_names(body):

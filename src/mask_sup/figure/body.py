@@ -132,12 +132,6 @@ class Body(nn.Module):
         right, left = limbs
         return joints[..., left[0], :] - joints[..., right[0], :]
 
-    def front(
-        self, joints: Float[Tensor, "*n j 3"], limbs: Sequence[Sequence[int]]
-    ) -> Float[Tensor, "*n 3"]:
-        """Unit vector to the front, as the hips (or shoulders) are named: left cross up."""
-        return F.normalize(torch.linalg.cross(self.across(joints, limbs), self.up(joints)), dim=-1)
-
     def face_place(self, joints: Float[Tensor, "*n j 3"]) -> Float[Tensor, "*n 3"]:
         """Where the face joint belongs, as the shoulders are named; its front is detached."""
         _, low, high = self.face

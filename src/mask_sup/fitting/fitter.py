@@ -25,7 +25,7 @@ from mask_sup.figure.body import Body
 from mask_sup.fitting.hypotheses import Hypotheses
 from mask_sup.fitting.naming import as_knees_bend, both_names, same_side
 from mask_sup.fitting.objective import Objective
-from mask_sup.fitting.scenes import Build, Fit, Scenes, better
+from mask_sup.fitting.scenes import Build, Fit, Scenes, better, seen
 from mask_sup.fitting.search import LimbSearch
 from mask_sup.fitting.sequences import choose, with_neighbours
 from mask_sup.fitting.subject import fitted_radii, sizes
@@ -34,7 +34,6 @@ from mask_sup.geometry.batch import Camera
 __all__ = ["Fitted", "PoseFitter"]
 
 CHUNK = 50  # scenes of one job: time is cut between jobs, elsewhere in every step
-SEEN = 0.5  # value of a mask somewhere in a view that is looked at
 LIMBS = ("legs", "arms")
 AS_WELL = 0.002  # share of the foreground: so much better is e times as likely
 STEP, TURN = 1 << 48, 1 << 32  # of seeds: scenes, turns of a step and steps share none
@@ -219,7 +218,7 @@ class PoseFitter:
         """What is known of scenes, see `fit`; views without foreground stand for others."""
         subject = torch.zeros(len(mask), dtype=torch.long) if subject is None else subject
         sequence = torch.arange(len(mask)) if sequence is None else sequence
-        camera, mask = _seen(camera, self.scaled(mask))
+        camera, mask = seen(camera, self.scaled(mask))
         return Scenes(camera, mask, build.lengths[subject], build.radius[subject], sequence)
 
     # -- the steps of recipes -------------------------------------------------------------------
@@ -411,25 +410,3 @@ def _spread(
     weight = (-beyond / area[:, None] / AS_WELL).exp()
     off = (alternatives.joints_world - chosen[:, None]).square().sum(-1)
     return ((weight[..., None] * off).sum(1) / weight.sum(1)[:, None]).sqrt()
-
-
-def _seen(camera: Camera, mask: Tensor) -> tuple[Camera, Tensor]:
-    """Scenes whose views without foreground are replaced by others of theirs.
-
-    Raises:
-        ValueError: If a scene has fewer than two with any.
-    """
-    seen = mask.amax((-1, -2)) > SEEN
-    if (few := seen.sum(1) < 2).any():
-        raise ValueError(
-            f"{int(few.sum())} of {len(few)} scenes show foreground in fewer than two views, the "
-            f"first is number {int(few.nonzero()[0])}: leave them out"
-        )
-    if seen.all():
-        return camera, mask
-    places = torch.arange(seen.shape[1]).expand_as(seen)
-    order = torch.where(seen, places, places + seen.shape[1]).argsort(1)  # seen ones first
-    rank = torch.where(seen, seen.cumsum(1) - 1, (~seen).cumsum(1) - 1)
-    which = order.gather(1, rank % seen.sum(1, keepdim=True))
-    rows = torch.arange(len(mask))[:, None]
-    return Camera(*(value[rows, which] for value in camera)), mask[rows, which]

@@ -5,11 +5,12 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from mask_sup.geometry.batch import Camera
 
-__all__ = ["Build", "Fit", "Scenes", "better", "vertical"]
+__all__ = ["Build", "Fit", "Scenes", "better", "seen"]
+
+SEEN = 0.5  # value of a mask somewhere in a view that is looked at
 
 
 class Fit(NamedTuple):
@@ -62,10 +63,6 @@ class Scenes(NamedTuple):
         many = self.part(torch.arange(len(self.mask)).repeat_interleave(count))
         return many._replace(sequence=torch.arange(len(many.mask)))
 
-    def at_half_size(self) -> "Scenes":
-        """The same with masks of half the size."""
-        return self._replace(mask=F.avg_pool2d(self.mask, 2))
-
     @property
     def follows(self) -> Tensor:
         """Whether each scene but the first follows the one before it in time, (n - 1,)."""
@@ -83,6 +80,23 @@ def better(one: Fit, other: Fit) -> Fit:
     return both.best
 
 
-def vertical(camera: Camera) -> Float[Tensor, "n 3"]:
-    """Up in the world, as the cameras of each scene are held: the mean of their own ups."""
-    return F.normalize(-camera.R[..., 1, :].mean(-2), dim=-1)
+def seen(camera: Camera, mask: Tensor) -> tuple[Camera, Tensor]:
+    """Scenes whose views without foreground are replaced by others of theirs.
+
+    Raises:
+        ValueError: If a scene has fewer than two with any.
+    """
+    there = mask.amax((-1, -2)) > SEEN
+    if (few := there.sum(1) < 2).any():
+        raise ValueError(
+            f"{int(few.sum())} of {len(few)} scenes show foreground in fewer than two views, the "
+            f"first is number {int(few.nonzero()[0])}: leave them out"
+        )
+    if there.all():
+        return camera, mask
+    places = torch.arange(there.shape[1]).expand_as(there)
+    order = torch.where(there, places, places + there.shape[1]).argsort(1)  # seen ones first
+    rank = torch.where(there, there.cumsum(1) - 1, (~there).cumsum(1) - 1)
+    which = order.gather(1, rank % there.sum(1, keepdim=True))
+    rows = torch.arange(len(mask))[:, None]
+    return Camera(*(value[rows, which] for value in camera)), mask[rows, which]
