@@ -36,6 +36,7 @@ class Posture(NamedTuple):
     lean: tuple[float, float]
     arms: tuple[str, ...]
     other_leg: tuple[float, float] | None = None  # thigh and knee of one leg, where they differ
+    feet: tuple[float, float] = (0, 0)  # bent downward, as toes are pointed
 
 
 POSTURES = {
@@ -63,6 +64,10 @@ POSTURES = {
     ),
     "on all fours": Posture((80, 8), (85, 8), (6, 5), (85, 8), (5, 6), ("front",)),
     "propped": Posture((-30, 8), (75, 10), (10, 8), (70, 20), (0, 6), ("behind",)),
+    "on the heels": Posture(
+        (0, 8), (80, 8), (8, 5), (140, 5), (5, 10), ("front_low", "hang", "talk_low", "belly"),
+        feet=(60, 8),
+    ),
 }  # fmt: skip
 KEYS, ROLL, SIDEWAYS, TWIST = 3, 6.0, 6.0, 8.0  # key poses; spreads in degrees
 LATER = 0.5  # of a spread that varies from key to key
@@ -90,6 +95,8 @@ def posture(name: str, rng: np.random.Generator, frames: int, fps: float) -> Mot
         leg = _rotation(-angle(*thighs), -sign * angle(*told.apart), 0.0)
         parts[f"{side}_upper_leg"] = leg
         parts[f"{side}_lower_leg"] = _rotation(np.clip(angle(*knees), 0, MOST_BENT), 0.0, 0.0)
+        if told.feet != (0, 0):
+            parts[f"{side}_foot"] = _rotation(angle(*told.feet), 0.0, 0.0)
         gesture = np.array(GESTURES[rng.choice(told.arms)])
         varied = gesture + STILL_ARMS * SPREAD * rng.normal(size=(KEYS, len(SPREAD)))
         parts |= _arm(side, _smooth(keys, _limited(np.radians(varied)), times))
