@@ -16,6 +16,7 @@ from mask_sup.calibration.check import Look, Rig, check
 from mask_sup.calibration.from_masks import rig_from_masks
 from mask_sup.calibration.settle import settle
 from mask_sup.calibration.silhouettes import Silhouettes, gaps, mean_gap, outline, ray_gaps
+from mask_sup.calibration.strangers import explained_by_a_pose
 
 
 def rectangle(rows, columns, size=(120, 160)):
@@ -200,6 +201,36 @@ def test_masks_that_leak_are_no_letterbox(rig, share, step):
 
     finding = check(replace(rig, frames=rig.frames // step, mask=mask), moments=4, rays=20)
     assert (finding.fault, finding.cameras) == ("masks", ("cam1",))
+
+
+# ---- masks of somebody else ----------------------------------------------------------------------
+
+
+def beside(mask, pixels=170):
+    """A mask of somebody who stands beside."""
+    return np.roll(mask, pixels if np.nonzero(mask)[1].mean() < mask.shape[1] / 2 else -pixels, 1)
+
+
+def test_some_masks_of_somebody_else_accuse_no_camera(rig):
+    def mask(view, frame):
+        whole = rig.mask(view, frame)
+        return beside(whole) if view == 1 and frame % 3 == 0 else whole
+
+    finding = check(replace(rig, mask=mask), moments=8, rays=30)
+    assert (finding.fault, finding.cameras) == ("none", ())
+    (line,) = finding.left_out
+    assert "the masks of cam1 are elsewhere, of another person or another time," in line
+
+
+def test_a_camera_that_is_turned_far_shows_nobody_else(rig):
+    """One pose explains its masks in all moments."""
+    turned = replace(rig, mask=lambda v, f: np.roll(rig.mask(v, f), 120 * (v == 1), 1))
+    scene = Look(turned, 8, 30).scene()
+    assert explained_by_a_pose(scene, 1)
+    swaying = replace(
+        rig, mask=lambda v, f: np.roll(rig.mask(v, f), (150, -150)[f % 2] * (v == 1), 1)
+    )
+    assert not explained_by_a_pose(Look(swaying, 8, 30).scene(), 1)
 
 
 # ---- settle --------------------------------------------------------------------------------------
