@@ -40,7 +40,7 @@ class Moment(NamedTuple):
     """How the silhouettes of a moment meet."""
 
     meets: bool  # all in one hull
-    elsewhere: frozenset[int]  # views that lie off the hull of the others, who meet
+    elsewhere: frozenset[int]  # views off the hull of the others, who meet; all that it may be
     worst: int  # the view without which the others meet best
 
 
@@ -61,7 +61,7 @@ def _moment(found: Float[np.ndarray, "v 1 n s v"]) -> Moment:
             gap = _gap(found, rest)
             if gap <= CLOSES and all(_off(found, view, rest) > OFF for view in out):
                 told.append((gap, out))
-    return Moment(meets, frozenset(min(told)[1] if told else ()), worst)
+    return Moment(meets, frozenset(view for _, out in told for view in out), worst)
 
 
 def _gap(found: np.ndarray, views: list[int]) -> float:
