@@ -45,6 +45,20 @@ def test_a_film_comes_with_its_calibration_and_its_truth(tmp_path):
         assert mask[y, x].mean() > 0.9 * 255
 
 
+def test_a_film_of_two_people_tells_them_apart(tmp_path):
+    told = filmed(tmp_path, "two_people", "--seconds", 0.08, "--size", 160)
+    assert told == {"fault": "two_people", "cameras": []}
+    found = []
+    for path in sorted((tmp_path / "answer" / "masks").rglob("*.png")):
+        one, other = (
+            read_mask(tmp_path / "answer" / who / path.parent.name / path.name, True) > 0
+            for who in ("masks", "others")
+        )
+        assert not (one & other).any()
+        found.append((one.any(), other.any()))
+    assert np.any(found, 0).all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["none", "swapped", "early"])
 def test_the_hidden_fault_is_found_with_masks_of_our_own(tmp_path, fault):

@@ -54,14 +54,15 @@ def _moment(found: Float[np.ndarray, "v 1 n s v"]) -> Moment:
     views = list(range(len(found)))
     without = [_gap(found, [v for v in views if v != view]) for view in views]
     meets, worst = _gap(found, views) <= MEETS, int(np.argmin(without))
-    told = []
+    told: set[int] = set()
     for count in range(1, min(MOST, len(views) - 2) + 1):
-        for out in combinations(views, count) if not (meets or told) else ():
+        if meets or told:
+            break
+        for out in combinations(views, count):
             rest = [v for v in views if v not in out]
-            gap = _gap(found, rest)
-            if gap <= CLOSES and all(_off(found, view, rest) > OFF for view in out):
-                told.append((gap, out))
-    return Moment(meets, frozenset(view for _, out in told for view in out), worst)
+            if _gap(found, rest) <= CLOSES and all(_off(found, view, rest) > OFF for view in out):
+                told.update(out)
+    return Moment(meets, frozenset(told), worst)
 
 
 def _gap(found: np.ndarray, views: list[int]) -> float:
