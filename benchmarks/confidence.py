@@ -62,8 +62,10 @@ class Judged(NamedTuple):
     accused: str  # of the calibration, by `calibration check`; empty: nothing
 
 
-def judged(fitter: PoseFitter, fault: str, kind: str, run: Run, start: Tensor) -> Judged:
-    """Fit a run from where the detector saw it, judge it, and check its calibration."""
+def judged(
+    fitter: PoseFitter, fault: str, kind: str, run: Run, start: Tensor, look: bool = True
+) -> Judged:
+    """Fit a run from where the detector saw it, judge it, and `look` at its calibration."""
     n = len(start)
     sequence = torch.arange(n) if kind == "mocap" else torch.zeros(n, dtype=torch.long)
     found = fitter.fit("fit", start, run.camera, run.mask, sequence=sequence)
@@ -85,7 +87,7 @@ def judged(fitter: PoseFitter, fault: str, kind: str, run: Run, start: Tensor) -
         healthy,
         verdict.signs,
         stature,
-        "" if kind == "mocap" else accused(run),
+        "" if kind == "mocap" or not look else accused(run),
     )
 
 
@@ -128,9 +130,9 @@ def runs(folder: Path, half: int, count: int, look: Any, val: list) -> dict[str,
 
 
 def all_judged(
-    fitter: PoseFitter, seen: dict[str, list[Seen]], seed: int, times: int
+    fitter: PoseFitter, seen: dict[str, list[Seen]], seed: int, times: int, look: bool
 ) -> list[Judged]:
-    """Each fault done to runs of each kind in turn, and runs without one."""
+    """Each fault done to runs of each kind in turn, and runs without one; see `judged`."""
     jobs = []
     for kind, some in seen.items():
         jobs += [(FAULTLESS, kind, one, 0) for one in some[: RIGHT * times]]
@@ -145,7 +147,7 @@ def all_judged(
         run = Run(one.camera, one.mask, one.truth)
         rng = np.random.default_rng([seed, number, turn])
         spoilt = run if fault == FAULTLESS else FAULTS[fault](run, fitter.body, rng)
-        found.append(judged(fitter, fault, kind, spoilt, one.start))
+        found.append(judged(fitter, fault, kind, spoilt, one.start, look))
     return found
 
 
@@ -217,7 +219,7 @@ def main() -> None:
         val = embedded(checkpoint, "val")
         count = max(RIGHT * given.times, len(FAULTS))
         seen = runs(Path(name), half, count, look, val)
-        found = all_judged(fitter, seen, half, given.times)
+        found = all_judged(fitter, seen, half, given.times, look=not given.tune)
         if given.tune:
             for weight, value in tuned(found, fitter.verdict).items():
                 print(f"{weight}: {value:.3g}")
