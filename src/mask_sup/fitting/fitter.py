@@ -25,7 +25,7 @@ from mask_sup.figure.body import Body
 from mask_sup.fitting.hypotheses import Hypotheses
 from mask_sup.fitting.naming import as_knees_bend, both_names, same_side
 from mask_sup.fitting.objective import Objective
-from mask_sup.fitting.scenes import Build, Fit, Scenes, better, seen
+from mask_sup.fitting.scenes import Build, Fit, Scenes, better, seen, shows
 from mask_sup.fitting.search import LimbSearch
 from mask_sup.fitting.sequences import choose, with_neighbours
 from mask_sup.fitting.subject import fitted_radii, sizes
@@ -350,7 +350,7 @@ class PoseFitter:
 
     def shows(self, mask: Float[Tensor, "n v hm wm"]) -> Bool[Tensor, "n v"]:
         """Which views have foreground left at the size at which the body is drawn."""
-        return self.scaled(mask).amax((-1, -2)) > SEEN
+        return shows(self.scaled(mask))
 
     def scaled(self, mask: Tensor) -> Tensor:
         """Masks at the size at which the body is drawn."""

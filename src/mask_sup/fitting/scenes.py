@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mask_sup.geometry.batch import Camera
@@ -80,13 +80,18 @@ def better(one: Fit, other: Fit) -> Fit:
     return both.best
 
 
+def shows(mask: Float[Tensor, "*n h w"]) -> Bool[Tensor, "*n"]:
+    """Which masks have foreground that is worth looking at."""
+    return mask.amax((-1, -2)) > SEEN
+
+
 def seen(camera: Camera, mask: Tensor) -> tuple[Camera, Tensor]:
     """Scenes whose views without foreground are replaced by others of theirs.
 
     Raises:
         ValueError: If a scene has fewer than two with any.
     """
-    there = mask.amax((-1, -2)) > SEEN
+    there = shows(mask)
     if (few := there.sum(1) < 2).any():
         raise ValueError(
             f"{int(few.sum())} of {len(few)} scenes show foreground in fewer than two views, the "
