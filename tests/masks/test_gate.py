@@ -10,6 +10,7 @@ from mask_sup.data.recording import RecordingData
 from mask_sup.masks.gate import KINDS, check, list_masks
 from mask_sup.masks.motion import MOTION
 from mask_sup.masks.scene import SCENE
+from mask_sup.masks.several import SEVERAL
 
 COUNT, HEIGHT, WIDTH = 30, 120, 160
 
@@ -91,7 +92,7 @@ def test_each_fault_is_found_where_it_is_and_nowhere_else(kind, write, checked):
 
 
 def test_every_kind_has_a_fault_here():
-    assert {*FAULTS, "frozen", "crumbs", *SCENE, *MOTION} == set(KINDS)
+    assert {*FAULTS, "frozen", "crumbs", *SCENE, *MOTION, *SEVERAL} == set(KINDS)
 
 
 def crumb(i):
