@@ -23,13 +23,14 @@ from record import record
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from spoilt import FAULTS, Spoilt, film, spoilt
+from spoilt import FAULTS, Film, Spoilt, film, spoilt
 
 from mask_sup.files.config import conf_dir
 from mask_sup.masks.gate import check
 
 ACTIONS = ("walking", "waiting", "posing", "discussion")
-SIZE, SECONDS, FPS = 320, 3.0, 10.0
+SIZE, SECONDS, FPS = 320, 2.4, 10.0
+BOTH = {"with_footage": True, "masks_alone": False}
 HALF = 0.5  # of the wrong masks
 
 
@@ -61,47 +62,46 @@ def judged(kinds: tuple[str, ...], bad: np.ndarray, told: list[dict[int, list[st
     return "other" if np.mean([bool(words) for words in said]) >= HALF else "nothing"
 
 
+def counted(shot: Film, name: str, counts: dict[tuple[str, bool], Counter]) -> None:
+    """Check the masks of a film with a fault, with its footage and without, and count."""
+    wrong = spoilt(name, shot)
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder), wrong)
+        for footage in (True, False):
+            told, count = checked(Path(folder), footage), counts[name, footage]
+            count["films"] += 1
+            if wrong.bad.any():
+                count[judged(FAULTS[name].kinds, wrong.bad, told)] += 1
+            good = np.argwhere(~wrong.bad).tolist()
+            flagged = [told[view][i] for view, i in good if i in told[view]]
+            count["good"] += len(good)
+            count["flagged"] += len(flagged)
+            count.update(f"flagged {kind}" for kinds in flagged for kind in kinds)
+
+
 def main() -> None:
-    """Print a row per fault, write the result."""
+    """Print a row per fault; the result is written after each film."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=4, help="films of each action")
-    parser.add_argument("--faults", nargs="+", default=list(FAULTS), choices=list(FAULTS))
+    parser.add_argument("--seeds", type=int, default=3, help="films of each action")
     given = parser.parse_args()
-    films = [(action, seed) for action in ACTIONS for seed in range(given.seeds)]
-    counts: dict[tuple[str, bool], Counter] = {}
-    for action, seed in track(films, "films"):
+    films = [(action, seed) for seed in range(given.seeds) for action in ACTIONS]
+    counts = {(name, footage): Counter() for name in FAULTS for footage in (True, False)}
+    for done, (action, seed) in enumerate(track(films, "films"), start=1):
         shot = film(action, seed, SIZE, SECONDS, FPS)
-        for name in given.faults:
-            wrong = spoilt(name, shot)
-            with tempfile.TemporaryDirectory() as folder:
-                write(Path(folder), wrong)
-                for footage in (True, False):
-                    told = checked(Path(folder), footage)
-                    count = counts.setdefault((name, footage), Counter())
-                    count["films"] += 1
-                    if wrong.bad.any():
-                        count[judged(FAULTS[name].kinds, wrong.bad, told)] += 1
-                    good = [(v, i) for v, i in zip(*np.nonzero(~wrong.bad), strict=True)]
-                    flagged = [told[v][i] for v, i in good if i in told[v]]
-                    count["good"] += len(good)
-                    count["flagged"] += len(flagged)
-                    count.update(f"flagged {kind}" for kinds in flagged for kind in kinds)
+        for name in FAULTS:
+            counted(shot, name, counts)
+        figures = {
+            name: {where: dict(counts[name, footage]) for where, footage in BOTH.items()}
+            for name in FAULTS
+        }
+        record("mask_checks", films=done, actions=ACTIONS, size=SIZE, faults=figures)
     table = Table(title=f"{len(films)} films; named / something else / nothing")
     for column in ("fault", "with footage", "masks alone", "good masks flagged"):
         table.add_column(column, justify="left" if column == "fault" else "right")
-    for name in given.faults:
-        both = [counts[name, footage] for footage in (True, False)]
+    for name in FAULTS:
+        both = [counts[name, footage] for footage in BOTH.values()]
         cells = [" / ".join(str(c[k]) for k in ("named", "other", "nothing")) for c in both]
-        table.add_row(name, *cells, " , ".join(f"{c['flagged']} of {c['good']}" for c in both))
-    figures = {
-        name: {
-            where: dict(counts[name, footage])
-            for where, footage in (("with_footage", True), ("masks_alone", False))
-        }
-        for name in given.faults
-    }
-    if given.faults == list(FAULTS):
-        record("mask_checks", films=len(films), actions=ACTIONS, size=SIZE, faults=figures)
+        table.add_row(name, *cells, ", ".join(f"{c['flagged']} of {c['good']}" for c in both))
     Console(width=110).print(table)
 
 
