@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from unseen import MOMENTS
 
 from mask_sup.calibration.check import Rig, check
-from mask_sup.files.poses import confidence_of, doubts
+from mask_sup.files.poses import confidence_of, healthy
 from mask_sup.fitting.fitter import PoseFitter
 from mask_sup.fitting.verdict import judge
 from mask_sup.method.settings import of_checkpoint
@@ -77,14 +77,14 @@ def judged(
         "confidence": confidence_of((verdict.expected_mm / stature).numpy()),
         "unexplained_view": verdict.unexplained_view.numpy(),
         "strain": verdict.strain.numpy(),
+        "front": found.front.numpy(),
     }
-    healthy = ~np.logical_or.reduce(list(doubts(told).values()))
     return Judged(
         fault,
         kind,
         error.norm(dim=-1),
         verdict.expected_mm,
-        healthy,
+        healthy(told),
         verdict.signs,
         stature,
         "" if kind == "mocap" or not look else accused(run),

@@ -481,7 +481,7 @@ def test_confidence_is_that_of_the_errors_over_the_masks(finished):
         assert poses["person_px"][frame, 0] == pytest.approx(side, abs=1)
     agreed = agreement(poses["reprojection_error_px"], poses["person_px"])
     assert (poses["confidence"] <= confidence_of(agreed)).all()  # masks speak against it, too
-    assert np.corrcoef(agreed.flat, poses["expected_error_mm"].flat)[0, 1] > 0.3
+    assert poses["expected_error_mm"].min() > 30  # of views that never learned
 
 
 def test_single_view_poses_have_the_given_height(finished, human18):

@@ -19,7 +19,7 @@ from mask_sup.files.config import plain
 from mask_sup.files.kept import Kept
 from mask_sup.files.left_out import left_out_in_words
 from mask_sup.files.lock import locked
-from mask_sup.files.poses import confidence_of, doubts, verdict_in_words, write_poses
+from mask_sup.files.poses import confidence_of, healthy, verdict_in_words, write_poses
 from mask_sup.files.ranges import check_ranges
 from mask_sup.files.words import command
 
@@ -107,9 +107,7 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     facts = of_checkpoint(checkpoint) | at_test(checkpoint["config"]["detector"], fitted)
     limbs = fitter.body.limb_names if fitter is not None else []
     if "unexplained" in poses:
-        signs = list(doubts(poses).values())
-        posed = np.isfinite(poses["unexplained"])
-        poses["healthy"] = (posed & ~np.logical_or.reduce(signs)).astype(np.uint8)
+        poses["healthy"] = healthy(poses).astype(np.uint8)
     skeleton = detector.skeleton
     write_poses(folder / "poses.npz", poses, pictures, skeleton, limbs, fps, cfg, facts)
     kept.forget()

@@ -82,7 +82,8 @@ def test_true_poses_are_expected_near_and_wrong_ones_far():
     expected = verdict.expected_mm.mean(-1)
     assert expected[0] < 40
     assert expected[1] > 1.5 * expected[0]
-    assert (verdict.expected_mm[2, ARM] > 1.5 * verdict.expected_mm[0, ARM]).all()
+    assert (verdict.expected_mm[2, ARM] > 1.2 * verdict.expected_mm[0, ARM]).all()
+    assert OURS.body.limb_names[int(verdict.unexplained_limb[2].argmax())] == "right arm"
     assert expected.argsort().tolist() == far.argsort().tolist()
 
 
@@ -93,7 +94,7 @@ def test_one_bad_view_of_four_is_named_and_spoils_little():
     verdict = judge(OURS, found(truth), camera, mask)
     assert int(verdict.unexplained_view[1].argmax()) == 2
     assert verdict.unexplained_view[1, 2] > 0.3
-    torch.testing.assert_close(verdict.expected_mm[1], verdict.expected_mm[0], rtol=0.3, atol=5)
+    torch.testing.assert_close(verdict.expected_mm[1], verdict.expected_mm[0], rtol=0.3, atol=15)
 
 
 def test_a_view_without_foreground_has_no_share():

@@ -16,6 +16,7 @@ __all__ = [
     "VERSION",
     "confidence_of",
     "doubts",
+    "healthy",
     "moment_in_words",
     "read_poses",
     "verdict_in_words",
@@ -48,6 +49,7 @@ VERDICT = ("unexplained", "unexplained_view", "unexplained_limb", "strain", "exp
 USUAL, BADLY = 0.02, 0.06  # unexplained share of masks that hold one person, rightly posed
 ONE_VIEW = 0.08  # the same of the worst view
 STRAINED = 0.001  # share of the foreground that the anatomy has against a pose
+FRONT = 0.01  # more that is unexplained with left and right exchanged, where names are sure
 SURE = 0.5  # mean confidence of a moment
 STANDS_OUT = 2.0  # times the median of all views, or limbs
 WORST = 5  # moments that are named
@@ -111,8 +113,9 @@ def write_poses(
             "limbs in each other), as a share of the foreground",
             "front": "frame: how much more is unexplained with left and right exchanged",
             "healthy": "frame: 1 where nothing speaks against the pose: unexplained at most "
-            f"{BADLY}, in each view at most {ONE_VIEW}, strain at most {STRAINED}, mean confidence "
-            f"at least {SURE}",
+            f"{BADLY}, in each view at most {ONE_VIEW}, strain at most {STRAINED}, front at least "
+            f"{FRONT}, mean confidence at least {SURE}; 0 for all where that holds for fewer than "
+            "half of them",
             "size_mm": "frame: square root of the silhouettes' area at the person's distance, mm, "
             "median of the views: 700 is usual, whatever the pose; NaN where a view shows nobody",
             "pictures": "frame, view: file of each picture",
@@ -141,8 +144,7 @@ def doubts(poses: Mapping[str, Any]) -> dict[str, np.ndarray]:
         poses: Arrays of a poses.npz, `unexplained` and all of `VERDICT` among them.
 
     Returns:
-        Sign -> moments (n) that show it; a moment without any is called healthy. Moments without a
-        pose show none.
+        Sign -> moments (n) that show it. Moments without a pose show none.
     """
     view = np.nan_to_num(poses["unexplained_view"]).max(1)
     badly = np.nan_to_num(poses["unexplained"]) > BADLY
@@ -152,6 +154,7 @@ def doubts(poses: Mapping[str, Any]) -> dict[str, np.ndarray]:
         "one view": (view > ONE_VIEW) & ~badly,
         "strained": np.nan_to_num(poses["strain"]) > STRAINED,
         "unsure": (sure < SURE) & np.isfinite(poses["unexplained"]),
+        "either way": poses.get("front", np.full(len(view), np.nan)) < FRONT,
     }
 
 
@@ -163,8 +166,23 @@ SIGNS = {
     "check, then calibration check",
     "strained": "are strained: bones are squeezed or limbs lie in each other to meet the masks, as "
     "where these lack a part of the person",
+    "either way": "are explained nearly as well with left and right exchanged: the person may face "
+    "the other way",
     "unsure": "are unsure: other poses explain the masks about as well",
 }
+
+
+def healthy(poses: Mapping[str, Any]) -> np.ndarray:
+    """The moments (n) that nothing speaks against; none where most of the recording is doubted.
+
+    What spoils most moments, such as masks of half a person, has taught a wrong build to the rest.
+
+    Args:
+        poses: See `doubts`.
+    """
+    posed = np.isfinite(poses["unexplained"])
+    fine = posed & ~np.logical_or.reduce(list(doubts(poses).values()))
+    return fine & (2 * fine.sum() >= posed.sum())
 
 
 def verdict_in_words(
@@ -188,7 +206,7 @@ def verdict_in_words(
         return lines
     order = np.argsort(np.where(doubted, poses["confidence"].mean(1), np.inf))
     worst = order[: min(int(doubted.sum()), WORST)]
-    named = "; ".join(f"{i}: {moment_in_words(poses, i, cameras, limbs)}" for i in worst)
+    named = "; ".join(f"{i}: {moment_in_words(poses, i, cameras, limbs)}" for i in worst.tolist())
     lines.append(
         f"do not trust {int(doubted.sum())} of {len(doubted)} moments before you have looked at "
         f"their overlays; the worst are {named}"

@@ -18,7 +18,7 @@ __all__ = ["ALL", "Following", "Region", "people_among", "person_asked"]
 
 ALL = "all"
 PART = 0.1  # of what person 0 covers over time: below that somebody is a crumb, a door, a shadow
-SHORTEST = 3  # moments of a person
+SHORTEST = 3  # moments in which a person is seen with nobody else
 REACH = 0.6  # of a person's size: how far from where they are expected a pixel of theirs may be
 KEPT = 0.5  # share of a part within that, to be theirs beside their largest part
 
@@ -40,13 +40,18 @@ def person_asked(person: object) -> int | None:
 
 
 def people_among(tracks: Sequence[Track]) -> list[int]:
-    """Numbers of the tracks that are people, the one seen most first."""
-    order = sorted(range(len(tracks)), key=lambda t: -tracks[t].moved)
+    """Numbers of the tracks that are people, the one seen most first.
+
+    Where nothing ever changes, as with somebody who stands still, the largest is seen most.
+    """
+
+    def seen(t: int) -> tuple[float, float]:
+        return tracks[t].moved, tracks[t].size * len(tracks[t].moments)
+
+    order = sorted(range(len(tracks)), key=seen, reverse=True)
     most = tracks[order[0]].moved if order else 0.0
-    return [
-        t
-        for t in order
-        if tracks[t].moved > PART * most and (t == order[0] or len(tracks[t].moments) >= SHORTEST)
+    return order[:1] + [
+        t for t in order[1:] if tracks[t].moved > PART * most and tracks[t].apart >= SHORTEST
     ]
 
 

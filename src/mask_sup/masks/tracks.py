@@ -55,6 +55,7 @@ class Track:
     size: float
     moved: float = 0.0  # sum over all moments
     moments: list[int] = field(default_factory=list)
+    apart: int = 0  # moments with nobody else
     touched: int = -DOUBT - 1  # the last moment with somebody else
 
     def expected(self, moment: int) -> np.ndarray:
@@ -157,6 +158,7 @@ class Tracker:
                 track.place = detection.place
             return
         track.moved += detection.moved
+        track.apart += 1
         since = moment - track.at
         if 0 < since <= KNOWN:
             step = (detection.place - track.place) / since
