@@ -237,6 +237,16 @@ def test_each_subject_grows_as_thick_as_its_masks():
     assert all(len(set(radius[0, p].tolist())) == 1 for p in ours.body.parts)
 
 
+def test_masks_with_a_halo_of_a_third_are_learned_in_one_go():
+    ours, scenes = fitter(), scenes_of(walking()[None])
+    usual = ours.usual().radius
+    thick = ours.objective.capsules(walking()[None], 1.33 * usual)
+    scenes = scenes._replace(mask=ours.body.draw(thick, scenes.camera, 32))
+    who = torch.zeros(1, dtype=torch.long)
+    found = fitted_radii(walking()[None], scenes, who, usual, ours.objective)
+    assert 1.22 < (found / usual).mean() < 1.45
+
+
 def test_a_subject_stays_within_what_bodies_are():
     ours, scenes = fitter(), scenes_of(person()[None])
     scenes = scenes._replace(mask=torch.ones_like(scenes.mask))

@@ -1,5 +1,7 @@
 """How a subject is built, as its own masks tell: radii of its parts, lengths of its bones."""
 
+from itertools import product
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -11,6 +13,7 @@ from mask_sup.fitting.scenes import Scenes
 __all__ = ["fitted_radii", "sizes"]
 
 RADIUS_STEPS = (0.9, 1.1, 0.95, 1.05)  # factors on the radius of a part, in turn
+ROUNDS = 3  # of these, at most: in masks with a halo a person is a third too thick
 RADIUS_RANGE = (0.6, 1.7)  # of the body as configured
 
 
@@ -41,8 +44,9 @@ def fitted_radii(
         return radius.new_zeros(len(radius)).index_add(0, subject, each)
 
     least = residuals()
-    for factor in RADIUS_STEPS:
-        for part in body.parts:
+    for _ in range(ROUNDS):
+        start = radius.clone()
+        for factor, part in product(RADIUS_STEPS, body.parts):
             before = radius[:, part]
             share = before[:, 0] * factor / body.radius[part[0]]
             usual = (share >= RADIUS_RANGE[0]) & (share <= RADIUS_RANGE[1])
@@ -51,6 +55,8 @@ def fitted_radii(
             taken = usual & (found < least)
             radius[:, part] = torch.where(taken[:, None], before * factor, before)
             least = torch.where(taken, found, least)
+        if torch.equal(start, radius):
+            break
     return radius
 
 
