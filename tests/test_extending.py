@@ -93,7 +93,7 @@ def test_an_extractor_of_ones_own_from_the_command_line(package, tmp_path, trust
         picture = np.zeros((48, 64, 3), np.uint8)
         picture[8:40, 20 + i : 40 + i] = 255
         cv2.imwrite(str(frames / f"{i:06d}.png"), picture)
-    words = ["--config-dir", str(tmp_path / "conf"), "extractor=bright", "person=false"]
+    words = ["--config-dir", str(tmp_path / "conf"), "extractor=bright", "person=all"]
     words += [f"input={frames}", f"output={tmp_path / 'masks'}"]
     done = subprocess.run(
         [sys.executable, "-m", "mask_sup.masks", *words, *["trust=[my_package]"] * trusted],

@@ -41,7 +41,7 @@ def test_cameras_have_their_own_errors(made):
     assert row.high_px == pytest.approx(np.percentile([3, 6, 0, 3, 12], 95))
 
 
-def test_the_error_over_time_is_the_mean_over_joints():
+def test_the_error_over_time_is_the_mean_over_joints(made):
     error = np.zeros((2, 3, 3))
     error[1, 2] = [1, 2, NAN]
     error[0, 0] = NAN

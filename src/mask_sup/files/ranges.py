@@ -100,6 +100,7 @@ RANGES: Mapping[str, Range] = {
     "fitter.*search.spread": POSITIVE,
     "fitter.build.below": POSITIVE,
     "fitter.build.keep": SHARE,
+    "fitter.build.worse": POSITIVE,
     "fitter.film.change": POSITIVE,
     "fitter.film.worse": POSITIVE,
     "fitter.repeat.gain": SHARE,
@@ -107,6 +108,10 @@ RANGES: Mapping[str, Range] = {
     "fitter.explore.worse": POSITIVE,
     "fitter.tolerance": NOT_NEGATIVE,
     "fitter.travel": NOT_NEGATIVE,
+    "fitter.verdict.front": POSITIVE,
+    "fitter.verdict.pixel": POSITIVE,
+    "fitter.verdict.reach": POSITIVE,
+    "fitter.verdict.*": NOT_NEGATIVE,
     "fitter.weights.*": NOT_NEGATIVE,
     "fitter.*search.*": COUNT,
     "fitter.build.scenes": COUNT,
@@ -152,6 +157,7 @@ RANGES: Mapping[str, Range] = {
     "samples": COUNT,
     "size": PIXELS,
     "roi.*": NOT_NEGATIVE,
+    "person": NOT_NEGATIVE,
     "extractor*.closing": SHARE,
     "extractor*.core": SHARE,
     "extractor*.reach": SHARE,
@@ -190,6 +196,9 @@ SEVERAL = tuple(pattern.removesuffix(".*") for pattern in RANGES if pattern.ends
 NULL = ("cascade.*.module.scenes", "fps", "size", "roi", "extractor*.hue", "trainer.*")
 """Keys that may be null although they have a range."""
 
+TEXTS = ("body.capsules", "anatomy.chains", "person")
+"""Beginnings of keys that may hold words beside numbers; what reads them knows which."""
+
 
 def check_ranges(cfg: DictConfig | Mapping[str, Any]) -> None:
     """Refuse numbers outside of their range, and what should be a number and is none.
@@ -202,7 +211,7 @@ def check_ranges(cfg: DictConfig | Mapping[str, Any]) -> None:
     wrong = []
     for key, value in _leaves(plain(cfg)):
         known = next((r for pattern, r in RANGES.items() if fnmatchcase(key, pattern)), None)
-        texts = isinstance(value, str) and key.startswith(("body.capsules", "anatomy.chains"))
+        texts = isinstance(value, str) and key.startswith(TEXTS)
         null = value is None and any(fnmatchcase(key, pattern) for pattern in NULL)
         if known is None and value is not None and any(fnmatchcase(key, p) for p in SEVERAL):
             wrong.append(f"{key}={value}: expected several values, not one")

@@ -18,6 +18,7 @@ __all__ = ["ALL", "Following", "Region", "people_among", "person_asked"]
 
 ALL = "all"
 PART = 0.1  # of what person 0 covers over time: below that somebody is a crumb, a door, a shadow
+APART = 0.25  # share of their moments in which they are: else a track is thought to hide in another
 SHORTEST = 3  # moments in which a person is seen with nobody else
 REACH = 0.6  # of a person's size: how far from where they are expected a pixel of theirs may be
 KEPT = 0.5  # share of a part within that, to be theirs beside their largest part
@@ -51,7 +52,10 @@ def people_among(tracks: Sequence[Track]) -> list[int]:
     order = sorted(range(len(tracks)), key=seen, reverse=True)
     most = tracks[order[0]].moved if order else 0.0
     return order[:1] + [
-        t for t in order[1:] if tracks[t].moved > PART * most and tracks[t].apart >= SHORTEST
+        t
+        for t in order[1:]
+        if tracks[t].moved > PART * most
+        and tracks[t].apart >= max(SHORTEST, APART * len(tracks[t].moments))
     ]
 
 
