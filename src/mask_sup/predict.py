@@ -431,7 +431,7 @@ def _poses(
         poses["size_mm"] = silhouette_sizes(*seen, *(part.double().numpy() for part in camera))
     if fitter is not None and posed.any():
         recipe = "judge" if cfg.fit is False else "fit"
-        world, told = _judged_where(posed, fitter, recipe, world, camera, mask, moments, subject)
+        world, told = _judged(posed, fitter, recipe, world, camera, mask, moments, subject)
         poses |= told
     world[~posed] = torch.nan
     again = to_px(crop_from_world(world.unsqueeze(1), camera).numpy())
@@ -440,9 +440,9 @@ def _poses(
     if "expected_error_mm" not in poses:
         expected = agreed
     else:
-        expected = poses["expected_error_mm"] / poses.pop("stature_mm")[:, None]
+        stature = poses.pop("stature_mm")[:, None]
+        expected = poses["expected_error_mm"] / stature
         if cfg.fit is False:  # else the error is of the detector's, which was a start alone
-            stature = poses["expected_error_mm"] / expected
             expected = np.hypot(expected, agreed)
             poses["expected_error_mm"] = expected * stature
     confidence = np.where(posed.numpy()[:, None], confidence_of(expected), 0.0)
@@ -454,7 +454,7 @@ def _poses(
     }
 
 
-def _judged_where(
+def _judged(
     posed: Any,
     fitter: Any,
     recipe: str,
@@ -464,21 +464,41 @@ def _judged_where(
     moments: "Sequence[Moment]",
     subject: dict[str, np.ndarray] | None,
 ) -> tuple[Any, dict[str, np.ndarray]]:
-    """`_judged` of the moments that show somebody in enough views; NaN elsewhere.
+    """Poses that explain the masks (recipe `judge`: as they are), and what speaks against them.
 
-    Moments before and after a gap do not follow each other in time.
+    Moments that are not `posed`, as too few views show somebody, keep their start and get NaN;
+    those before and after such a gap do not follow each other in time.
     """
-    which = posed.nonzero().flatten()
+    import torch
+
+    from mask_sup.fitting.film import fit_film
+    from mask_sup.fitting.scenes import Build
+    from mask_sup.fitting.verdict import judge
+
+    known, which = None, posed.nonzero().flatten()
+    if subject:
+        known = Build(*(torch.from_numpy(subject[name]) for name in Build._fields))
     gaps = (which.diff(prepend=which[:1]) > 1).cumsum(0).tolist()
     some = [moments[i] for i in which.tolist()]
-    some = [
-        moment._replace(sequence=f"{moment.sequence}/{gap}") if moment.sequence else moment
-        for moment, gap in zip(some, gaps, strict=True)
-    ]
-    found, told = _judged(
-        fitter, recipe, start[which], _of(camera, which), mask[which], some, subject
-    )
-    start[which] = found
+    names = [(m.sequence or m.name, gap) for m, gap in zip(some, gaps, strict=True)]
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    sequence = torch.tensor([number[name] for name in names])
+    camera, foreground = _of(camera, which), mask[which].float() / 255
+    if recipe == "judge":
+        found = fitter.fit(recipe, start[which], camera, foreground, build=known)
+    else:
+        found = fit_film(fitter, start[which], camera, foreground, sequence, known)
+    start[which] = found.joints_world
+    verdict = judge(fitter, found, camera, foreground)
+    told = {
+        "unexplained": found.unexplained,
+        "unexplained_view": verdict.unexplained_view,
+        "unexplained_limb": verdict.unexplained_limb,
+        "strain": verdict.strain,
+        "front": found.front,
+        "expected_error_mm": verdict.expected_mm,
+        "stature_mm": torch.full((len(which),), fitter.stature(found.build)),
+    }
 
     def everywhere(values: Any) -> np.ndarray:
         whole = np.full((len(moments), *values.shape[1:]), np.nan, np.float32)
@@ -486,44 +506,6 @@ def _judged_where(
         return whole
 
     return start, {name: everywhere(values) for name, values in told.items()}
-
-
-def _judged(
-    fitter: Any,
-    recipe: str,
-    start: Any,
-    camera: Any,
-    mask: Any,
-    moments: "Sequence[Moment]",
-    subject: dict[str, np.ndarray] | None,
-) -> tuple[Any, dict[str, Any]]:
-    """Poses that explain the masks (recipe `judge`: as they are), and what speaks against them."""
-    import torch
-
-    from mask_sup.fitting.film import fit_film
-    from mask_sup.fitting.scenes import Build
-    from mask_sup.fitting.verdict import judge
-
-    known, foreground = None, mask.float() / 255
-    if subject:
-        known = Build(*(torch.from_numpy(subject[name]) for name in Build._fields))
-    names = [moment.sequence or moment.name for moment in moments]
-    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    sequence = torch.tensor([number[name] for name in names])
-    if recipe == "judge":
-        found = fitter.fit(recipe, start, camera, foreground, build=known)
-    else:
-        found = fit_film(fitter, start, camera, foreground, sequence, known)
-    verdict = judge(fitter, found, camera, foreground)
-    return found.joints_world, {
-        "unexplained": found.unexplained,
-        "unexplained_view": verdict.unexplained_view,
-        "unexplained_limb": verdict.unexplained_limb,
-        "strain": verdict.strain,
-        "front": found.front,
-        "expected_error_mm": verdict.expected_mm,
-        "stature_mm": torch.full((len(start),), fitter.stature(found.build)),
-    }
 
 
 def agreement(
