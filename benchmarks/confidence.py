@@ -8,8 +8,8 @@ cameras and in postures, as they are and with each fault of `faults.py`, are pre
 no training as `predict` does it, each run by itself; and `mocap`, which is held out. Told are, for
 all joints and all moments together: the rank correlation (Spearman) of expected and true errors;
 true errors in fifths by expected ones; how many moments that failed (mean error above 150 mm)
-are called healthy, how many good ones (below 75 mm) are not; and of which faults
-`calibration check` accuses the calibration. Weights were tuned on other runs (--tune) than those
+are called healthy, how many good ones (below 75 mm) are not; and what `calibration check` finds:
+all but `unclear` accuses the calibration. Weights were tuned on other runs (--tune) than those
 that the result is of. Written to benchmarks/results/confidence.json.
 """
 
@@ -175,6 +175,11 @@ def ranks(some: list[Judged]) -> dict[str, Any]:
     }
 
 
+def blamed(row: dict[str, Any]) -> int:
+    """In how many runs the calibration is accused."""
+    return sum(found != "unclear" for found in row["calibration_accused"])
+
+
 def tuned(some: list[Judged], before: dict[str, float]) -> dict[str, float]:
     """Weights under which expected errors are nearest to true ones, in the logarithm.
 
@@ -261,7 +266,7 @@ def main() -> None:
             f"{row['spearman_moments']:.2f}",
             *(str(row[k]) for k in ("failed", "failed_called_healthy")),
             *(str(row[k]) for k in ("good", "good_not_called_healthy")),
-            f"{len(row['calibration_accused'])} of {row['runs']}" if "runs" in row else "-",
+            f"{blamed(row)} of {row['runs']}" if "runs" in row else "-",
         )
     Console(width=120).print(table)
 
