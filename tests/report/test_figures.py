@@ -117,6 +117,7 @@ def judged(unexplained, view, **known):
         "unexplained_view": np.array(view),
         "unexplained_limb": np.array([[0.05], [0.05]]),
         "strain": np.array([0.0003, 0.0004]),
+        "front": np.array([0.03, np.nan]),  # NaN: not asked
         "expected_error_mm": np.full((2, 3), 20.0),
         "confidence": np.full((2, 3), 0.9),
         "header": {"limbs": ["trunk"]},
@@ -142,6 +143,7 @@ def test_masks_that_a_body_does_not_explain_are_told_and_no_camera_is_accused(ma
     [
         ({"unexplained_view": np.array([[0.03] * 3, [0.02, 0.02, 0.09]])}, "in one view alone"),
         ({"strain": np.array([0.0003, 0.004])}, "1 are strained"),
+        ({"front": np.array([0.03, 0.005])}, "1 are explained nearly as well with left and right"),
         ({"confidence": np.array([[0.9] * 3, [0.2] * 3])}, "1 are unsure"),
     ],
 )

@@ -45,7 +45,10 @@ SHAPES = {  # n frames, v views, j joints
     "healthy": ("n",),
     "size_mm": ("n",),
 }
-VERDICT = ("unexplained", "unexplained_view", "unexplained_limb", "strain", "expected_error_mm")
+VERDICT = (
+    *("unexplained", "unexplained_view", "unexplained_limb"),
+    *("strain", "front", "expected_error_mm"),
+)
 USUAL, BADLY = 0.02, 0.06  # unexplained share of masks that hold one person, rightly posed
 ONE_VIEW = 0.08  # the same of the worst view
 STRAINED = 0.001  # share of the foreground that the anatomy has against a pose
@@ -154,7 +157,7 @@ def doubts(poses: Mapping[str, Any]) -> dict[str, np.ndarray]:
         "one view": (view > ONE_VIEW) & ~badly,
         "strained": np.nan_to_num(poses["strain"]) > STRAINED,
         "unsure": (sure < SURE) & np.isfinite(poses["unexplained"]),
-        "either way": poses.get("front", np.full(len(view), np.nan)) < FRONT,
+        "either way": poses["front"] < FRONT,
     }
 
 

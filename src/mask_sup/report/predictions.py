@@ -29,6 +29,7 @@ class Predictions(NamedTuple):
     unexplained: np.ndarray | None = None  # (n,) share of the masks that the body does not explain
     unexplained_view: np.ndarray | None = None  # (n, v) of each view's masks
     unexplained_limb: np.ndarray | None = None  # (n, l) of what is nearest to each limb
+    front: np.ndarray | None = None  # (n,) more that is unexplained with the sides exchanged
     strain: np.ndarray | None = None  # (n,) what the anatomy has against the pose
     size_mm: np.ndarray | None = None  # (n,) of the silhouettes, at the person's distance
     expected_error_mm: np.ndarray | None = None  # (n, j) of joints_world_mm
