@@ -100,6 +100,7 @@ RANGES: Mapping[str, Range] = {
     "fitter.*search.spread": POSITIVE,
     "fitter.build.below": POSITIVE,
     "fitter.build.keep": SHARE,
+    "fitter.build.at_most": POSITIVE,
     "fitter.build.worse": POSITIVE,
     "fitter.film.change": POSITIVE,
     "fitter.film.worse": POSITIVE,

@@ -74,8 +74,8 @@ class PoseFitter:
         settle: `steps` of `step_mm` that poses settle for, and either naming of the sides.
         build: From how many `scenes` of a subject its build is learned, among the share `keep` of
             them that is explained best, if they leave less than `below` unexplained, or than
-            `worse` times what the best one does: masks with a halo are explained badly by anybody
-            of usual thickness.
+            `worse` times what the best one does, and `at_most`: masks with a halo are explained
+            badly by anybody of usual thickness, but a wrong pose teaches a wrong build.
         repeat: `improve` and `name` go on, `at_most` so many times, until the mean unexplained
             share falls by less than `gain` of itself.
         travel: Share of the foreground, left unexplained, that one metre of a pose's mean way to
@@ -286,7 +286,8 @@ class PoseFitter:
         for who in subject.unique():
             own = (subject == who).nonzero().flatten()
             best = own[unexplained[own].argsort()][: math.ceil(self.build["keep"] * len(own))]
-            limit = max(self.build["below"], self.build["worse"] * float(unexplained[best[0]]))
+            thick = self.build["worse"] * float(unexplained[best[0]])
+            limit = max(self.build["below"], min(thick, self.build["at_most"]))
             best = best[unexplained[best] < limit]
             if not len(best):
                 continue
