@@ -197,8 +197,8 @@ SEVERAL = tuple(pattern.removesuffix(".*") for pattern in RANGES if pattern.ends
 NULL = ("cascade.*.module.scenes", "fps", "size", "roi", "extractor*.hue", "trainer.*")
 """Keys that may be null although they have a range."""
 
-TEXTS = ("body.capsules", "anatomy.chains", "person")
-"""Beginnings of keys that may hold words beside numbers; what reads them knows which."""
+TEXTS = ("body.capsules*", "anatomy.chains*", "person")
+"""Keys that may hold words beside numbers; what reads them knows which."""
 
 
 def check_ranges(cfg: DictConfig | Mapping[str, Any]) -> None:
@@ -212,7 +212,7 @@ def check_ranges(cfg: DictConfig | Mapping[str, Any]) -> None:
     wrong = []
     for key, value in _leaves(plain(cfg)):
         known = next((r for pattern, r in RANGES.items() if fnmatchcase(key, pattern)), None)
-        texts = isinstance(value, str) and key.startswith(TEXTS)
+        texts = isinstance(value, str) and any(fnmatchcase(key, pattern) for pattern in TEXTS)
         null = value is None and any(fnmatchcase(key, pattern) for pattern in NULL)
         if known is None and value is not None and any(fnmatchcase(key, p) for p in SEVERAL):
             wrong.append(f"{key}={value}: expected several values, not one")
