@@ -725,6 +725,7 @@ def emptied(film, *places):
         cv2.imwrite(str(path), np.zeros((96, 96), np.uint8))
 
 
+@pytest.mark.slow
 def test_a_view_that_shows_nobody_is_left_out_and_told(filmed, configure, capsys):
     truth, film, checkpoint = filmed
     emptied(film, ("cam1", 2), ("cam1", 3), ("cam3", 3))

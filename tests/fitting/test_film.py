@@ -31,6 +31,7 @@ def test_between_keys_poses_go_straight_whatever_their_names():
     assert after.tolist() == [0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 4, 4, 4]
 
 
+@pytest.mark.slow
 def test_a_film_is_found_from_few_of_its_moments(monkeypatch):
     truth = walker(7, 15)
     camera, mask = masks(truth)
