@@ -1,3 +1,4 @@
+import pytest
 import torch
 from figures import HUMAN, walking
 from fitters import fitter, masks
