@@ -96,9 +96,10 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     kept = Kept(folder / PARTS, [plain(cfg), _stamp(Path(cfg.checkpoint)), files])
     poses = _in_parts(cfg, detector, checkpoint["config"]["data"], moments, fitter, kept)
     boxes = poses.pop("boxes")
+    cameras = [view.image.parent.name for view in moments[0].views]
     left_out = left_out_in_words(
         np.isfinite(poses["person_px"]),
-        [view.image.parent.name for view in moments[0].views],
+        cameras,
         needed=WITH_WORLD if "joints_world_mm" in poses else 1,
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -118,7 +119,6 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     if words := scale_in_words(poses.get("size_mm", np.zeros(0))):
         print(f"! {words}")
     if "unexplained" in poses:
-        cameras = [view.image.parent.name for view in moments[0].views]
         told, *wrong = verdict_in_words(poses, cameras, limbs)
         print("\n! ".join([told, *wrong]))
     return folder
@@ -265,9 +265,9 @@ def _cameras(moments: "Sequence[Moment]", boxes: np.ndarray) -> Any:
     return Camera(*(stack.unflatten(0, boxes.shape[:2]) for stack in stacks))
 
 
-def _of(camera: Any, which: Any) -> Any:
-    """Cameras of some moments."""
-    return type(camera)(*(part[which] for part in camera))
+def _recipe(cfg: DictConfig) -> str:
+    """What the fitter does: poses are searched, or held against the masks as they are."""
+    return "judge" if cfg.fit is False else "fit"
 
 
 def _subject(
@@ -287,8 +287,7 @@ def _subject(
     if not len(posed):
         return {}
     start = triangulate_robustly(joints[..., :2], camera, shown)[posed]
-    recipe = "judge" if cfg.fit is False else "fit"
-    found = fitter.fit(recipe, start, _of(camera, posed), mask[posed].float() / 255)
+    found = fitter.fit(_recipe(cfg), start, camera.part(posed), mask[posed].float() / 255)
     return {name: value.numpy() for name, value in found.build._asdict().items()}
 
 
@@ -430,8 +429,7 @@ def _poses(
         seen = area_and_middle(mask.numpy(), full=255)
         poses["size_mm"] = silhouette_sizes(*seen, *(part.double().numpy() for part in camera))
     if fitter is not None and posed.any():
-        recipe = "judge" if cfg.fit is False else "fit"
-        world, told = _judged(posed, fitter, recipe, world, camera, mask, moments, subject)
+        world, told = _judged(posed, fitter, _recipe(cfg), world, camera, mask, moments, subject)
         poses |= told
     world[~posed] = torch.nan
     again = to_px(crop_from_world(world.unsqueeze(1), camera).numpy())
@@ -483,7 +481,7 @@ def _judged(
     names = [(m.sequence or m.name, gap) for m, gap in zip(some, gaps, strict=True)]
     number = {name: i for i, name in enumerate(dict.fromkeys(names))}
     sequence = torch.tensor([number[name] for name in names])
-    camera, foreground = _of(camera, which), mask[which].float() / 255
+    camera, foreground = camera.part(which), mask[which].float() / 255
     if recipe == "judge":
         found = fitter.fit(recipe, start[which], camera, foreground, build=known)
     else:

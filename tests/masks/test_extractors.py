@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from footage import Frames
 from omegaconf import OmegaConf
 
 from mask_sup.files.build import build
@@ -14,7 +15,6 @@ from mask_sup.masks.chroma import ChromaKey
 from mask_sup.masks.extract import mask_frames, survey_camera
 from mask_sup.masks.extractor import components, fill_holes
 from mask_sup.masks.followed import followed
-from mask_sup.masks.footage import Footage
 from mask_sup.masks.learned import Sam, inner_points
 from mask_sup.masks.survey import motion_energy
 
@@ -26,17 +26,6 @@ PLATE = {
     "shadow_colour": 5.0,
     "closing": 0.0042,
 }
-
-
-class Frames(Footage):
-    """Frames in memory."""
-
-    def __init__(self, pictures):
-        super().__init__("cam01", Path("memory"), len(pictures), 1.0)
-        object.__setattr__(self, "pictures", pictures)
-
-    def frames(self):
-        return iter(self.pictures)
 
 
 def extract(extractor, frames, person=0):

@@ -1,29 +1,13 @@
 """Chairs and shadows in masks of a figure that walks, or that stays where it is."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
+from footage import Frames
 
-from mask_sup.masks.footage import Footage
 from mask_sup.masks.scene import fixed_outline, scene_in, standing_object
 
 CHAIR = np.s_[100:146, 158:190]  # the person touches it in the end
-
-
-class Frames(Footage):
-    """Frames in memory, numbered from 0."""
-
-    def __init__(self, pictures):
-        super().__init__("cam01", Path("memory"), len(pictures), 1.0)
-        object.__setattr__(self, "pictures", pictures)
-
-    def frames(self):
-        return iter(self.pictures)
-
-    def numbers(self):
-        return range(len(self.pictures))
 
 
 @pytest.fixture
@@ -116,7 +100,7 @@ def test_a_shadow_that_is_no_part_of_the_mask_is_fine(looked_at, walk):
 def test_frames_between_those_of_the_sample_are_told_like_the_nearer_one(
     looked_at, walk, monkeypatch
 ):
-    monkeypatch.setattr("mask_sup.masks.scene.SAMPLE", 12)
+    monkeypatch.setattr("mask_sup.masks.sample.SAMPLE", 12)
     frames, masks = walk(bystander=False)
     told = looked_at(*cast(frames, masks))
     assert len(told) >= 20

@@ -44,8 +44,7 @@ def fit_film(
     settings, flip = fitter.film, fitter.body.skeleton.flip
 
     def some(which: Tensor) -> dict[str, Any]:
-        cameras = Camera(*(value[which] for value in camera))
-        return {"camera": cameras, "mask": mask[which], "sequence": sequence[which]}
+        return {"camera": camera.part(which), "mask": mask[which], "sequence": sequence[which]}
 
     every = torch.arange(len(mask))
     keys = key_moments(fitter.scaled(mask), sequence, settings["change"], settings["apart"])

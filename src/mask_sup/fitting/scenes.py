@@ -54,9 +54,7 @@ class Scenes(NamedTuple):
     def part(self, which: slice | Tensor) -> "Scenes":
         """Some of the scenes."""
         camera, *rest = self
-        return Scenes(
-            Camera(*(value[which] for value in camera)), *(value[which] for value in rest)
-        )
+        return Scenes(camera.part(which), *(value[which] for value in rest))
 
     def repeated(self, count: int) -> "Scenes":
         """Each scene so many times, each time by itself."""
@@ -104,4 +102,4 @@ def seen(camera: Camera, mask: Tensor) -> tuple[Camera, Tensor]:
     rank = torch.where(there, there.cumsum(1) - 1, (~there).cumsum(1) - 1)
     which = order.gather(1, rank % there.sum(1, keepdim=True))
     rows = torch.arange(len(mask))[:, None]
-    return Camera(*(value[rows, which] for value in camera)), mask[rows, which]
+    return camera.part((rows, which)), mask[rows, which]

@@ -215,7 +215,7 @@ class LimbSearch:
         poses[:, :, list(limb[1:])] = ways
         radius = scenes.radius[:, None].expand(-1, ways.shape[1], -1)
         capsules = self.objective.capsules(poses, radius).only(self.body.of_limbs([limb]))
-        each = Camera(*(value[:, None] for value in scenes.camera))
+        each = scenes.camera.part((slice(None), None))
         drawn = self.body.draw(capsules, each, base.shape[-1])
         return Tried(ways, torch.maximum(drawn, base[:, None], out=drawn))
 

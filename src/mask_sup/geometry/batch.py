@@ -6,7 +6,7 @@ need no code of ours.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -23,6 +23,10 @@ class Camera(NamedTuple):
     """World -> camera."""
     t: Float[Tensor, "*cameras 3"]
     """World -> camera, mm: x_cam = R x_world + t."""
+
+    def part(self, which: Any) -> "Camera":
+        """Some of the cameras, by any index of their leading axes."""
+        return Camera(*(value[which] for value in self))
 
 
 class Views(NamedTuple):

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from mask_sup.files.masks import read_mask
 from mask_sup.masks.background import lab_of, masked_median
 from mask_sup.masks.extractor import components, disc
-from mask_sup.masks.footage import Footage, shrink
+from mask_sup.masks.footage import Footage
 from mask_sup.masks.motion import Motion, motion_of, partial
+from mask_sup.masks.sample import FEWEST, near, sampled
 
 __all__ = ["SCENE", "Seen", "fixed_outline", "scene_in", "shadow", "standing_object"]
 
@@ -33,8 +33,6 @@ SCENE: Mapping[str, str] = {
     ),
 }
 SIZE = 480  # pixels of the longer side at which masks and pictures are looked at
-SAMPLE = 101  # frames of a camera
-FEWEST = 8  # frames that tell what moves
 
 ALWAYS = 0.95  # share of the frames in which an object's pixels are foreground
 SELDOM = 0.12  # share of the frames in which its surroundings are, on average
@@ -73,10 +71,7 @@ def scene_in(files: Mapping[int, Path], footage: Footage | None) -> Seen:
         footage: Its pictures; shadows and movements are not seen without.
     """
     numbers = sorted(files)
-    places = np.linspace(0, len(numbers) - 1, min(SAMPLE, len(numbers))).round().astype(int)
-    masks = {numbers[place]: _load(files[numbers[place]]) for place in places}
-    shapes = [mask.shape for mask in masks.values() if mask is not None and mask.any()]
-    masks = {i: m for i, m in masks.items() if m is not None and shapes and m.shape == shapes[0]}
+    masks = sampled(files, SIZE)
     if len(masks) < FEWEST:
         return Seen({}, None)
     kinds, motion = [], None
@@ -89,22 +84,9 @@ def scene_in(files: Mapping[int, Path], footage: Footage | None) -> Seen:
         kinds += ["partial"] * partial(motion)
     told = {i: list(kinds) for i in numbers if kinds}
     shadowed = _shadowed(masks, pictures) if pictures else []
-    for i in _near(shadowed, list(masks), numbers):
+    for i in near(shadowed, list(masks), numbers):
         told.setdefault(i, []).append("shadow")
     return Seen(told, motion)
-
-
-def _load(path: Path) -> np.ndarray | None:
-    try:
-        return shrink(read_mask(path, may_be_empty=True), SIZE) > 127
-    except ValueError:
-        return None
-
-
-def _near(found: Sequence[int], sample: Sequence[int], numbers: Sequence[int]) -> list[int]:
-    """The frames whose nearest frame of the sample is one of those found."""
-    nearest = np.abs(np.subtract.outer(np.array(numbers), np.array(sample))).argmin(1)
-    return [i for i, place in zip(numbers, nearest, strict=True) if sample[place] in set(found)]
 
 
 def standing_object(masks: Bool[np.ndarray, "n h w"]) -> Bool[np.ndarray, "h w"]:

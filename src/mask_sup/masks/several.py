@@ -5,7 +5,7 @@ or legs that something cuts off), flat (a shadow), or never moves (a chair; `sce
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 from jaxtyping import Bool
 
-from mask_sup.files.masks import read_mask
 from mask_sup.masks.extractor import components
-from mask_sup.masks.footage import shrink
 from mask_sup.masks.person import ALL
+from mask_sup.masks.sample import FEWEST, near, sampled
 
 __all__ = ["SEVERAL", "PEOPLE", "leaps", "second_figure", "several_in", "touching_in"]
 
@@ -33,8 +32,6 @@ SEVERAL: Mapping[str, str] = {
     ),
 }
 SIDE = 240  # pixels of the longer side at which masks are looked at
-SAMPLE = 101  # frames of a camera
-FEWEST = 8  # frames that tell what moves
 AREA = 0.15  # of the first figure's area: the second has at least that
 LENGTH = 0.35  # of its longer side, likewise
 GAP = 0.25  # of its longer side: between the two
@@ -66,16 +63,13 @@ def several_in(
         centres: x, y and the square root of the area of masks that show somebody, one unit.
     """
     numbers = sorted(files)
-    places = np.linspace(0, len(numbers) - 1, min(SAMPLE, len(numbers))).round().astype(int)
-    masks = {numbers[place]: _load(files[numbers[place]]) for place in sorted(set(places))}
-    shapes = [mask.shape for mask in masks.values() if mask is not None and mask.any()]
-    masks = {i: m for i, m in masks.items() if m is not None and shapes and m.shape == shapes[0]}
+    masks = sampled(files, SIDE)
     found = set(leaps(centres))
     if len(masks) >= FEWEST:
         stays = np.mean(list(masks.values()), 0) >= STAYS
         seen = [i for i, mask in masks.items() if second_figure(mask, stays)]
         if len(seen) > OFTEN * len(masks):
-            found |= _near(seen, list(masks), numbers)
+            found |= set(near(seen, list(masks), numbers))
     return {i: ["people"] for i in sorted(found)}
 
 
@@ -142,16 +136,3 @@ def leaps(centres: Mapping[int, tuple[float, float, float]]) -> list[int]:
     whole = size**2 > WHOLE * float(np.median(rows[:, 2] ** 2))
     far = (steps > LEAP) & alike & next_to & whole
     return [numbers[k + 1] for k in np.flatnonzero(far)] if usual < WALK else []
-
-
-def _load(path: Path) -> np.ndarray | None:
-    try:
-        return shrink(read_mask(path, may_be_empty=True), SIDE) > 127
-    except ValueError:
-        return None
-
-
-def _near(found: Sequence[int], sample: Sequence[int], numbers: Sequence[int]) -> set[int]:
-    """The frames whose nearest frame of the sample is one of those found."""
-    nearest = np.abs(np.subtract.outer(np.array(numbers), np.array(sample))).argmin(1)
-    return {i for i, place in zip(numbers, nearest, strict=True) if sample[place] in set(found)}

@@ -106,7 +106,7 @@ class RegressionStage(DetectorStage):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step on the given poses."""
         joints_world, known = self.targets(batch)
-        camera = Camera(*(value[known] for value in batch.views.camera))
+        camera = batch.views.camera.part(known)
         image = batch.views.image[known].flatten(0, 1)
         skeleton = self.detector.skeleton
         joints = crop_targets(

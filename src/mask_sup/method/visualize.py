@@ -10,7 +10,7 @@ from torch.utils.data import default_collate
 from mask_sup.data.moments import Moment, MomentDataset, expand
 from mask_sup.figure.draw import draw_pose, draw_skeleton, title_band
 from mask_sup.figure.skeleton import Skeleton
-from mask_sup.geometry.batch import Camera, Views
+from mask_sup.geometry.batch import Views
 from mask_sup.geometry.camera import cam_from_world, crop_from_cam
 from mask_sup.method.pseudo import PseudoPoses
 from mask_sup.method.stages import CascadeStage, DetectorStage
@@ -132,7 +132,7 @@ def stage_sheet(stage: DetectorStage, views: Views, names: Sequence[str], title:
         if fused is not None:
             pictures["fused"] = _posed(image, fused.xy[i, k].float().cpu().numpy(), skeleton)
             if fused.joints_world is not None:
-                seen = cam_from_world(fused.joints_world[i], _one(views.camera, i, k))
+                seen = cam_from_world(fused.joints_world[i], views.camera.part((i, k)))
                 pose = seen.float().cpu().numpy()
         return pictures | _turned(pose, skeleton)
 
@@ -156,7 +156,7 @@ def label_sheet(
 
     def row(i: int, k: int) -> dict[str, np.ndarray]:
         image = _rgb(views.image[i, k].numpy())
-        camera = _one(views.camera, i, k)
+        camera = views.camera.part((i, k))
         seen = cam_from_world(poses.joints_world[which[i]], camera)
         xy = crop_from_cam(seen, camera).numpy()
         mask = _heat(views.mask[i, k].numpy(), 1)
@@ -182,7 +182,3 @@ def _turned(pose: np.ndarray, skeleton: Skeleton) -> dict[str, np.ndarray]:
         "3D": draw_pose(pose, skeleton, SIDE),
         "3D turned": draw_pose(pose, skeleton, SIDE, turn=90),
     }
-
-
-def _one(camera: Camera, i: int, k: int) -> Camera:
-    return Camera(*(part[i, k] for part in camera))
