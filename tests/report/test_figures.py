@@ -134,14 +134,20 @@ def test_masks_that_a_body_does_not_explain_are_told_and_no_camera_is_accused(ma
     trust, why = figures.warnings_in_words(made(**known))
     assert "Do not trust 1 of 2 moments" in trust
     assert "the worst are 1: 20 % unexplained, 40 % in c, joints expected 20 mm off" in trust
-    assert why.startswith("1 leave more than 6 % of the masks unexplained")
+    assert why.startswith("1 leave more than 10 % of the masks unexplained")
     assert "Camera" not in trust + why
+
+
+def test_masks_that_are_rough_throughout_are_told_though_no_moment_is_doubted(made):
+    known = judged([0.07, 0.08], [[0.07] * 3, [0.08] * 3])
+    (told,) = figures.warnings_in_words(made(**known))
+    assert told.startswith("Masks are rough throughout")
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"unexplained_view": np.array([[0.03] * 3, [0.02, 0.02, 0.09]])}, "in one view alone"),
+        ({"unexplained_view": np.array([[0.03] * 3, [0.02, 0.02, 0.13]])}, "in one view alone"),
         ({"strain": np.array([0.0003, 0.004])}, "1 are strained"),
         ({"front": np.array([0.03, 0.005])}, "1 are explained nearly as well with left and right"),
         ({"confidence": np.array([[0.9] * 3, [0.2] * 3])}, "1 are unsure"),

@@ -168,21 +168,18 @@ def check(rig: Rig, moments: int = 8, rays: int = 60) -> Finding:
         best.fault not in SIZES or mended <= closed
     ):  # fmt: skip
         return finding(best.fault, best.views, best.words, mended, best.amount)
-    if best is not None:
-        view = best.views[0]
-    else:
-        view, mended = suspects[0], without[suspects[0]]
-        if not _stands_out(before, without):
-            words = "masks and cameras disagree, by rough masks, several people or several faults"
-            return finding("unclear", (), words, mended)
+    view = best.views[0] if best is not None else suspects[0]
+    if best is None and not _stands_out(before, without):
+        words = "masks and cameras disagree, by rough masks, several people or several faults"
+        return finding("unclear", (), words, without[view])
     if words := _of_masks(found, view, rig.names[view]):
         return finding("masks", (view,), words, without[view])
     if words := look.told_as_strangers(view):
         return finding("masks", (view,), words, without[view])
-    if mended > closed:  # a camera that moves freely nearly fits masks of anything
+    if best is None or mended > closed:  # a camera that moves freely nearly fits masks of anything
         words = f"{rig.names[view]} does not agree with the others, and no other place of it mends "
-        words += "that: its masks show something else, so look at them first"
-        return finding("unclear", (view,), words, mended)
+        words += "that: its masks show something else, so look at them first, or it was moved far"
+        return finding("unclear", (view,), words, without[view])
     return finding("extrinsics", (view,), _moved(rig.names[view]), mended)
 
 

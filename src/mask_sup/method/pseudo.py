@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mask_sup.files.disk import check_arrays, whole
-from mask_sup.files.poses import BADLY, USUAL
+from mask_sup.files.poses import USUAL
 from mask_sup.fitting.fitter import Fitted
 from mask_sup.metrics import flip_gain, joint_distances, root_relative
 
@@ -81,14 +81,14 @@ class PseudoPoses:
 
     def doubt_in_words(self) -> str:
         """What the masks have against most poses; empty where they are explained as usual."""
-        usual, badly = 100 * USUAL, 100 * BADLY
+        least, most = (100 * share for share in USUAL)
         told = self.monitors()["unexplained_pct"]
-        if told <= badly:
+        if told <= most:
             return ""
         return (
-            f"poses leave {told:.0f} % of the masks unexplained (median), where {usual:.0f} to "
-            f"{badly:.0f} % are usual: the masks hold something that is no person or lack a part, "
-            "or the calibration is wrong: see masks check and calibration check"
+            f"poses leave {told:.0f} % of the masks unexplained (median), where {least:.0f} to "
+            f"{most:.0f} % are usual: the masks are rough, hold something that is no person or "
+            "lack a part, or the calibration is wrong: see masks check and calibration check"
         )
 
     def purity(
