@@ -1,11 +1,12 @@
 """Seconds that each step of the README's sequence for one's own cameras takes.
 
-    python scripts/fetch_recording.py data/recording --masks <zip or folder>
+    python scripts/fetch_recording.py data/recording
     python benchmarks/sequence.py data/recording outputs/demo/last_round/checkpoints/last.ckpt
 
-From videos and the calibration that came with them to exports and a report, with masks of our own
-(`grabcut`), in a temporary project that is kept with --keep; whole commands, one after another.
-Written to benchmarks/results/sequence.json. Run nothing else meanwhile.
+From videos and the calibration that came with them to exports and a report, with no training, in a
+temporary project that is kept with --keep; whole commands, one after another. Where mediapipe has
+no environment yet, making it is part of `masks`. Written to benchmarks/results/sequence.json. Run
+nothing else meanwhile.
 """
 
 import argparse
@@ -19,23 +20,18 @@ from pathlib import Path
 from record import record
 
 
-def steps(project: Path, run: Path, init: Path) -> dict[str, list[str]]:
+def steps(project: Path, checkpoint: Path) -> dict[str, list[str]]:
     """Name -> module and words of each step after `new`."""
     man, poses = f"input={project}", project / "poses" / "poses.npz"
-    masks, adapted = (
-        project / "masks",
-        run / "adapted" / "second_round" / "checkpoints" / "last.ckpt",
-    )
-    train = ["--config-dir", str(project), f"+experiment={project.name}", f"init={init}"]
-    formats = "formats=[bvh,trc,csv,json]"
+    masks, network = project / "masks", ["extractor=mediapipe", "extractor.install=true"]
     return {
-        "masks": ["masks", man, f"output={masks}", "extractor=grabcut"],
+        "masks": ["masks", man, f"output={masks}", *network],
         "masks check": ["masks", "check", f"masks={masks}", man],
+        "sync": ["sync", man],
         "calibration check": ["calibration", "check", man],
         "calibration refine": ["calibration", "refine", man, f"output={project / 'cameras.json'}"],
-        "train": ["train", *train, "cascade=adapt", f"hydra.run.dir={run / 'adapted'}"],
-        "predict": ["predict", f"checkpoint={adapted}", man, f"output={poses.parent}"],
-        "export": ["export", f"poses={poses}", formats],
+        "predict": ["predict", f"checkpoint={checkpoint}", man, f"output={poses.parent}"],
+        "export": ["export", f"poses={poses}", "formats=[bvh,trc,csv,json]"],
         "report": ["report", f"poses={poses}"],
     }
 
@@ -51,17 +47,19 @@ def main() -> None:
     """Run the steps, write and print their seconds."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("recording", type=Path, help="with videos/ and Calib.qca.txt")
-    parser.add_argument("init", type=Path, help="checkpoint to adapt")
-    parser.add_argument("--keep", type=Path, help="folder for the project and its run")
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--keep", type=Path, help="folder for the project")
     given = parser.parse_args()
     root = (given.keep or Path(tempfile.mkdtemp())).absolute()
     project, videos = root / "man", root / "raw" / "videos"
     shutil.copytree(given.recording / "videos", videos)
     shutil.copy(given.recording / "Calib.qca.txt", videos.parent)
     seconds = {"new": timed(["mask_sup.new", str(project), "--videos", str(videos)])}
-    for name, (module, *words) in steps(project, root / "run", given.init.absolute()).items():
+    todo = steps(project, given.checkpoint.absolute())
+    for name, (module, *words) in todo.items():
         seconds[name] = timed([f"mask_sup.{module}", *words])
-    record("sequence", videos=len(list(videos.iterdir())), seconds=seconds)
+    count = len(list(videos.iterdir()))
+    record("sequence", videos=count, seconds=seconds)
     for name, value in seconds.items():
         print(f"{name}: {value:.0f} s")
     if given.keep is None:

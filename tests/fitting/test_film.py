@@ -47,7 +47,7 @@ def test_a_film_is_found_from_few_of_its_moments(monkeypatch):
     monkeypatch.setattr(type(ours), "fit", fit)
     found = fit_film(ours, start, camera, mask, torch.zeros(7, dtype=torch.long))
     assert (found.joints_world - truth).norm(dim=-1).mean() < 40
-    assert done[0] == ("fit", 2)
+    assert done[0] == ("keys", 2)
     assert ("settle", 7) in done
     assert found.front.isfinite().all()
     assert found.spread.isfinite().all()

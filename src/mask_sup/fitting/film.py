@@ -34,7 +34,7 @@ def fit_film(
     """Poses of one subject on film that explain the masks.
 
     Args:
-        fitter: Its recipes `fit`, `follow`, `improve` and `settle`, and settings of `film`.
+        fitter: Its recipes `keys`, `follow`, `improve` and `settle`, and settings of `film`.
         joints_world: Where to start, mm.
         camera: Cameras of the views (n v).
         mask: Foreground in [0, 1].
@@ -49,7 +49,7 @@ def fit_film(
     every = torch.arange(len(mask))
     keys = key_moments(fitter.scaled(mask), sequence, settings["change"], settings["apart"])
     first = keys[_every(settings["thinned"], sequence[keys])]
-    found = fitter.fit("fit", joints_world[first], build=build, **some(first))
+    found = fitter.fit("keys", joints_world[first], build=build, **some(first))
     for recipe, known, wanted in (("follow", first, keys), ("settle", keys, every)):
         if len(wanted) == len(known):
             continue
