@@ -29,7 +29,6 @@ from rich.progress import track
 from rich.table import Table
 from scipy.stats import spearmanr
 from torch import Tensor
-from torch.nn import functional as F
 from unseen import MOMENTS
 
 from mask_sup.calibration.check import Rig, check
@@ -45,7 +44,7 @@ FAULTLESS = "none"
 RIGHT = 3  # runs without a fault, of each kind, for one with each fault
 PICTURE, FOCAL = 256, 300.0  # pixels, of the whole pictures that a calibration is checked by
 STEPS, RATE = 400, 0.05  # of Adam on the logarithms of squared weights
-LEAST = 0.001  # m: errors below that are as good
+LEAST = 0.001  # of the stature: errors below that are as good
 FIFTHS = 5
 
 
@@ -181,9 +180,10 @@ def blamed(row: dict[str, Any]) -> int:
 
 
 def tuned(some: list[Judged], before: dict[str, float]) -> dict[str, float]:
-    """Weights under which expected errors are nearest to true ones, in the logarithm.
+    """Weights under which true errors are likeliest, spread exponentially about expected ones.
 
-    Runs without a fault weigh as much, all together, as those with one.
+    Those are then right in the mean; the few that are far off count. Runs without a fault weigh as
+    much, all together, as those with one.
     """
     names = list(some[0].signs)
     terms = torch.cat([torch.stack(list(one.signs.values()), -1)[:, 1:] for one in some])
@@ -194,10 +194,10 @@ def tuned(some: list[Judged], before: dict[str, float]) -> dict[str, float]:
     log = torch.full((len(names) + 1,), -3.0, requires_grad=True)
     optimizer = torch.optim.Adam([log], RATE)
     for _ in range(STEPS):
-        expected = (terms @ log.exp()).clamp_min(LEAST**2).log() / 2
-        off = F.huber_loss(expected, share.log(), reduction="none").mean(1)
+        expected = (terms @ log.exp()).clamp_min(LEAST**2).sqrt()
+        unlikely = (expected.log() + share / expected).mean(1)
         optimizer.zero_grad()
-        (weigh * off).sum().backward()
+        (weigh * unlikely).sum().backward()
         optimizer.step()
     found = log.detach().exp().sqrt().tolist()
     return before | dict(zip([*names, "floor"], found, strict=True))
