@@ -6,6 +6,8 @@ DEMO ?= outputs/demo
 TORCH ?= 2.13.0
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 export WANDB_MODE ?= offline
+# Tests start many processes: what they import is compiled once, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo test test-slow lint format smoke bench wheel notebooks clean
 

@@ -691,6 +691,7 @@ def test_a_scale_that_makes_no_person_is_told(filmed, configure, capsys, scale):
     assert arrays["size_mm"] == pytest.approx(np.full(6, 710 * scale), rel=0.12)
 
 
+@pytest.mark.slow
 def test_a_long_prediction_goes_on_where_it_stopped(filmed, configure, monkeypatch):
     _, film, checkpoint = filmed
     monkeypatch.setattr("mask_sup.predict.PART", 3)

@@ -69,6 +69,7 @@ def test_a_run_leaves_all_that_explains_it(finished):
     assert page.count("<figcaption>") == 5  # a sheet a stage, and the pseudo-labels
 
 
+@pytest.mark.slow
 def test_a_round_tells_again_what_a_kill_has_lost(finished, cache, capsys):
     folder, _ = finished
     path = folder / "relabel" / "relabel.json"
@@ -213,6 +214,7 @@ def test_pseudo_labels_are_kept_and_learned(finished):
     assert "health/views_disagree" in header.split(",")
 
 
+@pytest.mark.slow
 def test_single_views_beside_calibrated_ones_train_the_mask_terms(single_views, cache):
     cfg, alone = smoke(cache), images(single_views, *WITHOUT_VIEWS)
     parts = {"bodies": {**cfg.data, "_partial_": True}, "wild": {**alone.data, "_partial_": True}}

@@ -63,6 +63,7 @@ def test_whole_poses_are_found_from_one_that_is_wrong_throughout():
     assert (fit.unexplained[~right] > 1.5 * fit.unexplained[right].max()).all()
 
 
+@pytest.mark.slow
 def test_a_crossed_stride_is_uncrossed():
     """Feet have changed places, the hips turned after them, the knees meet: no small step back."""
     truth = walking()[None]
@@ -76,6 +77,7 @@ def test_a_crossed_stride_is_uncrossed():
     assert errors(fit.joints_world, truth)[LEGS].mean() < 40
 
 
+@pytest.mark.slow
 def test_the_head_of_a_leaning_person_is_not_the_raised_arm():
     truth = person(right_elbow=(170, 0, 762), right_wrist=(170, 0, 1023))
     low = [INDEX[f"{s}_{j}"] for s in ("right", "left") for j in ("hip", "knee", "ankle")]
@@ -130,6 +132,7 @@ def test_names_stay_along_a_sequence():
     assert (fit.joints_world - truth).norm(dim=-1).mean(-1).max() < 40
 
 
+@pytest.mark.slow
 def test_neighbours_in_time_lend_their_poses():
     truth = walking() + torch.arange(3)[:, None, None] * torch.tensor([20.0, 0.0, 0.0])
     camera, mask = masks(truth)

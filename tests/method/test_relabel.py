@@ -164,7 +164,9 @@ def interrupt(monkeypatch, after):
     return done
 
 
-@pytest.mark.parametrize("after", [0, 1, 3, 4])
+@pytest.mark.parametrize(
+    "after", [3, *(pytest.param(after, marks=pytest.mark.slow) for after in (0, 1, 4))]
+)
 def test_a_stopped_round_goes_on_to_the_same_pseudo_labels(
     relabelled, two_scenes, tmp_path, monkeypatch, after
 ):

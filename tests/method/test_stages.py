@@ -183,6 +183,7 @@ def first_reached(values, **settings):
     return None
 
 
+@pytest.mark.slow
 def test_a_plateau_is_seen_through_noise_and_a_fall_is_not_called_one():
     # 31 % from step to step, as measured in trainings; a falling loss loses 18 % over each window.
     settings = {"window": 400, "tolerance": 0.15}
