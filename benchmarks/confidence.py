@@ -34,7 +34,7 @@ from unseen import MOMENTS
 from mask_sup.calibration.check import Rig, check
 from mask_sup.files.poses import confidence_of, healthy
 from mask_sup.fitting.fitter import PoseFitter
-from mask_sup.fitting.verdict import judge
+from mask_sup.fitting.verdict import expected, judge
 from mask_sup.method.settings import of_checkpoint
 from mask_sup.models.checkpoint import read_checkpoint, restore
 
@@ -43,8 +43,7 @@ TUNE, TEST = 0, 1  # every second run of each kind
 FAULTLESS = "none"
 RIGHT = 3  # runs without a fault, of each kind, for one with each fault
 PICTURE, FOCAL = 256, 300.0  # pixels, of the whole pictures that a calibration is checked by
-STEPS, RATE = 400, 0.05  # of Adam on the logarithms of squared weights
-LEAST = 0.001  # of the stature: errors below that are as good
+STEPS, RATE = 400, 0.05  # of Adam on the logarithms of weights
 FIFTHS = 5
 
 
@@ -183,24 +182,26 @@ def tuned(some: list[Judged], before: dict[str, float]) -> dict[str, float]:
     """Weights under which true errors are likeliest, spread exponentially about expected ones.
 
     Those are then right in the mean; the few that are far off count. Runs without a fault weigh as
-    much, all together, as those with one.
+    much, all together, as those with one. `limb` stays: few of these poses have but one limb wrong.
     """
-    names = list(some[0].signs)
-    terms = torch.cat([torch.stack(list(one.signs.values()), -1)[:, 1:] for one in some])
-    terms = torch.cat([terms, torch.ones_like(terms[..., :1])], -1)
-    share = torch.cat([one.error[:, 1:] / one.stature for one in some]).clamp_min(LEAST)
+    signs = {name: torch.cat([one.signs[name][:, 1:] for one in some]) for name in some[0].signs}
+    names = [name for name in signs if name != "limb"]
+    share = torch.cat([one.error[:, 1:] / one.stature for one in some])
     faulty = torch.cat([torch.full((len(o.error),), float(o.fault != FAULTLESS)) for o in some])
     weigh = torch.where(faulty > 0, 1 / faulty.sum(), 1 / (1 - faulty).sum())
-    log = torch.full((len(names) + 1,), -3.0, requires_grad=True)
+    log = torch.tensor([before[name] for name in (*names, "floor")]).log().requires_grad_(True)
     optimizer = torch.optim.Adam([log], RATE)
+
+    def weights(log: Tensor) -> dict[str, Any]:
+        return before | dict(zip((*names, "floor"), log.exp(), strict=True))
+
     for _ in range(STEPS):
-        expected = (terms @ log.exp()).clamp_min(LEAST**2).sqrt()
-        unlikely = (expected.log() + share / expected).mean(1)
+        off = expected(signs, weights(log))
+        unlikely = (off.log() + share / off).mean(1)
         optimizer.zero_grad()
         (weigh * unlikely).sum().backward()
         optimizer.step()
-    found = log.detach().exp().sqrt().tolist()
-    return before | dict(zip([*names, "floor"], found, strict=True))
+    return {name: float(value) for name, value in weights(log.detach()).items()}
 
 
 def main() -> None:

@@ -147,7 +147,7 @@ def test_masks_that_are_rough_throughout_are_told_though_no_moment_is_doubted(ma
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"unexplained_view": np.array([[0.03] * 3, [0.02, 0.02, 0.13]])}, "in one view alone"),
+        ({"unexplained_view": np.array([[0.03] * 3, [0.02, 0.02, 0.09]])}, "in one view alone"),
         ({"strain": np.array([0.0003, 0.004])}, "1 are strained"),
         ({"front": np.array([0.03, 0.005])}, "1 are explained nearly as well with left and right"),
         ({"confidence": np.array([[0.9] * 3, [0.2] * 3])}, "1 are unsure"),

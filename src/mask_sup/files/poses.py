@@ -17,6 +17,7 @@ __all__ = [
     "confidence_of",
     "doubts",
     "healthy",
+    "limits",
     "moment_in_words",
     "read_poses",
     "verdict_in_words",
@@ -50,8 +51,9 @@ VERDICT = (
     *("strain", "front", "expected_error_mm"),
 )
 USUAL = (0.02, 0.06)  # unexplained share of masks with clean outlines of one person, rightly posed
-BADLY = 0.10  # the same from which on a pose is doubted: outlines that are rough leave that much
-ONE_VIEW = 0.12  # of the worst view
+BADLY = (0.06, 0.10)  # from which on a pose is doubted: of clean masks, of such with rough outlines
+ONE_VIEW = (0.08, 0.12)  # of the worst view
+ROUGH = 1.4  # times the median of all moments is rough outlines' share, in between
 STRAINED = 0.001  # share of the foreground that the anatomy has against a pose
 FRONT = 0.01  # more that is unexplained with left and right exchanged, where names are sure
 SURE = 0.35  # mean confidence of a moment: joints are expected to be 7 % of the size off
@@ -117,9 +119,9 @@ def write_poses(
             "limbs in each other), as a share of the foreground",
             "front": "frame: how much more is unexplained with left and right exchanged",
             "healthy": "frame: 1 where nothing speaks against the pose: unexplained at most "
-            f"{BADLY}, in each view at most {ONE_VIEW}, strain at most {STRAINED}, front at least "
-            f"{FRONT}, mean confidence at least {SURE}; 0 for all where that holds for fewer than "
-            "half of them",
+            f"{ROUGH} times the median of all frames, within {BADLY}, in the worst view likewise, "
+            f"within {ONE_VIEW}, strain at most {STRAINED}, front at least {FRONT}, mean "
+            f"confidence at least {SURE}; 0 for all where that holds for fewer than half of them",
             "size_mm": "frame: square root of the silhouettes' area at the person's distance, mm, "
             "median of the views: 700 is usual, whatever the pose; NaN where a view shows nobody",
             "pictures": "frame, view: file of each picture",
@@ -150,24 +152,44 @@ def doubts(poses: Mapping[str, Any]) -> dict[str, np.ndarray]:
     Returns:
         Sign -> moments (n) that show it. Moments without a pose show none.
     """
-    view = np.nan_to_num(poses["unexplained_view"]).max(1)
-    badly = np.nan_to_num(poses["unexplained"]) > BADLY
+    most, view = limits(poses)
+    badly = np.nan_to_num(poses["unexplained"]) > most
+    one_view = np.nan_to_num(poses["unexplained_view"]).max(1) > view
     sure = poses["confidence"].mean(1)
     return {
         "unexplained": badly,
-        "one view": (view > ONE_VIEW) & ~badly,
+        "one view": one_view & ~badly,
         "strained": np.nan_to_num(poses["strain"]) > STRAINED,
         "unsure": (sure < SURE) & np.isfinite(poses["unexplained"]),
         "either way": poses["front"] < FRONT,
     }
 
 
+def limits(poses: Mapping[str, Any]) -> tuple[float, float]:
+    """Unexplained shares, of all views and of the worst one, from which on a pose is doubted.
+
+    A recording has its own level: outlines of masks made without a network are rough throughout.
+
+    Args:
+        poses: See `doubts`.
+    """
+    posed = np.isfinite(poses["unexplained"])
+    if not posed.any():
+        return BADLY[0], ONE_VIEW[0]
+    worst = np.nan_to_num(poses["unexplained_view"][posed]).max(1)
+    usual = np.median(poses["unexplained"][posed]), np.median(worst)
+    return tuple(
+        float(np.clip(ROUGH * float(one), *ends))
+        for one, ends in zip(usual, (BADLY, ONE_VIEW), strict=True)
+    )
+
+
 SIGNS = {
-    "unexplained": f"leave more than {100 * BADLY:.0f} % of the masks unexplained: these hold what "
-    "is no person or lack a part, the calibration is wrong, or the pose is",
-    "one view": f"leave more than {100 * ONE_VIEW:.0f} % unexplained in one view alone: its masks "
-    "show something else than the others', or that camera is turned, moved or late: see masks "
-    "check, then calibration check",
+    "unexplained": "leave more than {most:.0f} % of the masks unexplained: these hold what is no "
+    "person or lack a part, the calibration is wrong, or the pose is",
+    "one view": "leave more than {view:.0f} % unexplained in one view alone: its masks show "
+    "something else than the others', or that camera is turned, moved or late: see masks check, "
+    "then calibration check",
     "strained": "are strained: bones are squeezed or limbs lie in each other to meet the masks, as "
     "where these lack a part of the person",
     "either way": "are explained nearly as well with left and right exchanged: the person may face "
@@ -204,7 +226,7 @@ def verdict_in_words(
         f"the body leaves {100 * unexplained:.1f} % of the masks unexplained (median; of clean "
         f"ones {100 * least:.0f} to {100 * most:.0f} % are usual)"
     ]
-    if most < unexplained <= BADLY:
+    if most < unexplained <= BADLY[1]:
         lines.append(
             "masks are rough throughout, so limbs may be some centimetres off: see masks check, "
             "and try another extractor"
@@ -220,8 +242,11 @@ def verdict_in_words(
         f"do not trust {int(doubted.sum())} of {len(doubted)} moments before you have looked at "
         f"their overlays; the worst are {named}"
     )
+    most, view = (100 * limit for limit in limits(poses))
     return lines + [
-        f"{int(which.sum())} {SIGNS[sign]}" for sign, which in found.items() if which.any()
+        f"{int(which.sum())} {SIGNS[sign].format(most=most, view=view)}"
+        for sign, which in found.items()
+        if which.any()
     ]
 
 

@@ -89,7 +89,7 @@ class PoseFitter:
             `view` and by `limb`; the anatomy's `strain`; the `spread` of other poses; left and
             right `named` the wrong way, where the right way mostly explains a share of `front`
             more; and how loosely pixels that are off by `pixel` hold (`held`) a joint that bones
-            leave a `reach`, a share of the stature.
+            leave a `reach`, a share of the stature; `most`, the share that errors come near.
         recipes: Name -> what is done in turn: `explore`, `improve`, `settle` (the gradient alone),
             `name`, `build`, `repeat`.
         seed: Of all random directions.

@@ -19,7 +19,7 @@ from mask_sup.fitting.scenes import Scenes
 from mask_sup.geometry.batch import Camera
 from mask_sup.geometry.camera import cam_from_world, crop_from_cam
 
-__all__ = ["Evidence", "Verdict", "evidence", "judge"]
+__all__ = ["Evidence", "Verdict", "evidence", "expected", "judge"]
 
 CHUNK = 16  # scenes that are looked at together
 TINY = 1e-6
@@ -36,10 +36,11 @@ class Verdict(NamedTuple):
     strain: Float[Tensor, " n"]
     """What the anatomy has against the pose, as a share of the foreground."""
     expected_mm: Float[Tensor, "n j"]
-    """Expected distance of each joint from the true one, mm: the root of the squared signs, weighed
-    by `PoseFitter.verdict` and added up, times the stature."""
+    """Expected distance of each joint from the true one, mm, see `expected`."""
     signs: dict[str, Float[Tensor, "n j"]]
-    """By the name of their weight: squared shares of the stature or of the foreground."""
+    """By the name of their weight, squared: shares of the stature, `limb` and `strain` of the
+    foreground, and `view` the square of such a share: outlines leave a little of every view
+    unexplained, wrong poses much."""
 
 
 class Evidence(NamedTuple):
@@ -70,10 +71,21 @@ def judge(
     told, objective = evidence(joints, scenes, fitter.objective), fitter.objective
     strain = objective.prior(joints, scenes) / objective.weights["mask"] / scenes.area
     signs = _signs(fitter.body, told, strain, found, stature, fitter.verdict)
-    total = sum(fitter.verdict[name] ** 2 * sign for name, sign in signs.items())
-    expected = stature * (fitter.verdict["floor"] ** 2 + total).sqrt()
     view = torch.where(shown, told.view, torch.nan)
-    return Verdict(view, told.limb, strain, expected, signs)
+    return Verdict(view, told.limb, strain, stature * expected(signs, fitter.verdict), signs)
+
+
+def expected(
+    signs: Mapping[str, Float[Tensor, "n j"]], weights: Mapping[str, float]
+) -> Float[Tensor, "n j"]:
+    """Expected errors as shares of the stature: the root s of the weighed signs, added up.
+
+    Wrong poses still are of one person in one place: errors come near `most` alone, s / (1 + s /
+    most).
+    """
+    total = sum(weights[name] ** 2 * sign for name, sign in signs.items())
+    share = (weights["floor"] ** 2 + total).sqrt()
+    return share / (1 + share / weights["most"])
 
 
 def _signs(
@@ -99,9 +111,9 @@ def _signs(
     bones = torch.eye(3) / (weights["reach"] * stature) ** 2
     free = torch.linalg.inv(told.held / weights["pixel"] ** 2 + bones)
     return {
-        "view": view.square()[:, None].expand(joints.shape[:2]),
+        "view": view.pow(4)[:, None].expand(joints.shape[:2]),
         "limb": told.limb[:, limb_of].square(),
-        "strain": strain[:, None].expand(joints.shape[:2]),
+        "strain": strain.square()[:, None].expand(joints.shape[:2]),
         "spread": (found.spread.nan_to_num(0.0) / stature).square(),
         "named": wrong[:, None] * renamed.square(),
         "held": free.diagonal(dim1=-2, dim2=-1).sum(-1) / stature**2,
