@@ -48,8 +48,10 @@ class Evidence(NamedTuple):
 
     view: Float[Tensor, "n v"]
     """Share of each view's foreground that the body leaves unexplained."""
-    limb: Float[Tensor, "n l"]
-    """See `Verdict.unexplained_limb`."""
+    limb_off: Float[Tensor, "n v l"]
+    """Squared difference of what is nearest to the trunk, or to each of `Body.limbs`."""
+    limb_drawn: Float[Tensor, "n v l"]
+    """The body drawn there."""
     held: Float[Tensor, "n j 3 3"]
     """Squared change of all pixels for a joint that moves, per square mm."""
 
@@ -72,7 +74,8 @@ def judge(
     strain = objective.prior(joints, scenes) / objective.weights["mask"] / scenes.area
     signs = _signs(fitter.body, told, strain, found, stature, fitter.verdict)
     view = torch.where(shown, told.view, torch.nan)
-    return Verdict(view, told.limb, strain, stature * expected(signs, fitter.verdict), signs)
+    limb = told.limb_off.sum(1) / told.limb_drawn.sum(1).clamp_min(1.0)
+    return Verdict(view, limb, strain, stature * expected(signs, fitter.verdict), signs)
 
 
 def expected(
@@ -98,11 +101,14 @@ def _signs(
 ) -> dict[str, Float[Tensor, "n j"]]:
     """See `Verdict.signs`.
 
-    Of the views, all but the worst count: one whose masks are wrong does not spoil a pose that the
-    others hold.
+    Of the views, and of each limb's, all but the worst count: one whose masks are wrong does not
+    spoil a pose that the others hold.
     """
-    joints = found.joints_world
-    view = told.view.sort(1).values[:, : max(2, told.view.shape[1] - 1)].mean(1)
+    joints, kept = found.joints_world, max(2, told.view.shape[1] - 1)
+    view = told.view.sort(1).values[:, :kept].mean(1)
+    best = told.limb_off.argsort(1)[:, :kept]
+    off, drawn = (part.gather(1, best).sum(1) for part in (told.limb_off, told.limb_drawn))
+    unexplained = off / drawn.clamp_min(1.0)
     limb_of = torch.zeros(joints.shape[1], dtype=torch.long)
     for number, limb in enumerate(body.limbs, 1):
         limb_of[list(limb[1:])] = number
@@ -112,7 +118,7 @@ def _signs(
     free = torch.linalg.inv(told.held / weights["pixel"] ** 2 + bones)
     return {
         "view": view.pow(4)[:, None].expand(joints.shape[:2]),
-        "limb": told.limb[:, limb_of].square(),
+        "limb": unexplained[:, limb_of].square(),
         "strain": strain.square()[:, None].expand(joints.shape[:2]),
         "spread": (found.spread.nan_to_num(0.0) / stature).square(),
         "named": wrong[:, None] * renamed.square(),
@@ -148,12 +154,11 @@ def _evidence(joints: Tensor, scenes: Scenes, objective: Objective) -> Evidence:
     limb_of = torch.zeros(xy.shape[2], dtype=torch.long)
     for number, limb in enumerate(body.limbs, 1):
         limb_of[body.of_limbs([limb])] = number
-    place = limb_of[near.which].flatten(1)
-    sums = torch.zeros(2, len(joints), len(body.limbs) + 1)
+    place = limb_of[near.which].flatten(2)
+    sums = torch.zeros(2, *xy.shape[:2], len(body.limbs) + 1)
     for total, values in zip(sums, (off, drawn), strict=True):
-        total.scatter_add_(1, place, values.flatten(1))
-    limb = sums[0] / sums[1].clamp_min(1.0)
-    return Evidence(view, limb, _held(near, drawn, xy, cam, width, body, camera))
+        total.scatter_add_(2, place, values.flatten(2))
+    return Evidence(view, *sums, _held(near, drawn, xy, cam, width, body, camera))
 
 
 class _Near(NamedTuple):
