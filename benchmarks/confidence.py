@@ -182,10 +182,10 @@ def tuned(some: list[Judged], before: dict[str, float]) -> dict[str, float]:
     """Weights under which true errors are likeliest, spread exponentially about expected ones.
 
     Those are then right in the mean; the few that are far off count. Runs without a fault weigh as
-    much, all together, as those with one. `limb` stays: few of these poses have but one limb wrong.
+    much, all together, as those with one.
     """
-    signs = {name: torch.cat([one.signs[name][:, 1:] for one in some]) for name in some[0].signs}
-    names = [name for name in signs if name != "limb"]
+    names = list(some[0].signs)
+    signs = {name: torch.cat([one.signs[name][:, 1:] for one in some]) for name in names}
     share = torch.cat([one.error[:, 1:] / one.stature for one in some])
     faulty = torch.cat([torch.full((len(o.error),), float(o.fault != FAULTLESS)) for o in some])
     weigh = torch.where(faulty > 0, 1 / faulty.sum(), 1 / (1 - faulty).sum())

@@ -85,8 +85,8 @@ class PoseFitter:
             recipe; a moment between them that leaves `worse` times as much unexplained as they do
             is searched, too.
         verdict: What each sign of a wrong pose weighs in `mask_sup.fitting.verdict.judge`:
-            `floor`, whatever the masks say; what is left unexplained, by
-            `view` and by `limb`; the anatomy's `strain`; the `spread` of other poses; left and
+            `floor`, whatever the masks say; what a misplaced body leaves by `view`; what is left
+            unexplained by `limb`; the anatomy's `strain`; the `spread` of other poses; left and
             right `named` the wrong way, where the right way mostly explains a share of `front`
             more; and how loosely pixels that are off by `pixel` hold (`held`) a joint that bones
             leave a `reach`, a share of the stature; `most`, the share that errors come near.

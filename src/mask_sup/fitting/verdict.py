@@ -38,9 +38,8 @@ class Verdict(NamedTuple):
     expected_mm: Float[Tensor, "n j"]
     """Expected distance of each joint from the true one, mm, see `expected`."""
     signs: dict[str, Float[Tensor, "n j"]]
-    """By the name of their weight, squared: shares of the stature, `limb` and `strain` of the
-    foreground, and `view` the square of such a share: outlines leave a little of every view
-    unexplained, wrong poses much."""
+    """By the name of their weight, squared: shares of the stature; `view`, `limb` and `strain` of
+    the foreground."""
 
 
 class Evidence(NamedTuple):
@@ -48,6 +47,9 @@ class Evidence(NamedTuple):
 
     view: Float[Tensor, "n v"]
     """Share of each view's foreground that the body leaves unexplained."""
+    misplaced: Float[Tensor, "n v"]
+    """The same, of mask without body or of body without mask, whichever is less: a part in a wrong
+    place leaves both, what masks lack or hold beside the person leaves one alone."""
     limb_off: Float[Tensor, "n v l"]
     """Squared difference of what is nearest to the trunk, or to each of `Body.limbs`."""
     limb_drawn: Float[Tensor, "n v l"]
@@ -105,7 +107,7 @@ def _signs(
     spoil a pose that the others hold.
     """
     joints, kept = found.joints_world, max(2, told.view.shape[1] - 1)
-    view = told.view.sort(1).values[:, :kept].mean(1)
+    view = told.misplaced.sort(1).values[:, :kept].mean(1)
     best = told.limb_off.argsort(1)[:, :kept]
     off, drawn = (part.gather(1, best).sum(1) for part in (told.limb_off, told.limb_drawn))
     unexplained = off / drawn.clamp_min(1.0)
@@ -117,7 +119,7 @@ def _signs(
     bones = torch.eye(3) / (weights["reach"] * stature) ** 2
     free = torch.linalg.inv(told.held / weights["pixel"] ** 2 + bones)
     return {
-        "view": view.pow(4)[:, None].expand(joints.shape[:2]),
+        "view": view.square()[:, None].expand(joints.shape[:2]),
         "limb": unexplained[:, limb_of].square(),
         "strain": strain.square()[:, None].expand(joints.shape[:2]),
         "spread": (found.spread.nan_to_num(0.0) / stature).square(),
@@ -149,8 +151,10 @@ def _evidence(joints: Tensor, scenes: Scenes, objective: Objective) -> Evidence:
     width = body.width(capsules, camera, cam).expand(xy.shape[:3])  # n v b
     near = _nearest(xy, width, size)
     drawn = (-near.far.pow(POWER)).exp()
-    off = (drawn - scenes.mask).square()
-    view = off.mean((-1, -2)) / scenes.mask.mean((-1, -2)).clamp_min(TINY)
+    off, area = drawn - scenes.mask, scenes.mask.mean((-1, -2)).clamp_min(TINY)
+    sides = [side.relu().square().mean((-1, -2)) / area for side in (off, -off)]
+    view, misplaced = sides[0] + sides[1], torch.minimum(*sides)
+    off = off.square()
     limb_of = torch.zeros(xy.shape[2], dtype=torch.long)
     for number, limb in enumerate(body.limbs, 1):
         limb_of[body.of_limbs([limb])] = number
@@ -158,7 +162,8 @@ def _evidence(joints: Tensor, scenes: Scenes, objective: Objective) -> Evidence:
     sums = torch.zeros(2, *xy.shape[:2], len(body.limbs) + 1)
     for total, values in zip(sums, (off, drawn), strict=True):
         total.scatter_add_(2, place, values.flatten(2))
-    return Evidence(view, *sums, _held(near, drawn, xy, cam, width, body, camera))
+    held = _held(near, drawn, xy, cam, width, body, camera)
+    return Evidence(view, misplaced, *sums, held)
 
 
 class _Near(NamedTuple):
