@@ -18,7 +18,7 @@ from mask_sup.masks.footage import Footage
 from mask_sup.masks.motion import Motion, motion_of, partial
 from mask_sup.masks.sample import FEWEST, near, sampled
 
-__all__ = ["SCENE", "Seen", "fixed_outline", "scene_in", "shadow", "standing_object"]
+__all__ = ["SCENE", "Seen", "fixed_outline", "scene_in", "shadow", "standing_object", "stirring"]
 
 SCENE: Mapping[str, str] = {
     "object": (
@@ -39,10 +39,11 @@ SELDOM = 0.12  # share of the frames in which its surroundings are, on average
 AROUND = 1, 4  # pixels off an object between which its surroundings lie
 OBJECT = 0.0008  # share of the picture that an object covers at least
 PERSON = 0.25  # of the object's area: what moves beside it covers more than that
-FIXED = 0.16  # of the masks' outline, feet left out, that an object's fixed outline is as long as
+FIXED = 0.12  # of the masks' outline, feet left out, that an object's fixed outline is as long as
+STANDS, STILL = 0.3, 0.25  # the same of somebody who stirs less than that: legs keep theirs, too
 EDGE = 2  # pixels on either side of a fixed outline: always foreground here, seldom there
 FEET = 0.15  # of the masks' height, from below: feet stand where they are
-STIRS = 0.05  # of what is always foreground: what is so at times covers more than that
+STIRS = 0.05  # `stirring` below which nobody moves at all
 
 LIGHT = 0.3, 0.93  # of the scene's lightness: a shadow is between
 COLOUR = 7.0  # Lab colour difference below which it is the scene's colour
@@ -76,7 +77,8 @@ def scene_in(files: Mapping[int, Path], footage: Footage | None) -> Seen:
         return Seen({}, None)
     kinds, motion = [], None
     stack = np.stack(list(masks.values()))
-    if standing_object(stack).any() or fixed_outline(stack) > FIXED:
+    longest = FIXED if stirring(stack) > STANDS else STILL
+    if standing_object(stack).any() or fixed_outline(stack) > longest:
         kinds.append("object")
     pictures = _pictures(masks, footage) if footage else {}
     if len(pictures) > 1:
@@ -119,7 +121,7 @@ def fixed_outline(masks: Bool[np.ndarray, "n h w"]) -> float:
     """
     share = masks.mean(0, dtype=np.float32)
     always = share >= ALWAYS
-    if share[~always].sum() <= STIRS * always.sum():
+    if stirring(masks) <= STIRS:
         return 0.0
     fixed = always & (cv2.erode(share, disc(EDGE)) <= SELDOM)
     rows = np.flatnonzero(np.median(masks.any(2), 0))
@@ -128,6 +130,13 @@ def fixed_outline(masks: Bool[np.ndarray, "n h w"]) -> float:
     bytes_of, ones = masks.astype(np.uint8), np.ones((3, 3), np.uint8)
     lengths = [int((one - cv2.erode(one, ones)).sum()) for one in bytes_of]
     return float(fixed.sum() / max(1.0, np.median(lengths)))
+
+
+def stirring(masks: Bool[np.ndarray, "n h w"]) -> float:
+    """How much is foreground at times, over what is so throughout."""
+    share = masks.mean(0, dtype=np.float32)
+    always = share >= ALWAYS
+    return float(share[~always].sum() / max(1, always.sum()))
 
 
 def _pictures(masks: Mapping[int, np.ndarray], footage: Footage) -> dict[int, np.ndarray]:
