@@ -13,6 +13,7 @@ on it. Written to benchmarks/results/fitting.json.
 """
 
 import argparse
+import json
 import tempfile
 import time
 from pathlib import Path
@@ -23,7 +24,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from postures import POSTURES, posture
-from record import record
+from record import RESULTS, record, revision
 from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
@@ -142,6 +143,13 @@ def row(seen: list[Seen], found: list[Fitted], seconds: float, detector: Any) ->
     }
 
 
+def known() -> dict[str, dict[str, float]]:
+    """Rows that this revision has written."""
+    path = RESULTS / "fitting.json"
+    told = json.loads(path.read_text()) if path.is_file() else {}
+    return told["sets"] if told.get("commit") == revision() else {}
+
+
 def main() -> None:
     """Fit every set, write and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -149,11 +157,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=24, help="of rings and of postures")
     parser.add_argument("--recording", type=Path, help="the public recording, with masks")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--only", nargs="+", help="sets to measure again; others of this revision stay"
+    )
     given = parser.parse_args()
     torch.set_num_threads(1)
     checkpoint = read_checkpoint(given.checkpoint)
     detector, data = restore(checkpoint), checkpoint["config"]["data"]
-    fitter, rows = the_fitter(given.seed), {}
+    fitter, rows = the_fitter(given.seed), known() if given.only else {}
 
     def look(moments: list[Moment]) -> Seen:
         return Seen(detector, moments, data)
@@ -170,6 +181,8 @@ def main() -> None:
         if given.recording:
             sets["recording"] = [RecordingData(given.recording, None, 18, 1).moments("train")]
         for kind, runs in sets.items():
+            if given.only and kind not in given.only:
+                continue
             alike = [
                 [run for run in runs if len(run[0].views) == views]
                 for views in sorted({len(run[0].views) for run in runs})
