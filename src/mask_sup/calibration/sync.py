@@ -26,13 +26,23 @@ from mask_sup.files.names import check_steps, natural_order
 from mask_sup.files.pictures import list_pictures
 from mask_sup.geometry.degenerate import degenerate
 
-__all__ = ["compared", "offsets_of", "outline_signals", "settled_offsets", "sync"]
+__all__ = [
+    "agreed_offsets",
+    "compared",
+    "offsets_of",
+    "outline_signals",
+    "settled_offsets",
+    "shifted",
+    "sync",
+]
 
 SMOOTH, DRIFT = 2.0, 20.0  # frames: of noise that is smoothed away, of drift that is taken away
 SURE = 0.5  # correlation at the best shift that a camera needs with some other
 FEWEST = 20  # frames that two cameras must share to be compared
 SWEEPS = 6
 FINE = 4  # frames about the first answer that calibrated cameras are tried at
+LOOK = {"moments": 8, "rays": 30}  # of `Look`
+WIDE = 1.0  # percent of the person's size: mean gap of silhouettes that cannot be of one moment
 
 
 def outline_signals(folder: Path) -> Float[np.ndarray, "t 6"]:
@@ -150,7 +160,7 @@ def settled_offsets(rig: Rig, late: list[int]) -> list[int]:
     for _ in range(SWEEPS):
         before = list(late)
         for view in range(len(late)):
-            look = Look(shifted(rig, late), moments=8, rays=30)
+            look = Look(shifted(rig, late), **LOOK)
             scenes = {step: look.scene(shift={view: step}) for step in range(-FINE, FINE + 1)}
             curve = {k: mean_gap(gaps(scene)) for k, scene in scenes.items() if scene.moments}
             late[view] += min(curve, key=lambda step: (curve[step], abs(step)))
@@ -158,6 +168,22 @@ def settled_offsets(rig: Rig, late: list[int]) -> list[int]:
         if late == before:
             break
     return [value - late[0] for value in late]
+
+
+def agreed_offsets(rig: Rig, late: list[int]) -> tuple[list[int], float]:
+    """Offsets near those given, or near none, at which calibrated silhouettes agree better.
+
+    Returns:
+        They, and the mean gap that is left, percent of the person's size.
+    """
+    starts = (late, [0] * len(late))
+    settled = settled_offsets(rig, min(starts, key=lambda start: _gap(rig, start)))
+    return settled, _gap(rig, settled)
+
+
+def _gap(rig: Rig, late: list[int]) -> float:
+    cut = shifted(rig, [value - min(late) for value in late])
+    return mean_gap(gaps(Look(cut, **LOOK).scene()))
 
 
 def shifted(rig: Rig, late: list[int]) -> Rig:
@@ -185,12 +211,18 @@ def sync(cfg: DictConfig) -> dict[str, int]:
         raise ValueError(f"expected masks of two cameras or more in {masks}, found {names}")
     check_steps({name: list_pictures(masks / name) for name in names})
     late, peaks = offsets_of([outline_signals(masks / name) for name in names], cfg.most)
-    calibration = _calibration(source, names)
+    calibration, gap = _calibration(source, names), 0.0
     if calibration is not None:
-        late = settled_offsets(rig_from_masks(calibration, masks, dict.fromkeys(names, 0)), late)
+        rig = rig_from_masks(calibration, masks, dict.fromkeys(names, 0))
+        late, gap = agreed_offsets(rig, late)
     for view, name in enumerate(names):
         best = np.delete(peaks[view], view).max()
         print(f"{name}: {late[view]:+d} frames, correlation {best:.2f}")
+    if gap > WIDE:
+        print(
+            f"! silhouettes miss each other by {gap:.1f} % of the person's size at the best of "
+            "these: the calibration or masks are wrong, or the offsets: see calibration check"
+        )
     told = dict(zip(names, late, strict=True))
     output = Path(cfg.output).expanduser() if cfg.output else source / OFFSETS
     write_file(output, json.dumps({"late": told}, indent=2) + "\n")
