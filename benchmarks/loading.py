@@ -25,8 +25,9 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
+from mask_sup.data.lens import crop_square, mask_box
 from mask_sup.data.manifest import PreparedData, tabulate, write_manifest
-from mask_sup.data.moments import Moment, MomentDataset, crop_square, mask_box
+from mask_sup.data.moments import Moment, MomentDataset
 from mask_sup.data.shards import write_shards
 from mask_sup.files.masks import read_mask
 from mask_sup.geometry.geodesic import GeodesicWeight

@@ -9,8 +9,9 @@ import torch
 from omegaconf import OmegaConf
 
 from mask_sup.data.images import uncalibrated_view
+from mask_sup.data.lens import mask_box
 from mask_sup.data.manifest import PreparedData, join, read_manifest, tabulate, write_manifest
-from mask_sup.data.moments import MomentDataset, expand, mask_box
+from mask_sup.data.moments import MomentDataset, expand
 from mask_sup.evaluate import evaluate
 from mask_sup.files.masks import read_mask
 from mask_sup.files.pictures import read_image

@@ -10,7 +10,8 @@ from fitters import masks
 from hydra import compose, initialize_config_dir
 
 import mask_sup.predict
-from mask_sup.data.moments import MomentDataset, View, expand, mask_box
+from mask_sup.data.lens import mask_box
+from mask_sup.data.moments import MomentDataset, View, expand
 from mask_sup.data.recording import RecordingData
 from mask_sup.export import export
 from mask_sup.files.config import conf_dir

@@ -185,16 +185,15 @@ def _measured(
 
 def _covered(view: Any, padding: float) -> tuple[float, bool]:
     """Share of its crop that a mask covers, and whether it touches the border of its picture."""
-    import cv2
-
-    from mask_sup.data.moments import mask_box, taken_mask, undistort
+    from mask_sup.data.lens import straight_mask
+    from mask_sup.data.moments import taken_mask
 
     mask = taken_mask(view)
     touches = any((edge > 127).any() for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
-    mask = undistort(mask, view, cv2.INTER_LINEAR)
-    if not (mask > 127).any():
+    straight = straight_mask(mask, view.K, view.distortion)
+    if not (straight.pixels > 127).any():
         raise ValueError(f"empty mask {view.mask}: drop the moment or fix the mask")
-    return float((mask > 127).sum() / mask_box(mask, padding)[2] ** 2), touches
+    return float((straight.pixels > 127).sum() / straight.box(padding)[2] ** 2), touches
 
 
 def _row(moment: "Moment", split: str, skeleton: "Skeleton", padding: float) -> np.ndarray:

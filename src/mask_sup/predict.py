@@ -6,6 +6,8 @@ calibration (`mask_sup.data.recording`). Nothing here reads a label.
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +74,7 @@ def predict(cfg: DictConfig) -> Path:
 
 def _predict(cfg: DictConfig, folder: Path) -> Path:
     """What `predict` does, once the folder is its own."""
-    from mask_sup.data.moments import check_view
+    from mask_sup.data.moments import check_views
     from mask_sup.geometry.size import scale_in_words
     from mask_sup.method.settings import at_test, of_checkpoint
     from mask_sup.models.checkpoint import read_checkpoint, restore
@@ -82,8 +84,7 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     source = Path(cfg.input).expanduser()
     moments = input_moments(source, cfg.masks, cfg.every, folder)
     views = [view for moment in moments for view in moment.views]
-    for view in views:
-        check_view(view)
+    check_views(views)
     if detector.mask_input and any(view.mask is None for view in views):
         raise ValueError(
             "this detector was trained on masked input: give the folder of masks, "
@@ -226,27 +227,33 @@ def _stamp(path: Path) -> list[int]:
 
 def _look(
     cfg: DictConfig, detector: Any, settings: dict[str, Any], moments: "Sequence[Moment]"
-) -> tuple[Any, Any, np.ndarray]:
-    """Detections (n v j 3), masks (n v h w) as bytes, and boxes (n v 3) of moments."""
+) -> tuple[Any, Any, np.ndarray, np.ndarray]:
+    """Detections (n v j 3), masks (n v h w) as bytes, boxes (n v 3), sizes (n v 2) of moments.
+
+    Threads read and crop pictures while the detector looks at those before.
+    """
     import torch
     from rich.progress import track
 
     from mask_sup.data.moments import crop_view
+    from mask_sup.files.ahead import ahead
 
     views = [view for moment in moments for view in moment.views]
-    found, masks, boxes = [], [], []
-    with torch.inference_mode():
-        for start in track(range(0, len(views), BATCH), "predicting"):
-            some = views[start : start + BATCH]
-            crops = [crop_view(view, **settings, may_be_empty=True) for view in some]
+    found, masks, boxes, sizes = [], [], [], []
+    read = ahead(lambda view: crop_view(view, **settings, may_be_empty=True), views)
+    with torch.inference_mode(), closing(read):
+        for _ in track(range(0, len(views), BATCH), "predicting"):
+            crops = list(islice(read, BATCH))
             images = torch.from_numpy(np.stack([crop.image for crop in crops]))
             images = images.to(cfg.device).permute(0, 3, 1, 2).float() / 255
             found.append(detector(images).cpu())
             masks += [crop.mask for crop in crops]
             boxes += [crop.box for crop in crops]
+            sizes += [crop.size for crop in crops]
     shape = (len(moments), len(moments[0].views))
     joints, mask = torch.cat(found).unflatten(0, shape), torch.from_numpy(np.stack(masks))
-    return joints.clone(), mask.unflatten(0, shape), np.reshape(boxes, (*shape, 3))
+    boxes, sizes = np.reshape(boxes, (*shape, 3)), np.reshape(sizes, (*shape, 2))
+    return joints.clone(), mask.unflatten(0, shape), boxes, sizes
 
 
 def _cameras(moments: "Sequence[Moment]", boxes: np.ndarray) -> Any:
@@ -280,7 +287,7 @@ def _subject(
     """How the person is built, from moments spread over a long recording; {} if they show none."""
     from mask_sup.geometry.triangulate import triangulate_robustly
 
-    joints, mask, boxes = _look(cfg, detector, settings, moments)
+    joints, mask, boxes, _ = _look(cfg, detector, settings, moments)
     camera = _cameras(moments, boxes)
     shown = fitter.shows(mask.float() / 255)
     posed = (shown.sum(1) >= WITH_WORLD).nonzero().flatten()
@@ -391,12 +398,11 @@ def _poses(
     """All arrays of poses.npz for some moments, and `boxes`."""
     import torch
 
-    from mask_sup.files.pictures import picture_size
     from mask_sup.geometry.camera import crop_from_world, is_calibrated, px_from_crop
     from mask_sup.geometry.size import area_and_middle, silhouette_sizes
     from mask_sup.geometry.triangulate import triangulate_robustly
 
-    joints, mask, boxes = _look(cfg, detector, settings, moments)
+    joints, mask, boxes, sizes = _look(cfg, detector, settings, moments)
     n, v = boxes.shape[:2]
     views = [view for moment in moments for view in moment.views]
     shown = (mask > 127).any(-1).any(-1) if fitter is None else fitter.shows(mask.float() / 255)
@@ -417,7 +423,7 @@ def _poses(
             crop, detector.skeleton, detector.depth_range, cfg.person_height
         ),
         "person_px": person_px,
-        "picture_size_px": np.array([picture_size(view.image) for view in views]).reshape(n, v, 2),
+        "picture_size_px": sizes,
     }
     for name in ("joints_px", "joints_root_mm", "person_px"):
         poses[name][~shown.numpy()] = np.nan
@@ -587,7 +593,7 @@ def _overlays(
     """A picture per frame with all its views, and a contact sheet of the crops of a few."""
     from rich.progress import track
 
-    from mask_sup.data.moments import crop_square
+    from mask_sup.data.lens import crop_square
     from mask_sup.figure.draw import draw_skeleton, pose_sheet
     from mask_sup.files.pictures import read_image, write_png
 

@@ -3,17 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from mask_sup.data.moments import (
-    GREY,
-    Moment,
-    MomentDataset,
-    View,
-    check_view,
-    crop_view,
-    expand,
-    mask_box,
-    undistort,
-)
+from mask_sup.data.lens import mask_box
+from mask_sup.data.moments import GREY, Moment, MomentDataset, View, check_view, crop_view, expand
 from mask_sup.files.masks import read_mask
 from mask_sup.files.pictures import read_image
 from mask_sup.geometry.batch import Camera
@@ -154,25 +145,6 @@ def test_a_dot_lands_where_the_folded_camera_predicts(tmp_path, area, point, len
     assert predicted.abs().max() < 0.9
     # half a pixel of the picture is at least 0.006 here
     assert (spot_crop(item.views.image[0]) - predicted).abs().max() < 0.002
-
-
-def test_an_ideal_lens_leaves_the_picture_alone(view):
-    picture = read_image(view.image)
-    assert undistort(picture, view, cv2.INTER_LINEAR) is picture
-
-
-@pytest.mark.parametrize("axis", [0, 1])
-def test_the_lens_is_undone_at_pixel_centres(view, axis):
-    """A steep ramp tells where each pixel of the straightened picture was taken from."""
-    camera = np.array([[20.0, 0.0, 12.0], [0.0, 20.0, 12.0], [0.0, 0.0, 1.0]])
-    strong = view._replace(K=camera, distortion=np.array([-0.35, 0.0, 0.0, 0.0, 0.0]))
-    centres = np.stack(np.meshgrid(np.arange(24) + 0.5, np.arange(24) + 0.5), -1)  # x, y
-    ramp = (10 * centres[..., axis]).astype(np.uint8)  # 10 levels a pixel
-    rays = (centres - 12) / 20
-    taken_from = rays * (1 - 0.35 * np.square(rays).sum(-1, keepdims=True)) * 20 + 12
-    found = undistort(ramp, strong, cv2.INTER_LINEAR)
-    # Centres at integers would be off by up to 0.19 pixels, 1.9 levels.
-    np.testing.assert_allclose(found, 10 * taken_from[..., axis], atol=1.0)
 
 
 def test_mask_and_image_are_cropped_to_the_same_place(tmp_path):

@@ -10,8 +10,8 @@ import pytest
 import release_3dhp as release
 from release_bodies import NAMES, dot_in, pixels, walk
 
+from mask_sup.data.lens import crop_square, mask_box
 from mask_sup.data.manifest import PreparedData, read_manifest
-from mask_sup.data.moments import crop_square, mask_box
 from mask_sup.files.masks import read_mask
 from mask_sup.files.pictures import read_image
 from mask_sup.prepare import mpi_inf_3dhp as reader

@@ -12,8 +12,9 @@ import release_mpii as release
 from release_bodies import NAMES, dot_in
 from scipy.io import savemat
 
+from mask_sup.data.lens import crop_square, mask_box
 from mask_sup.data.manifest import PreparedData
-from mask_sup.data.moments import check_view, crop_square, mask_box
+from mask_sup.data.moments import check_view
 from mask_sup.files.masks import read_mask
 from mask_sup.files.pictures import read_image
 from mask_sup.prepare import mpii as reader

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import release_tiktok as release
 
+from mask_sup.data.lens import crop_square, mask_box
 from mask_sup.data.manifest import PreparedData, read_manifest
-from mask_sup.data.moments import check_view, crop_square, mask_box
+from mask_sup.data.moments import check_view
 from mask_sup.files.masks import read_mask
 from mask_sup.files.pictures import read_image
 from mask_sup.prepare.protocol import Split, load_protocol

@@ -2,18 +2,20 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from mask_sup.data.lens import Part, straight_crop, straight_mask
 from mask_sup.data.mask_cache import MaskCache, Masks
+from mask_sup.files.ahead import ahead
 from mask_sup.files.archive import Member
 from mask_sup.files.masks import fitted, read_mask
-from mask_sup.files.pictures import picture_size, read_image
+from mask_sup.files.pictures import Picture, picture_size
 from mask_sup.geometry.batch import Batch, Camera, Labels, Views
 from mask_sup.geometry.camera import fold_crop
 from mask_sup.geometry.geodesic import GeodesicWeight
@@ -24,17 +26,12 @@ __all__ = [
     "MomentDataset",
     "View",
     "check_view",
+    "check_views",
     "crop_view",
-    "crop_square",
     "expand",
-    "lens_maps",
-    "mask_box",
     "taken_mask",
-    "undistort",
 ]
 
-NEXT_TO_NOTHING = 1.25  # factor of shrinking from which on colours are averaged
-SNAP = 0.01  # of its side by which a crop may grow or shrink to need no resizing
 GREY = 102
 """Background of masked pictures, 0.4 of 255: what the detector sees as 0."""
 
@@ -69,72 +66,7 @@ class Crop(NamedTuple):
     image: np.ndarray  # (h, w, 3) uint8 RGB
     mask: np.ndarray  # (hm, wm) uint8, 255 = person
     box: tuple[float, float, float]  # left, top, side in continuous pixels of the whole image
-
-
-def mask_box(mask: np.ndarray, padding: float, size: int = 0) -> tuple[float, float, float]:
-    """The square crop around a mask: left, top, side in whole pixels.
-
-    The box comes from the mask alone, never from a label. It may reach beyond the picture. A side
-    within a hundredth of `size`, the pixels that it is wanted in, becomes `size`: the pictures of a
-    prepared store are large enough for their crops to need no resizing.
-
-    >>> mask = np.zeros((50, 50), np.uint8); mask[10:30, 20:25] = 255
-    >>> mask_box(mask, 1.2)
-    (10.0, 8.0, 24.0)
-    """
-    left, top, width, height = cv2.boundingRect((mask > 127).astype(np.uint8))
-    side = max(2.0, np.ceil(max(width, height) * padding))
-    if abs(side - size) <= SNAP * size:
-        side = float(size)
-    return (
-        float(np.floor((2 * left + width - side) / 2)),
-        float(np.floor((2 * top + height - side) / 2)),
-        float(side),
-    )
-
-
-def crop_square(
-    picture: np.ndarray,
-    box: tuple[float, float, float],
-    size: int,
-    into: np.ndarray | None = None,
-) -> np.ndarray:
-    """The picture inside `box`, black beyond its border, resized to size x size.
-
-    Averages over areas when shrinking, so that thin limbs are not lost; colours that shrink by next
-    to nothing are interpolated, which is quicker and looks the same. `into` is where to put it.
-    """
-    left, top, side = (int(value) for value in box)
-    h, w = picture.shape[:2]
-    inside = picture[max(0, top) : min(h, top + side), max(0, left) : min(w, left + side)]
-    beyond = (
-        min(side, max(0, -top)),
-        min(side, max(0, top + side - h)),
-        min(side, max(0, -left)),
-        min(side, max(0, left + side - w)),
-    )
-    if any(beyond):
-        inside = cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_CONSTANT, value=0)
-    shrinks = side >= (NEXT_TO_NOTHING if picture.ndim == 3 else 1.0) * size
-    smoothly = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(inside, (size, size), dst=into, interpolation=smoothly)
-
-
-def undistort(picture: np.ndarray, view: View, interpolation: int) -> np.ndarray:
-    """The picture as an ideal lens with the same K would have seen it."""
-    if not np.any(view.distortion):
-        return picture
-    return cv2.remap(
-        picture, *lens_maps(view.K, view.distortion, picture.shape[1::-1]), interpolation
-    )
-
-
-def lens_maps(
-    K: np.ndarray, distortion: np.ndarray, size: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """For cv2.remap: where each pixel of an ideal lens's picture lies in that of a real one."""
-    K = K - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])  # OpenCV: centres at integers
-    return cv2.initUndistortRectifyMap(K, distortion, None, K, size, cv2.CV_32FC1)
+    size: tuple[int, int]  # width and height of the whole image
 
 
 def crop_view(
@@ -159,60 +91,73 @@ def crop_view(
         FileNotFoundError: If a file is missing.
         ValueError: If a picture is unreadable, the mask is empty or of another shape.
     """
-    mask = whole_mask(view, may_be_empty)
-    shown = mask if (mask > 127).any() else np.full_like(mask, 255)
-    box = mask_box(shown, padding, image_size)
-    image = crop_image(view, box, image_size, mask_input, mask)
-    return Crop(image, crop_square(mask, box, mask_size), box)
+    picture = Picture(view.image)
+    whole = Part(np.full(picture.size[::-1], 255, np.uint8), 0, 0)
+    mask = whole if view.mask is None else straight(view, picture.size, may_be_empty)
+    box = (mask if (mask.pixels > 127).any() else whole).box(padding, image_size)
+    image = crop_picture(picture, view, box, image_size, mask if mask_input else None)
+    return Crop(image, mask.crop(box, mask_size), box, picture.size)
 
 
-def whole_mask(view: View, may_be_empty: bool = False) -> np.ndarray:
-    """The mask of a view, (h, w) uint8, as an ideal lens would have seen it."""
-    if view.mask is None:
-        return np.full(read_image(view.image).shape[:2], 255, np.uint8)
-    mask = undistort(taken_mask(view, may_be_empty), view, cv2.INTER_LINEAR)
-    if not may_be_empty and not (mask > 127).any():
+def straight(view: View, size: tuple[int, int], may_be_empty: bool = False) -> Part:
+    """The mask of a view as an ideal lens would have seen it, for a picture of this size.
+
+    Raises:
+        FileNotFoundError: If the mask is missing.
+        ValueError: If it is unreadable, of another shape than the picture, or empty (unless it may
+            be).
+    """
+    taken = fitted(read_mask(view.mask, may_be_empty), size, view.mask)
+    mask = straight_mask(taken, view.K, view.distortion)
+    if not may_be_empty and not (mask.pixels > 127).any():
         raise ValueError(f"empty mask {view.mask}: drop the moment or fix the mask")
     return mask
 
 
-def taken_mask(view: View, may_be_empty: bool = False) -> np.ndarray:
+def crop_picture(
+    picture: Picture,
+    view: View,
+    box: tuple[float, float, float],
+    size: int,
+    mask: Part | None = None,
+    into: np.ndarray | None = None,
+) -> np.ndarray:
+    """The picture of a view inside `box`, (size, size, 3) uint8, all but what `mask` shows grey.
+
+    Args:
+        picture: That of the view.
+        view: Its lens.
+        box: Left, top and side in continuous pixels.
+        size: Side, pixels.
+        mask: The view's; None: nothing is grey.
+        into: Where to put it.
+    """
+    small = straight_crop(picture, view.K, view.distortion, box, size, into)
+    if mask is not None:
+        share = mask.crop(box, size)[..., None] / 255
+        small[:] = np.rint(small * share + GREY * (1 - share))
+    return small
+
+
+def taken_mask(view: View) -> np.ndarray:
     """The mask of a view, (h, w) uint8, in the size of its picture and with its lens.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If the mask is unreadable, of another shape than the picture, or empty (unless
-            it may be).
+        ValueError: If the mask is unreadable, empty, or of another shape than the picture.
     """
-    return fitted(read_mask(view.mask, may_be_empty), picture_size(view.image), view.mask)
+    return fitted(read_mask(view.mask), picture_size(view.image), view.mask)
 
 
-def crop_image(
-    view: View,
-    box: tuple[float, float, float],
-    size: int,
-    mask_input: bool,
-    mask: np.ndarray | None = None,
-    into: np.ndarray | None = None,
-) -> np.ndarray:
-    """The picture of a view inside `box`, (size, size, 3) uint8; cut out by its mask if asked for.
-
-    Args:
-        view: What to read.
-        box: Left, top and side in continuous pixels.
-        size: Side, pixels.
-        mask_input: Whether all but the person is grey.
-        mask: The whole mask if it is at hand.
-        into: Where to put it.
-    """
-    image = read_image(view.image)
-    if mask is None and mask_input:
-        mask = whole_mask(view)
-    small = crop_square(undistort(image, view, cv2.INTER_LINEAR), box, size, into)
-    if mask_input:
-        share = crop_square(mask, box, size)[..., None] / 255
-        small[:] = np.rint(small * share + GREY * (1 - share))
-    return small
+def check_views(views: Sequence[View]) -> None:
+    """`check_view` of many: views whose cameras are the same arrays are of one camera."""
+    known = set()
+    for view in views:
+        camera = tuple(map(id, view[2:]))
+        check_files(view)
+        if camera not in known:
+            check_camera(view)
+            known.add(camera)
 
 
 def check_view(view: View) -> None:
@@ -225,9 +170,19 @@ def check_view(view: View) -> None:
         FileNotFoundError: If the image or the mask is missing.
         ValueError: If the camera has numbers that are not finite, or an R that is no rotation.
     """
+    check_files(view)
+    check_camera(view)
+
+
+def check_files(view: View) -> None:
+    """The part of `check_view` that concerns files."""
     for path in (view.image, view.mask):
         if path is not None and not path.is_file():
             raise FileNotFoundError(f"missing file {path}")
+
+
+def check_camera(view: View) -> None:
+    """The part of `check_view` that concerns the camera."""
     numbers = np.concatenate([view.K.ravel(), view.R.ravel(), view.t.ravel()])
     if np.isnan(numbers).all() and not view.distortion.any():
         return
@@ -286,8 +241,7 @@ class MomentDataset(Dataset[Batch]):
                     f"moment {moment.name} has labels of shape {moment.joints_world.shape}, the "
                     f"skeleton has {joints} joints: choose the skeleton of this data set"
                 )
-            for view in moment.views:
-                check_view(view)
+        check_views([view for moment in moments for view in moment.views])
         self.moments = list(moments)
         people = sorted({moment.person for moment in moments})
         self.person = [people.index(moment.person) for moment in moments]
@@ -313,12 +267,9 @@ class MomentDataset(Dataset[Batch]):
 
     def load(self) -> None:
         """Read every moment into memory, with a progress bar; damaged files are found here."""
-        from concurrent.futures import ThreadPoolExecutor
-
         from rich.progress import track
 
-        with ThreadPoolExecutor() as pool:
-            items = pool.map(self._read, range(len(self)))
+        with closing(ahead(self._read, range(len(self)))) as items:
             self.kept = dict(
                 enumerate(track(items, f"reading {len(self)} moments", total=len(self)))
             )
@@ -339,11 +290,11 @@ class MomentDataset(Dataset[Batch]):
         path = folder / f"{self.mask_size}-{key}.masks"
         return MaskCache(path, len(self.moments), self.views, self.mask_size)
 
-    def _masks(self, index: int, whole: Sequence[np.ndarray]) -> Masks:
+    def _masks(self, index: int, whole: Sequence[Part]) -> Masks:
         """What is made of the masks of a moment."""
-        boxes = [mask_box(mask, self.padding, self.image_size) for mask in whole]
+        boxes = [mask.box(self.padding, self.image_size) for mask in whole]
         size, views = self.mask_size, self.moments[index].views
-        masks = np.stack([crop_square(m, b, size) for m, b in zip(whole, boxes, strict=True)])
+        masks = np.stack([mask.crop(box, size) for mask, box in zip(whole, boxes, strict=True)])
         weight = np.ones(masks.shape, np.float16)
         if self.geodesic is not None:
             for i, (mask, view) in enumerate(zip(masks, views, strict=True)):
@@ -357,19 +308,24 @@ class MomentDataset(Dataset[Batch]):
 
     def _read(self, index: int) -> Batch:
         moment = self.moments[index]
+        views, size = self.moments[index].views, self.image_size
         masks, whole = self.cache.get(index) if self.cache else None, [None] * self.views
+        pictures = [Picture(view.image) for view in views]
+        if masks is None or self.mask_input:
+            sizes = [picture.size for picture in pictures]
+            whole = [straight(*pair) for pair in zip(views, sizes, strict=True)]
         if masks is None:
-            whole = [whole_mask(view) for view in moment.views]
             masks = self._masks(index, whole)
             if self.cache:
                 self.cache.put(index, masks)
         boxes = [tuple(box) for box in masks.box]
-        images = np.empty((self.views, self.image_size, self.image_size, 3), np.uint8)
-        for view, box, mask, into in zip(moment.views, boxes, whole, images, strict=True):
-            crop_image(view, box, self.image_size, self.mask_input, mask, into)
+        images = np.empty((self.views, size, size, 3), np.uint8)
+        for picture, view, box, mask, into in zip(
+            pictures, views, boxes, whole, images, strict=True
+        ):
+            crop_picture(picture, view, box, size, mask if self.mask_input else None, into)
         cameras = (
-            (fold_crop(view.K, box), view.R, view.t)
-            for view, box in zip(moment.views, boxes, strict=True)
+            (fold_crop(view.K, box), view.R, view.t) for view, box in zip(views, boxes, strict=True)
         )
         camera = Camera(*(_floats(np.array(part)) for part in zip(*cameras, strict=True)))
         views = Views(

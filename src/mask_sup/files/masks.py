@@ -128,8 +128,8 @@ def _of_grey(values: np.ndarray, path: Path | Member) -> np.ndarray:
     white = next((full for full in FULL if top <= full), top) if ids else max(1.0, top)
     inside = values > 0
     known = not inside.all() or top in (1, white) or top >= white / 2
-    if known and (values[inside] == top).all():
-        return np.where(inside, 255, 0).astype(np.uint8)
+    if known and ((values == top) == inside).all():
+        return inside.view(np.uint8) * np.uint8(FULL[0])
     soft = values if values.dtype == np.uint8 else np.rint(values * (FULL[0] / white))
     soft = soft.astype(np.uint8, copy=False)
     below = inside & (soft < HALF)

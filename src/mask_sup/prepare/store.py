@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 from rich.progress import track
 
+from mask_sup.data.lens import crop_square, lens_maps, mask_box
 from mask_sup.data.manifest import MANIFEST, join, tabulate, write_manifest
-from mask_sup.data.moments import Moment, View, crop_square, lens_maps, mask_box
+from mask_sup.data.moments import Moment, View
 from mask_sup.files.disk import claim, whole
 from mask_sup.files.lock import locked
 from mask_sup.prepare.protocol import Keep, Protocol
