@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 
 import cv2
 import numpy as np
@@ -534,6 +535,32 @@ def test_without_overlays_only_poses_are_written(finished, configure, tmp_path):
     assert [path.name for path in written.iterdir()] == ["poses.npz"]
     with np.load(written / "poses.npz", allow_pickle=False) as file:
         np.testing.assert_allclose(file["joints_px"], poses["joints_px"][::4], atol=1e-3)
+
+
+def test_threads_change_nothing(finished, configure, tmp_path):
+    root, checkpoint, _, poses, _ = finished
+    cfg = configure(checkpoint=checkpoint, input=root, output=tmp_path / "out", overlays=False)
+    cfg.fit, before = False, torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        written = predict(cfg)
+    finally:
+        torch.set_num_threads(before)
+    with np.load(written / "poses.npz", allow_pickle=False) as file:
+        assert (file["pictures"] == poses["pictures"]).all()
+        assert (file["picture_size_px"] == poses["picture_size_px"]).all()
+        np.testing.assert_allclose(file["joints_px"], poses["joints_px"], atol=1e-3)
+
+
+def test_a_damaged_picture_is_named_and_stops_all(finished, configure, tmp_path):
+    root, checkpoint, _, _, _ = finished
+    shutil.copytree(root, tmp_path / "rec")
+    damaged = tmp_path / "rec" / "frames" / "cam1" / "000006.png"
+    damaged.write_bytes(b"cut off")
+    cfg = configure(checkpoint=checkpoint, input=tmp_path / "rec", output=tmp_path / "out")
+    with pytest.raises(ValueError, match=rf"^unreadable picture {damaged} \(7 bytes\)"):
+        predict(cfg)
+    assert not (tmp_path / "out" / "poses.npz").exists()
 
 
 def test_a_masked_detector_refuses_pictures_without_masks(pictures, finished, configure, tmp_path):

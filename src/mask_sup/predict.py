@@ -6,9 +6,9 @@ calibration (`mask_sup.data.recording`). Nothing here reads a label.
 
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import closing
-from itertools import islice
+from contextlib import nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -230,7 +230,8 @@ def _look(
 ) -> tuple[Any, Any, np.ndarray, np.ndarray]:
     """Detections (n v j 3), masks (n v h w) as bytes, boxes (n v 3), sizes (n v 2) of moments.
 
-    Threads read and crop pictures while the detector looks at those before.
+    Each of several threads reads, crops and looks at a batch of its own: threads that shared one
+    would wait for each other.
     """
     import torch
     from rich.progress import track
@@ -239,17 +240,22 @@ def _look(
     from mask_sup.files.ahead import ahead
 
     views = [view for moment in moments for view in moment.views]
-    found, masks, boxes, sizes = [], [], [], []
-    read = ahead(lambda view: crop_view(view, **settings, may_be_empty=True), views)
-    with torch.inference_mode(), closing(read):
-        for _ in track(range(0, len(views), BATCH), "predicting"):
-            crops = list(islice(read, BATCH))
-            images = torch.from_numpy(np.stack([crop.image for crop in crops]))
+    alone = torch.device(cfg.device).type == "cpu"  # others have one batch at a time, of full size
+    size = max(1, BATCH // torch.get_num_threads()) if alone else BATCH
+    one_by_one = nullcontext() if alone else Lock()
+
+    def look(start: int) -> tuple[Any, list[tuple]]:
+        some = views[start : start + size]
+        crops = [crop_view(view, **settings, may_be_empty=True) for view in some]
+        images = torch.from_numpy(np.stack([crop.image for crop in crops]))
+        with one_by_one, torch.inference_mode():
             images = images.to(cfg.device).permute(0, 3, 1, 2).float() / 255
-            found.append(detector(images).cpu())
-            masks += [crop.mask for crop in crops]
-            boxes += [crop.box for crop in crops]
-            sizes += [crop.size for crop in crops]
+            return detector(images).cpu(), [crop[1:] for crop in crops]  # pictures are let go
+
+    starts = range(0, len(views), size)
+    with ahead(look, starts) as seen:
+        found, told = zip(*track(seen, "predicting", total=len(starts)), strict=True)
+    masks, boxes, sizes = zip(*(one for some in told for one in some), strict=True)
     shape = (len(moments), len(moments[0].views))
     joints, mask = torch.cat(found).unflatten(0, shape), torch.from_numpy(np.stack(masks))
     boxes, sizes = np.reshape(boxes, (*shape, 3)), np.reshape(sizes, (*shape, 2))

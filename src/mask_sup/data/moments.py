@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,11 +91,16 @@ def crop_view(
         ValueError: If a picture is unreadable, the mask is empty or of another shape.
     """
     picture = Picture(view.image)
-    whole = Part(np.full(picture.size[::-1], 255, np.uint8), 0, 0)
-    mask = whole if view.mask is None else straight(view, picture.size, may_be_empty)
-    box = (mask if (mask.pixels > 127).any() else whole).box(padding, image_size)
+    mask = whole(picture.size) if view.mask is None else straight(view, picture.size, may_be_empty)
+    shown = mask if (mask.pixels > 127).any() else whole(picture.size)
+    box = shown.box(padding, image_size)
     image = crop_picture(picture, view, box, image_size, mask if mask_input else None)
     return Crop(image, mask.crop(box, mask_size), box, picture.size)
+
+
+def whole(size: tuple[int, int]) -> Part:
+    """All of a picture of this width and height, where nobody tells the person apart."""
+    return Part(np.full(size[::-1], 255, np.uint8), 0, 0)
 
 
 def straight(view: View, size: tuple[int, int], may_be_empty: bool = False) -> Part:
@@ -269,7 +273,7 @@ class MomentDataset(Dataset[Batch]):
         """Read every moment into memory, with a progress bar; damaged files are found here."""
         from rich.progress import track
 
-        with closing(ahead(self._read, range(len(self)))) as items:
+        with ahead(self._read, range(len(self))) as items:
             self.kept = dict(
                 enumerate(track(items, f"reading {len(self)} moments", total=len(self)))
             )
@@ -290,11 +294,11 @@ class MomentDataset(Dataset[Batch]):
         path = folder / f"{self.mask_size}-{key}.masks"
         return MaskCache(path, len(self.moments), self.views, self.mask_size)
 
-    def _masks(self, index: int, whole: Sequence[Part]) -> Masks:
+    def _masks(self, index: int, people: Sequence[Part]) -> Masks:
         """What is made of the masks of a moment."""
-        boxes = [mask.box(self.padding, self.image_size) for mask in whole]
+        boxes = [mask.box(self.padding, self.image_size) for mask in people]
         size, views = self.mask_size, self.moments[index].views
-        masks = np.stack([mask.crop(box, size) for mask, box in zip(whole, boxes, strict=True)])
+        masks = np.stack([mask.crop(box, size) for mask, box in zip(people, boxes, strict=True)])
         weight = np.ones(masks.shape, np.float16)
         if self.geodesic is not None:
             for i, (mask, view) in enumerate(zip(masks, views, strict=True)):
@@ -309,19 +313,19 @@ class MomentDataset(Dataset[Batch]):
     def _read(self, index: int) -> Batch:
         moment = self.moments[index]
         views, size = self.moments[index].views, self.image_size
-        masks, whole = self.cache.get(index) if self.cache else None, [None] * self.views
+        masks, people = self.cache.get(index) if self.cache else None, [None] * self.views
         pictures = [Picture(view.image) for view in views]
         if masks is None or self.mask_input:
             sizes = [picture.size for picture in pictures]
-            whole = [straight(*pair) for pair in zip(views, sizes, strict=True)]
+            people = [straight(*pair) for pair in zip(views, sizes, strict=True)]
         if masks is None:
-            masks = self._masks(index, whole)
+            masks = self._masks(index, people)
             if self.cache:
                 self.cache.put(index, masks)
         boxes = [tuple(box) for box in masks.box]
         images = np.empty((self.views, size, size, 3), np.uint8)
         for picture, view, box, mask, into in zip(
-            pictures, views, boxes, whole, images, strict=True
+            pictures, views, boxes, people, images, strict=True
         ):
             crop_picture(picture, view, box, size, mask if self.mask_input else None, into)
         cameras = (

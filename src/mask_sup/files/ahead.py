@@ -1,40 +1,57 @@
 """Work on a row of things in threads, a few of them ahead of whoever takes the results."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from typing import TypeVar
+
+import cv2
 
 __all__ = ["ahead"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-WAITING = 32  # results that wait to be taken: memory is that of so many, however long the row is
+EACH = 2  # jobs that are begun or done and not taken, for each thread: memory is that of so many
 
 
-def ahead(job: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+@contextmanager
+def ahead(job: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Iterator[Result]]:
     """Results of a job that leaves Python alone for most of its time, in the order of its items.
 
-    As many run at once as there are cores. The error of an item is raised in its turn, with the
-    results before it given; whatever ends the iteration (give it to `contextlib.closing`), no
-    thread is left behind.
+    There are as many threads as PyTorch has. It and OpenCV split no job further meanwhile: the
+    parts would wait for each other. The error of an item is raised in its turn, after the results
+    before it; at the end of `with` no thread is left behind.
 
-    >>> list(ahead(str, range(3)))
+    >>> with ahead(str, range(3)) as results:
+    ...     print(list(results))
     ['0', '1', '2']
     """
-    pool, waiting = ThreadPoolExecutor(_cores(), "ahead"), deque[Future[Result]]()
+    import torch
+
+    before = cv2.getNumThreads(), torch.get_num_threads()
+    cv2.setNumThreads(1)
+    try:
+        with closing(_results(job, items, before[1])) as results:
+            yield results
+    finally:
+        cv2.setNumThreads(before[0])
+        torch.set_num_threads(before[1])
+
+
+def _results(
+    job: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Iterator[Result]:
+    import torch
+
+    waiting: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(threads, "ahead", torch.set_num_threads, (1,))
     try:
         for item in items:
             waiting.append(pool.submit(job, item))
-            if len(waiting) == WAITING:
+            if len(waiting) == EACH * threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -34,6 +34,7 @@ __all__ = ["extract", "extract_camera", "mask_frames"]
 VERSION = 2  # of masks: how the person is found
 LOOKED = 41  # masks of a camera, spread over all, that are looked at in the end
 RECORD = "extraction.json"
+BILEVEL = [cv2.IMWRITE_PNG_BILEVEL, 1]  # a bit a pixel, which is read in a third of the time
 AROUND = ("install", "folder")  # keys of an extractor that say where it runs, and change no mask
 
 
@@ -148,7 +149,7 @@ def extract_camera(
     todo = _missing(part, names)  # the record says whose they are, so it comes first
     masks = mask_frames(footage, extractor, settings, todo, person)
     for index, mask in track(masks, footage.camera, total=len(todo)):
-        write_file(part / f"{names[index]}.png", cv2.imencode(".png", mask)[1].tobytes())
+        write_file(part / f"{names[index]}.png", cv2.imencode(".png", mask, BILEVEL)[1].tobytes())
     if extractor.plate is not None:
         plate = cv2.cvtColor(extractor.plate, cv2.COLOR_RGB2BGR)
         path = output / f"{footage.camera}.plate.png"
