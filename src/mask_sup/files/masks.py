@@ -129,7 +129,8 @@ def _of_grey(values: np.ndarray, path: Path | Member) -> np.ndarray:
     inside = values > 0
     known = not inside.all() or top in (1, white) or top >= white / 2
     if known and ((values == top) == inside).all():
-        return inside.view(np.uint8) * np.uint8(FULL[0])
+        as_is = values.dtype == np.uint8 and top == FULL[0]
+        return values if as_is else inside.view(np.uint8) * np.uint8(FULL[0])
     soft = values if values.dtype == np.uint8 else np.rint(values * (FULL[0] / white))
     soft = soft.astype(np.uint8, copy=False)
     below = inside & (soft < HALF)
