@@ -283,6 +283,13 @@ def _recipe(cfg: DictConfig) -> str:
     return "judge" if cfg.fit is False else "fit"
 
 
+def _quickly(cfg: DictConfig) -> Any:
+    """Without a search there is nothing that is worth more than one thread."""
+    from mask_sup.files.ahead import unsplit
+
+    return unsplit() if cfg.fit is False else nullcontext()
+
+
 def _subject(
     cfg: DictConfig,
     detector: Any,
@@ -300,7 +307,8 @@ def _subject(
     if not len(posed):
         return {}
     start = triangulate_robustly(joints[..., :2], camera, shown)[posed]
-    found = fitter.fit(_recipe(cfg), start, camera.part(posed), mask[posed].float() / 255)
+    with _quickly(cfg):
+        found = fitter.fit(_recipe(cfg), start, camera.part(posed), mask[posed].float() / 255)
     return {name: value.numpy() for name, value in found.build._asdict().items()}
 
 
@@ -402,13 +410,30 @@ def _poses(
     subject: dict[str, np.ndarray] | None,
 ) -> dict[str, np.ndarray]:
     """All arrays of poses.npz for some moments, and `boxes`."""
+    seen = _look(cfg, detector, settings, moments)
+    with _quickly(cfg):
+        return _posed(cfg, detector, settings, moments, fitter, subject, *seen)
+
+
+def _posed(
+    cfg: DictConfig,
+    detector: Any,
+    settings: dict[str, Any],
+    moments: "Sequence[Moment]",
+    fitter: Any,
+    subject: dict[str, np.ndarray] | None,
+    joints: Any,
+    mask: Any,
+    boxes: np.ndarray,
+    sizes: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """What `_poses` makes of what `_look` saw."""
     import torch
 
     from mask_sup.geometry.camera import crop_from_world, is_calibrated, px_from_crop
     from mask_sup.geometry.size import area_and_middle, silhouette_sizes
     from mask_sup.geometry.triangulate import triangulate_robustly
 
-    joints, mask, boxes, sizes = _look(cfg, detector, settings, moments)
     n, v = boxes.shape[:2]
     views = [view for moment in moments for view in moment.views]
     shown = (mask > 127).any(-1).any(-1) if fitter is None else fitter.shows(mask.float() / 255)

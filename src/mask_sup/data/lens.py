@@ -14,7 +14,7 @@ SNAP = 0.01  # of its side by which a crop may grow or shrink to need no resizin
 FINE = (
     2  # pixels that are read, along a side, for each of a crop that shrinks, if there are as many
 )
-EDGE = 33  # points on each side of a rectangle that is followed through a lens
+EDGE = 17  # points on each side of a rectangle that is followed through a lens
 MARGIN = 2  # pixels that its bent sides may bulge between them
 FOUND, TRIES = 0.1, 100  # pixels to which a point comes back to where it was taken from, and steps
 
@@ -136,9 +136,7 @@ def straight_crop(
     taken = np.diag([1 / step, 1 / step, 1.0]) @ K
     straight = np.array([[scale, 0, -scale * left], [0, scale, -scale * top], [0, 0, 1.0]]) @ K
     maps = lens_maps(taken, distortion, (count, count), straight)
-    smoothly = (
-        cv2.INTER_LINEAR if step == 1 else cv2.INTER_CUBIC
-    )  # few pixels are not to be blurred
+    smoothly = cv2.INTER_LINEAR if step == 1 else cv2.INTER_CUBIC  # coarse ones stay sharp
     crop = cv2.remap(pixels, *maps, smoothly)
     centres = (np.arange(count) + 0.5) / scale
     width, height = picture.size

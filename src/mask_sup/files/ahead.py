@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import cv2
 
-__all__ = ["ahead"]
+__all__ = ["ahead", "unsplit"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -19,9 +19,8 @@ EACH = 2  # jobs that are begun or done and not taken, for each thread: memory i
 def ahead(job: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Iterator[Result]]:
     """Results of a job that leaves Python alone for most of its time, in the order of its items.
 
-    There are as many threads as PyTorch has. It and OpenCV split no job further meanwhile: the
-    parts would wait for each other. The error of an item is raised in its turn, after the results
-    before it; at the end of `with` no thread is left behind.
+    There are as many threads as PyTorch has, and each job is `unsplit`. The error of an item is
+    raised in its turn, after the results before it; at the end of `with` no thread is left behind.
 
     >>> with ahead(str, range(3)) as results:
     ...     print(list(results))
@@ -29,11 +28,25 @@ def ahead(job: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Iter
     """
     import torch
 
+    threads = torch.get_num_threads()
+    with unsplit(), closing(_results(job, items, threads)) as results:
+        yield results
+
+
+@contextmanager
+def unsplit() -> Iterator[None]:
+    """PyTorch and OpenCV split no work among threads meanwhile.
+
+    The parts of small work take less time than they wait for each other, most of all where other
+    programs run.
+    """
+    import torch
+
     before = cv2.getNumThreads(), torch.get_num_threads()
     cv2.setNumThreads(1)
+    torch.set_num_threads(1)
     try:
-        with closing(_results(job, items, before[1])) as results:
-            yield results
+        yield
     finally:
         cv2.setNumThreads(before[0])
         torch.set_num_threads(before[1])
