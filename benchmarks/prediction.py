@@ -69,7 +69,7 @@ LENS = (-0.18, 0.06, 0.001, -0.001, 0.0)  # as of an action camera's narrow sett
 PERSON, FPS, NOISE = 6, 25.0, 1.5  # who walks; frames a second; grey levels, of the cameras
 TEXTURE = 8.0  # grey levels of the walls: frames are as large as those of the public recording
 DRAWN = 6  # moments that are drawn; the film repeats them
-BEFORE, NOW = "predict, before", "predict"
+BEFORE, NOW = "predict_before", "predict"
 TIMED, LENGTHS = 150, (150, 900)  # moments of the film that is timed, and of those for the memory
 
 
@@ -206,11 +206,11 @@ def jobs(checkpoint: Path, source: Path, folder: Path) -> dict[str, Callable[[],
             predict(cfg_before)
 
     return {
-        "reading, before": lambda: reading(crop_before, one_after_another),
-        "reading, one thread": lambda: reading(crop_view, one_after_another),
+        "reading_before": lambda: reading(crop_before, one_after_another),
+        "reading_one_thread": lambda: reading(crop_view, one_after_another),
         "reading": lambda: reading(crop_view, ahead),
-        "detector alone": detecting,
-        "reading and detector": lambda: _look(cfg, detector, looked, moments),
+        "detector_alone": detecting,
+        "reading_and_detector": lambda: _look(cfg, detector, looked, moments),
         BEFORE: predicting_before,
         NOW: lambda: predict(cfg),
     }
