@@ -6,15 +6,16 @@
 One of the embedded bodies walks before four cameras with a lens distortion; some moments are drawn,
 filmed as video and taken apart into frames by the program, and the film is made long by repeating
 them. Without --checkpoint a detector of the quickstart's size is used that never learned, which is
-as fast. Measured turn by turn in one process, medians: reading and cropping, the detector alone,
-both as predict has them, and all of predict, which triangulates, learns how the person is built
-(once for 600 moments) and judges poses by the masks, too; by the clock, and in milliseconds of all
-cores, which other programs disturb less. `before` undoes the lens of whole
-pictures, with maps made anew for each view, one view after another (crops were made so up to
-efbd562); masks are decoded as now. How far joints are apart between the two is told for what it
-costs to read coarsely. The peak memory is that of whole commands on two lengths of film. Files are
-in memory: disks are not measured.
-Written to benchmarks/results/prediction.json; run nothing else meanwhile.
+as fast. Measured turn by turn in one process, medians: reading and cropping; the detector alone, on
+as many threads; both as predict has them; and all of predict, which triangulates, learns how the
+person is built (once for 600 moments) and judges poses by the masks. By the clock, and in
+milliseconds of all cores together, which other programs disturb less.
+
+`before` undoes the lens of whole pictures, with maps made anew for each view, one view after
+another on one thread (crops were made so up to efbd562); all else is as now. How far joints are
+apart between the two is told, too: it is what reading coarsely costs. The peak memory is that of
+whole commands on two lengths of film. Files are in memory: disks are not measured. Written to
+benchmarks/results/prediction.json; run nothing else meanwhile.
 """
 
 import argparse
@@ -44,7 +45,7 @@ from mask_sup.calibration import Calibration, write_calibration
 from mask_sup.data.lens import crop_square, lens_maps, mask_box
 from mask_sup.data.moments import GREY, Crop, View, crop_view
 from mask_sup.data.recording import RecordingData
-from mask_sup.files.ahead import ahead
+from mask_sup.files.ahead import ahead, unsplit
 from mask_sup.files.build import build
 from mask_sup.files.config import conf_dir, plain
 from mask_sup.files.masks import read_mask
@@ -70,7 +71,7 @@ PERSON, FPS, NOISE = 6, 25.0, 1.5  # who walks; frames a second; grey levels, of
 TEXTURE = 8.0  # grey levels of the walls: frames are as large as those of the public recording
 DRAWN = 6  # moments that are drawn; the film repeats them
 BEFORE, NOW = "predict_before", "predict"
-TIMED, LENGTHS = 150, (150, 900)  # moments of the film that is timed, and of those for the memory
+TIMED, LENGTHS = 100, (100, 900)  # moments of the film that is timed, and of those for the memory
 
 
 def cameras() -> Calibration:
@@ -193,13 +194,18 @@ def jobs(checkpoint: Path, source: Path, folder: Path) -> dict[str, Callable[[],
             for _ in found:
                 pass
 
-    def detecting() -> None:
+    def detect(some: torch.Tensor) -> None:
         with torch.inference_mode():
-            for some in images.split(BATCH):
-                detector(some.float() / 255)
+            detector(some.float() / 255)
+
+    def detecting() -> None:
+        with ahead(detect, images.split(BATCH // torch.get_num_threads())) as found:
+            for _ in found:
+                pass
 
     def predicting_before() -> None:
         with (
+            unsplit(),
             mock.patch("mask_sup.data.moments.crop_view", crop_before),
             mock.patch("mask_sup.files.ahead.ahead", one_after_another),
         ):
