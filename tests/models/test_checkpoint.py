@@ -7,6 +7,7 @@ import yaml
 
 from mask_sup.files.build import build
 from mask_sup.files.config import plain
+from mask_sup.models.blocks import group_counts
 from mask_sup.models.checkpoint import load, read_checkpoint, restore, start_from
 from mask_sup.train import build_parts, train
 
@@ -266,6 +267,39 @@ def test_another_architecture_is_refused(override, last, compose_config):
     parts = parts_of(compose_config("train", *SMALL, override))
     with pytest.raises(ValueError, match=f"{last} has other networks than this run: use the"):
         start_from(last, parts.detector, parts.shape_prior)
+
+
+@pytest.mark.parametrize("key", ["detector.backbone", "shape_prior"])
+def test_weights_of_other_groups_are_refused(key, last, compose_config):
+    parts = parts_of(compose_config("train", *SMALL, f"{key}.channels_per_group=16"))
+    message = f"{last} has other networks .* use {key}.channels_per_group=4"
+    with pytest.raises(ValueError, match=message):
+        start_from(last, parts.detector, parts.shape_prior)
+
+
+def test_a_checkpoint_that_does_not_tell_its_groups_has_those_of_before(last, changed, run):
+    def forget(checkpoint):
+        for node in (
+            checkpoint["config"]["detector"]["backbone"],
+            checkpoint["config"]["shape_prior"],
+        ):
+            assert node.pop("channels_per_group") == 4
+
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    old = changed(forget)
+    assert torch.equal(load(old)(images), load(last)(images))
+    parts = parts_of(run[1])
+    start_from(old, parts.detector, parts.shape_prior)
+    assert same(parts.shape_prior, read_checkpoint(last)["state_dict"], "shape_prior")
+
+
+def test_groups_come_back_from_a_checkpoint(last, changed):
+    def widen(checkpoint):
+        checkpoint["config"]["detector"]["backbone"]["channels_per_group"] = 16
+
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert group_counts(load(changed(widen))) < group_counts(load(last))
+    assert not torch.equal(load(changed(widen))(images), load(last)(images))
 
 
 def test_restoring_needs_no_file(last):

@@ -122,6 +122,25 @@ def test_detectors_normalise_by_groups_alone(option, compose_config):
         assert {m.num_groups for m in detector.modules() if isinstance(m, nn.GroupNorm)} <= {16, 32}
 
 
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda **size: StackedHourglass(1, 2, 96, 4, **size),
+        lambda **size: ResNet50(channels=32, **size),
+        lambda **size: ShapePrior([16, 32], **size),
+    ],
+)
+def test_every_layer_of_a_network_has_groups_of_the_asked_size(network):
+    for size in ({}, {"channels_per_group": 16}):
+        layers = [m for m in network(**size).modules() if isinstance(m, nn.GroupNorm)]
+        least = size.get("channels_per_group", 4)
+        assert len(layers) > 5
+        for layer in layers:
+            assert layer.num_groups <= 32
+            assert layer.num_channels // layer.num_groups >= least
+        assert min(layer.num_channels // layer.num_groups for layer in layers) == least
+
+
 def test_psi_normalises_by_groups_alone(compose_config):
     assert_groups_alone(build(compose_config("train").shape_prior, "shape_prior"))
 
@@ -134,11 +153,14 @@ def assert_groups_alone(network):
 
 
 @pytest.mark.parametrize(
-    ("channels", "groups"),
-    [(256, 32), (128, 32), (64, 16), (96, 24), (16, 4), (8, 2), (6, 1), (3, 1)],
-)
-def test_group_norm_has_at_most_32_groups_of_four_channels_or_more(channels, groups):
-    layer = norm(channels)
+    ("channels", "per_group", "groups"),
+    [
+        (256, 4, 32), (128, 4, 32), (64, 4, 16), (96, 4, 24), (16, 4, 4), (8, 4, 2), (6, 4, 1),
+        (3, 4, 1), (256, 8, 32), (1024, 16, 32), (96, 16, 6), (48, 16, 3), (72, 16, 4), (8, 16, 1),
+    ],
+)  # fmt: skip
+def test_group_norm_has_at_most_32_groups_of_so_many_channels_or_more(channels, per_group, groups):
+    layer = norm(channels, per_group)
     assert (layer.num_groups, layer.num_channels) == (groups, channels)
 
 
@@ -153,7 +175,7 @@ def test_training_and_inference_see_the_same_whoever_else_is_in_the_batch(head, 
 
 @pytest.mark.parametrize(("inputs", "stride"), [(8, 1), (8, 2), (4, 1)])
 def test_residual_blocks_project_only_where_shapes_change(inputs, stride):
-    block = ResidualBlock(inputs, 8, 4, stride)
+    block = ResidualBlock(inputs, 8, 4, 4, stride)
     assert block(images(2, inputs, 8, 8)).shape == (2, 8, 8 // stride, 8 // stride)
     assert isinstance(block.shortcut, nn.Identity) == (inputs == 8 and stride == 1)
 

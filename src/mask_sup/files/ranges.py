@@ -72,6 +72,7 @@ RANGES: Mapping[str, Range] = {
     "data*.source.size": Range(16, 4096, whole=True),
     # networks and drawing
     "detector.backbone.channels": COUNT,
+    "detector.backbone.channels_per_group": COUNT,
     "detector.backbone.depth": Range(1, 8, whole=True),
     "detector.backbone.stacks": Range(1, 16, whole=True),
     "detector.backbone.stem_stride": Range(2, 4, whole=True),
@@ -81,6 +82,7 @@ RANGES: Mapping[str, Range] = {
     "renderer.width": POSITIVE,
     "renderer.group_width.*": POSITIVE,
     "shape_prior.channels.*": COUNT,
+    "shape_prior.channels_per_group": COUNT,
     "geodesic.gain": NOT_NEGATIVE,
     "geodesic.background_gain": NOT_NEGATIVE,
     # a person's build

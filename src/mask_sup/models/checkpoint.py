@@ -14,6 +14,7 @@ from mask_sup.figure.skeleton import Skeleton
 from mask_sup.files.build import build
 from mask_sup.files.config import renamed
 from mask_sup.files.disk import whole
+from mask_sup.models.blocks import CHANNELS_PER_GROUP, group_counts
 from mask_sup.models.detector import Detector
 
 __all__ = [
@@ -172,12 +173,33 @@ def start_from(
             f"checkpoint {path} has other networks than this run: use the detector and "
             f"shape_prior it was trained with. {error}"
         ) from error
+    _check_groups(path, checkpoint["config"], "detector", detector, skeleton=there)
+    if shape_prior is not None and any(key.startswith("shape_prior.") for key in state):
+        _check_groups(path, checkpoint["config"], "shape_prior", shape_prior)
     return checkpoint
 
 
 def _load_part(module: nn.Module, prefix: str, state: dict[str, Any]) -> None:
     part = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
     module.load_state_dict(part, strict=True)
+
+
+def _check_groups(
+    path: str | Path, config: dict[str, Any], kind: str, network: nn.Module, **given: Any
+) -> None:
+    """Refuse weights of a network that normalises other groups: their shapes are the same."""
+    with torch.device("meta"):
+        there = build(config[kind], kind, **given)
+    if group_counts(there) != group_counts(network):
+        key = "detector.backbone" if kind == "detector" else kind
+        told = (
+            config[kind].get("backbone", config[kind]).get("channels_per_group", CHANNELS_PER_GROUP)
+        )
+        raise ValueError(
+            f"checkpoint {path} has other networks than this run: its groups of GroupNorm have "
+            f"other sizes, so that its weights mean something else here; use "
+            f"{key}.channels_per_group={told}"
+        )
 
 
 def run_folder(checkpoint: str | Path) -> Path:

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mask_sup.models.blocks import ResidualBlock, conv_norm_act
+from mask_sup.models.blocks import CHANNELS_PER_GROUP, ResidualBlock, conv_norm_act
 
 __all__ = ["StackedHourglass"]
 
@@ -12,12 +12,16 @@ __all__ = ["StackedHourglass"]
 class _Hourglass(nn.Module):
     """One hourglass: down `depth` times, up again, with a skip at every size."""
 
-    def __init__(self, channels: int, depth: int):
+    def __init__(self, channels: int, depth: int, per_group: int):
         super().__init__()
-        self.skip = _residual(channels)
-        self.down = _residual(channels)
-        self.inner = _Hourglass(channels, depth - 1) if depth > 1 else _residual(channels)
-        self.up = _residual(channels)
+        self.skip = _residual(channels, per_group)
+        self.down = _residual(channels, per_group)
+        self.inner = (
+            _Hourglass(channels, depth - 1, per_group)
+            if depth > 1
+            else _residual(channels, per_group)
+        )
+        self.up = _residual(channels, per_group)
 
     def forward(self, x: Tensor) -> Tensor:
         low = self.up(self.inner(self.down(F.max_pool2d(x, 2))))
@@ -32,23 +36,33 @@ class StackedHourglass(nn.Module):
         depth: Halvings inside one hourglass.
         channels: Width of the features.
         stem_stride: Input size over feature size: 4 (the original) or 2 (for small crops).
+        channels_per_group: Least channels of a group of GroupNorm.
 
     Raises:
         ValueError: If `stem_stride` is not 2 or 4.
     """
 
-    def __init__(self, stacks: int, depth: int, channels: int, stem_stride: int):
+    def __init__(
+        self,
+        stacks: int,
+        depth: int,
+        channels: int,
+        stem_stride: int,
+        channels_per_group: int = CHANNELS_PER_GROUP,
+    ):
         super().__init__()
         if stem_stride not in (2, 4):
             raise ValueError(f"stem_stride is 2 or 4, not {stem_stride}")
         self.channels, self.multiple = channels, stem_stride * 2**depth  # of images' sides
+        half, per_group = channels // 2, channels_per_group
         self.stem = nn.Sequential(
-            conv_norm_act(3, channels // 2, kernel=7, stride=2),
-            ResidualBlock(channels // 2, channels, channels // 2, stride=stem_stride // 2),
-            _residual(channels),
+            conv_norm_act(3, half, per_group, kernel=7, stride=2),
+            ResidualBlock(half, channels, half, per_group, stride=stem_stride // 2),
+            _residual(channels, per_group),
         )
         self.stacks = nn.ModuleList(
-            nn.Sequential(_Hourglass(channels, depth), _residual(channels)) for _ in range(stacks)
+            nn.Sequential(_Hourglass(channels, depth, per_group), _residual(channels, per_group))
+            for _ in range(stacks)
         )
 
     def forward(self, image: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c hf wf"]:
@@ -68,5 +82,5 @@ class StackedHourglass(nn.Module):
         return x
 
 
-def _residual(channels: int) -> ResidualBlock:
-    return ResidualBlock(channels, channels, channels // 2)
+def _residual(channels: int, per_group: int) -> ResidualBlock:
+    return ResidualBlock(channels, channels, channels // 2, per_group)

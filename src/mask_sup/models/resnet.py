@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mask_sup.models.blocks import ResidualBlock, conv_norm_act, norm
+from mask_sup.models.blocks import CHANNELS_PER_GROUP, ResidualBlock, conv_norm_act, norm
 
 __all__ = ["ResNet50"]
 
@@ -15,26 +15,28 @@ class ResNet50(nn.Module):
 
     Args:
         channels: Width of the deconvolutions and so of the features.
+        channels_per_group: Least channels of a group of GroupNorm.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, channels_per_group: int = CHANNELS_PER_GROUP):
         super().__init__()
         self.channels, self.multiple = channels, 32  # of images' sides
+        per_group = channels_per_group
         layers: list[nn.Module] = [
-            conv_norm_act(3, 64, kernel=7, stride=2),
+            conv_norm_act(3, 64, per_group, kernel=7, stride=2),
             nn.MaxPool2d(3, 2, 1),
         ]
         inputs = 64
         for bottleneck, blocks, stride in STAGES:
             for block in range(blocks):
-                layers.append(
-                    ResidualBlock(inputs, bottleneck * 4, bottleneck, stride if block == 0 else 1)
-                )
-                inputs = bottleneck * 4
+                outputs = bottleneck * 4
+                first = stride if block == 0 else 1
+                layers.append(ResidualBlock(inputs, outputs, bottleneck, per_group, first))
+                inputs = outputs
         for _ in range(3):
             layers += [
                 nn.ConvTranspose2d(inputs, channels, 4, 2, 1, bias=False),
-                norm(channels),
+                norm(channels, per_group),
                 nn.ReLU(inplace=True),
             ]
             inputs = channels

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mask_sup.models.blocks import conv_norm_act
+from mask_sup.models.blocks import CHANNELS_PER_GROUP, conv_norm_act
 
 __all__ = ["ShapePrior"]
 
@@ -17,18 +17,21 @@ class ShapePrior(nn.Module):
 
     Args:
         channels: Channels per level, from full size down; the size halves between levels.
+        channels_per_group: Least channels of a group of GroupNorm.
     """
 
-    def __init__(self, channels: Sequence[int]):
+    def __init__(self, channels: Sequence[int], channels_per_group: int = CHANNELS_PER_GROUP):
         super().__init__()
         channels = list(channels)
         self.down = nn.ModuleList(
-            _double(before, after)
+            _double(before, after, channels_per_group)
             for before, after in zip([1, *channels[:-1]], channels, strict=True)
         )
         upwards = list(zip(channels[:0:-1], channels[-2::-1], strict=True))
         self.up = nn.ModuleList(nn.ConvTranspose2d(low, high, 2, 2) for low, high in upwards)
-        self.merge = nn.ModuleList(_double(2 * high, high) for _, high in upwards)
+        self.merge = nn.ModuleList(
+            _double(2 * high, high, channels_per_group) for _, high in upwards
+        )
         self.out = nn.Conv2d(channels[0], 1, 1)
         self.multiple = 2 ** len(self.up)  # of the sides of masks
 
@@ -53,5 +56,7 @@ class ShapePrior(nn.Module):
         return self.out(x).sigmoid().reshape(skeleton_mask.shape)
 
 
-def _double(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(conv_norm_act(inputs, outputs), conv_norm_act(outputs, outputs))
+def _double(inputs: int, outputs: int, per_group: int) -> nn.Sequential:
+    return nn.Sequential(
+        conv_norm_act(inputs, outputs, per_group), conv_norm_act(outputs, outputs, per_group)
+    )
