@@ -319,6 +319,16 @@ def test_psi_draws_a_mask_in_0_to_1_of_the_same_shape(shape):
     assert physique.std() > 0
 
 
+def test_psi_keeps_channels_of_a_pixel_together_all_the_way():
+    prior, seen = ShapePrior([8, 16, 16]), []
+    for layer in prior.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.GroupNorm)):
+            layer.register_forward_hook(lambda layer, given, out: seen.append(out))
+    prior(images(2, 16, 16))
+    assert len(seen) == 23
+    assert all(out.is_contiguous(memory_format=torch.channels_last) for out in seen)
+
+
 def test_psi_sees_every_mask_alone():
     torch.manual_seed(0)
     prior = ShapePrior([4, 8])

@@ -34,6 +34,7 @@ class ShapePrior(nn.Module):
         )
         self.out = nn.Conv2d(channels[0], 1, 1)
         self.multiple = 2 ** len(self.up)  # of the sides of masks
+        self.to(memory_format=torch.channels_last)  # few channels on many pixels are faster so
 
     def forward(self, skeleton_mask: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n h w"]:
         """The Physique Mask, in (0, 1).
