@@ -18,6 +18,7 @@ TRAINS = [
     ["train", "data=wild_mix"],
     ["train", "+experiment=recording"],
     ["train", "detector=resnet50", "renderer=gaussians"],
+    ["train", "detector=patch"],
 ]
 OTHERS = [
     ["evaluate", "checkpoint=x"],

@@ -113,12 +113,12 @@ def test_other_strides_of_the_stem_are_refused():
 # -- normalisation --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("option", ["hourglass", "hourglass_tiny", "resnet50"])
+@pytest.mark.parametrize("option", ["hourglass", "hourglass_tiny", "patch", "resnet50"])
 def test_detectors_normalise_by_groups_alone(option, compose_config):
     cfg = compose_config("train", f"detector={option}")
     detector = build(cfg.detector, "detector", skeleton=build(cfg.skeleton, "skeleton"))
     assert_groups_alone(detector)
-    if option != "hourglass_tiny":
+    if option in ("hourglass", "resnet50"):
         assert {m.num_groups for m in detector.modules() if isinstance(m, nn.GroupNorm)} <= {16, 32}
 
 

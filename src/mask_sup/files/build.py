@@ -26,6 +26,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "detector": ("mask_sup.models.detector.Detector",),
     "detector.backbone": (
         "mask_sup.models.hourglass.StackedHourglass",
+        "mask_sup.models.patch.PatchPyramid",
         "mask_sup.models.resnet.ResNet50",
     ),
     "detector.head": (
