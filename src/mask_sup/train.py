@@ -82,6 +82,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
     import lightning
 
+    from mask_sup.method.precision import trainer_node
     from mask_sup.method.settings import merged, of_checkpoint, of_stage
     from mask_sup.models.checkpoint import start_from
 
@@ -95,7 +96,9 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     # Every stage is built once before the first step: a wrong key in the last one costs no hours.
     for name in cfg.cascade:
         build_stage(cfg, str(name), parts, fuse).configure_optimizers()
-    build(cfg.trainer, "trainer")(logger=False, enable_checkpointing=False)
+    build(trainer_node(plain(cfg.trainer), folder), "trainer")(
+        logger=False, enable_checkpointing=False
+    )
     ancestry = None
     if cfg.init:
         ancestry = of_checkpoint(start_from(cfg.init, parts.detector, parts.shape_prior))
@@ -103,6 +106,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     check_views(data, fuse)
     record_run(cfg, folder)
     record_data(data, folder)
+    decide_precision(cfg, folder, parts, data)
     _forget_signs(folder)
     metrics: dict[str, Any] = {}
     for name in cfg.cascade:
@@ -145,6 +149,16 @@ def check_sizes(cfg: DictConfig, parts: Any) -> None:
 def _parts(data: DictConfig) -> list[tuple[str, Any]]:
     """The data sets of a mix, by their keys."""
     return [(f"data.parts.{name}", node) for name, node in data.get("parts", {}).items()]
+
+
+def decide_precision(cfg: DictConfig, folder: Path, parts: Any, data: Any) -> None:
+    """Decide what trainer.precision=auto is for this run, from its detector and its crops."""
+    from mask_sup.method.precision import AUTO, settle
+
+    if cfg.trainer.get("precision") == AUTO:
+        views = data.train_datasets()[0].views
+        first = next((node for _, node in _parts(cfg.data)), cfg.data)
+        settle(folder, parts.detector, first.batch_size * views, first.image_size)
 
 
 def build_stage(cfg: DictConfig, name: str, parts: Any, fuse: Any) -> Any:
@@ -287,12 +301,13 @@ def _trainer(
 
     from mask_sup.method.callbacks import LogOverlays, Redraw, SaveConfig, StageProgress
     from mask_sup.method.health import HealthMonitor
+    from mask_sup.method.precision import trainer_node
     from mask_sup.method.ranks import SameRun
     from mask_sup.method.stopping import SaveAndStop
     from mask_sup.models.checkpoint import WholeCheckpointIO
 
     bar = [StageProgress(here.name)] if cfg.trainer.get("enable_progress_bar", True) else []
-    return build(cfg.trainer, "trainer")(
+    return build(trainer_node(plain(cfg.trainer), here.parent), "trainer")(
         max_steps=max_steps,
         val_check_interval=min(cfg.trainer.val_check_interval, max_steps),
         logger=loggers,

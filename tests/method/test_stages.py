@@ -127,6 +127,24 @@ def test_an_ablated_term_is_not_computed(override, absent, batch):
     assert absent not in terms[1]
 
 
+def test_everything_behind_the_detector_stays_in_float32_under_autocast(batch):
+    stage = make("arms", "+cascade.arms.module.weights.residual=1")
+    joints = stage.detector(batch.views.image).detach()
+    stage.detector.forward = lambda image: joints
+    seen = []
+    for mixed in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            terms = stage.losses(stage.draw(batch.views), batch.views)
+        assert {term.dtype for term in terms.values()} == {torch.float32}
+        seen.append(terms)
+    full, mixed = seen
+    assert len(full) > 8
+    physique = full.pop("physique"), mixed.pop("physique")
+    torch.testing.assert_close(*physique, rtol=0.02, atol=0)  # psi itself is a network
+    for name, term in full.items():
+        assert torch.equal(term, mixed[name]), name
+
+
 def test_lambda_p_ramps_up_from_nothing():
     stage = make("physique", "cascade.physique.module.ramp_steps=10")
     weights = []

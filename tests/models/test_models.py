@@ -246,6 +246,18 @@ def test_coordinates_stay_in_float32_under_autocast(kind):
         assert head(images(1, 3, 4, 6)).dtype == torch.float32
 
 
+def test_the_factorised_head_computes_in_float32_under_autocast():
+    head = built_head("factorised")
+    full = head(images(1, 3, 4, 6))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(head(images(1, 3, 4, 6)), full)
+
+
+def test_a_physique_mask_is_not_rounded_under_autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert ShapePrior([4, 8])(images(1, 8, 8)).dtype == torch.float32
+
+
 def test_the_integral_is_not_rounded_under_autocast():
     weight = images(5, 64).softmax(-1)
     with torch.autocast("cpu", torch.bfloat16):

@@ -83,11 +83,13 @@ class FactorisedHead(nn.Module):
     def forward(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n j 3"]:
         """x, y, z of each joint in [-1, 1]."""
         n, _, h, w = features.shape
-        heat = self.heatmap(features).float().flatten(2).softmax(-1)
-        local = heat @ features.float().flatten(2).mT  # n j c
-        whole = features.float().mean((-1, -2)).unsqueeze(1).expand_as(local)
-        context = self.context(torch.cat([local, whole], -1)).relu()
-        depth = torch.einsum("njc,jcd->njd", context, self.depth).float().softmax(-1)
+        with torch.autocast(features.device.type, enabled=False):  # it is small
+            features = features.float()
+            heat = self.heatmap(features).flatten(2).softmax(-1)
+            local = heat @ features.flatten(2).mT  # n j c
+            whole = features.mean((-1, -2)).unsqueeze(1).expand_as(local)
+            context = self.context(torch.cat([local, whole], -1)).relu()
+            depth = torch.einsum("njc,jcd->njd", context, self.depth).softmax(-1)
         plane = heat.reshape(n, -1, h, w)
         return torch.stack(
             [expectation(plane.sum(-2)), expectation(plane.sum(-1)), expectation(depth)], -1

@@ -54,7 +54,7 @@ class ShapePrior(nn.Module):
             skips.append(x)
         for up, merge, skip in zip(self.up, self.merge, skips[-2::-1], strict=True):
             x = merge(torch.cat([up(x), skip], 1))
-        return self.out(x).sigmoid().reshape(skeleton_mask.shape)
+        return self.out(x).float().sigmoid().reshape(skeleton_mask.shape)
 
 
 def _double(inputs: int, outputs: int, per_group: int) -> nn.Sequential:
