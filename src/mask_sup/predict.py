@@ -187,7 +187,9 @@ def _in_parts(
             print(f"part {number + 1} of {len(parts)}: {len(part)} moments")
 
         def one(part: "Sequence[Moment]" = part) -> dict[str, np.ndarray]:
-            return _poses(cfg, detector, settings, part, fitter, subject)
+            seen = _look(cfg, detector, settings, part)
+            with _quickly(cfg):
+                return _poses(cfg, detector, settings, part, fitter, subject, *seen)
 
         made.append(kept.made(f"{number:06d}", one) if len(parts) > 1 else one())
     poses = _joined(made)
@@ -408,26 +410,12 @@ def _poses(
     moments: "Sequence[Moment]",
     fitter: Any,
     subject: dict[str, np.ndarray] | None,
-) -> dict[str, np.ndarray]:
-    """All arrays of poses.npz for some moments, and `boxes`."""
-    seen = _look(cfg, detector, settings, moments)
-    with _quickly(cfg):
-        return _posed(cfg, detector, settings, moments, fitter, subject, *seen)
-
-
-def _posed(
-    cfg: DictConfig,
-    detector: Any,
-    settings: dict[str, Any],
-    moments: "Sequence[Moment]",
-    fitter: Any,
-    subject: dict[str, np.ndarray] | None,
     joints: Any,
     mask: Any,
     boxes: np.ndarray,
     sizes: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """What `_poses` makes of what `_look` saw."""
+    """All arrays of poses.npz for some moments, and `boxes`, of what `_look` saw."""
     import torch
 
     from mask_sup.geometry.camera import crop_from_world, is_calibrated, px_from_crop

@@ -82,7 +82,7 @@ def test_measuring_changes_neither_network_nor_random_numbers(bf16_processor):
     model = network()
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    told = decided(model, 2, 8)
+    told = decided(model, crops=2, side=8)
     assert told["ms"][FULL] > 0
     assert told["ms"][BF16] > 0
     assert torch.equal(torch.get_rng_state(), state)

@@ -175,7 +175,7 @@ def test_training_and_inference_see_the_same_whoever_else_is_in_the_batch(head, 
 
 @pytest.mark.parametrize(("inputs", "stride"), [(8, 1), (8, 2), (4, 1)])
 def test_residual_blocks_project_only_where_shapes_change(inputs, stride):
-    block = ResidualBlock(inputs, 8, 4, 4, stride)
+    block = ResidualBlock(inputs, outputs=8, bottleneck=4, per_group=4, stride=stride)
     assert block(images(2, inputs, 8, 8)).shape == (2, 8, 8 // stride, 8 // stride)
     assert isinstance(block.shortcut, nn.Identity) == (inputs == 8 and stride == 1)
 

@@ -23,8 +23,8 @@ class Part(NamedTuple):
     """A rectangle of a mask; beyond it there is nobody."""
 
     pixels: np.ndarray  # (h, w) uint8, 255 = person
-    left: int  # where it lies in the whole mask, pixels
-    top: int
+    left: int = 0  # where it lies in the whole mask, pixels
+    top: int = 0
 
     def box(self, padding: float, size: int = 0) -> tuple[float, float, float]:
         """`mask_box` of the whole mask."""
@@ -95,10 +95,10 @@ def straight_mask(mask: np.ndarray, K: np.ndarray, distortion: np.ndarray) -> Pa
         distortion: (5,) k1 k2 p1 p2 k3.
     """
     if not np.any(distortion):
-        return Part(mask, 0, 0)
+        return Part(mask)
     left, top, right, bottom = _reach(mask, K, distortion)
     if right <= left or bottom <= top:  # nobody, or nobody whom an ideal lens would have seen
-        return Part(np.zeros_like(mask), 0, 0)
+        return Part(np.zeros_like(mask))
     shift = np.array([[1.0, 0.0, -left], [0.0, 1.0, -top], [0.0, 0.0, 1.0]])
     maps = lens_maps(K, distortion, (right - left, bottom - top), shift @ K)
     return Part(cv2.remap(mask, *maps, cv2.INTER_LINEAR), left, top)

@@ -100,7 +100,7 @@ def crop_view(
 
 def whole(size: tuple[int, int]) -> Part:
     """All of a picture of this width and height, where nobody tells the person apart."""
-    return Part(np.full(size[::-1], 255, np.uint8), 0, 0)
+    return Part(np.full(size[::-1], 255, np.uint8))
 
 
 def straight(view: View, size: tuple[int, int], may_be_empty: bool = False) -> Part:

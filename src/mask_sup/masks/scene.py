@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from mask_sup.masks.background import lab_of, masked_median
 from mask_sup.masks.extractor import components, disc
@@ -18,7 +18,7 @@ from mask_sup.masks.footage import Footage
 from mask_sup.masks.motion import Motion, motion_of, partial
 from mask_sup.masks.sample import FEWEST, near, sampled
 
-__all__ = ["SCENE", "Seen", "fixed_outline", "scene_in", "shadow", "standing_object", "stirring"]
+__all__ = ["SCENE", "Seen", "fixed_outline", "scene_in", "shadow", "standing_object"]
 
 SCENE: Mapping[str, str] = {
     "object": (
@@ -43,7 +43,7 @@ FIXED = 0.12  # of the masks' outline, feet left out, that an object's fixed out
 STANDS, STILL = 0.3, 0.25  # the same of somebody who stirs less than that: legs keep theirs, too
 EDGE = 2  # pixels on either side of a fixed outline: always foreground here, seldom there
 FEET = 0.15  # of the masks' height, from below: feet stand where they are
-STIRS = 0.05  # `stirring` below which nobody moves at all
+STIRS = 0.05  # `_stirring` below which nobody moves at all
 
 LIGHT = 0.3, 0.93  # of the scene's lightness: a shadow is between
 COLOUR = 7.0  # Lab colour difference below which it is the scene's colour
@@ -77,7 +77,7 @@ def scene_in(files: Mapping[int, Path], footage: Footage | None) -> Seen:
         return Seen({}, None)
     kinds, motion = [], None
     stack = np.stack(list(masks.values()))
-    longest = FIXED if stirring(stack) > STANDS else STILL
+    longest = FIXED if _stirring(stack.mean(0, dtype=np.float32)) > STANDS else STILL
     if standing_object(stack).any() or fixed_outline(stack) > longest:
         kinds.append("object")
     pictures = _pictures(masks, footage) if footage else {}
@@ -121,7 +121,7 @@ def fixed_outline(masks: Bool[np.ndarray, "n h w"]) -> float:
     """
     share = masks.mean(0, dtype=np.float32)
     always = share >= ALWAYS
-    if stirring(masks) <= STIRS:
+    if _stirring(share) <= STIRS:
         return 0.0
     fixed = always & (cv2.erode(share, disc(EDGE)) <= SELDOM)
     rows = np.flatnonzero(np.median(masks.any(2), 0))
@@ -132,9 +132,8 @@ def fixed_outline(masks: Bool[np.ndarray, "n h w"]) -> float:
     return float(fixed.sum() / max(1.0, np.median(lengths)))
 
 
-def stirring(masks: Bool[np.ndarray, "n h w"]) -> float:
-    """How much is foreground at times, over what is so throughout."""
-    share = masks.mean(0, dtype=np.float32)
+def _stirring(share: Float32[np.ndarray, "h w"]) -> float:
+    """How much is foreground in a share of the frames, over what is so throughout."""
     always = share >= ALWAYS
     return float(share[~always].sum() / max(1, always.sum()))
 
