@@ -148,14 +148,26 @@ finally:
 """
 
 
+LOADING = """
+import resource, torch, lightning
+print(resource.getrusage(resource.RUSAGE_SELF).ru_utime)
+"""
+
+
+@pytest.fixture(scope="module")
+def loading_networks(tmp_path_factory) -> float:
+    """Seconds of processor time that loading the network libraries takes on this machine."""
+    return float(python("-c", LOADING, cwd=tmp_path_factory.mktemp("elsewhere")))
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_is_quick_and_loads_no_network_library(command, tmp_path):
+def test_help_is_quick_and_loads_no_network_library(command, loading_networks, tmp_path):
     told = python("-c", HELP.format(command=command, heavy=HEAVY), cwd=tmp_path)
     assert "Powered by Hydra" in told
     (loaded,) = re.findall(r"^LOADED(.*)$", told, re.M)
     assert loaded.split() == []
     (seconds,) = re.findall(r"^SECONDS (.*)$", told, re.M)
-    assert float(seconds) < 2.0  # of processor time; 0.7 on a laptop, 5 with torch and lightning
+    assert float(seconds) < loading_networks / 2  # of its 4 seconds on a laptop, help takes 0.7
 
 
 @pytest.mark.parametrize(("command", "given"), [("evaluate", []), ("predict", ["input=pictures"])])
