@@ -1,6 +1,7 @@
 """Small fabricated pictures, cameras, recordings and checkpoints."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from mask_sup.figure.skeleton import Skeleton
 from mask_sup.files.build import build
 from mask_sup.files.config import conf_dir, plain
 
-torch.set_num_threads(1)  # tensors here are small: more threads only wait for each other
+# Tensors here are small: more threads only wait for each other, and round otherwise.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of the commands that tests start, too
 
 WIDTH, HEIGHT = 72, 56  # pixels; unequal, so that a swap of the two shows
 LENS = np.array([-0.25, 0.08, 0.002, -0.003, 0.01])

@@ -11,6 +11,7 @@ from mask_sup.files.build import build, trust_from_command_line
 from mask_sup.files.config import plain
 from mask_sup.files.disk import write_file
 from mask_sup.files.ranges import check_ranges
+from mask_sup.files.threads import settle_threads
 from mask_sup.files.words import command
 
 __all__ = ["evaluate"]
@@ -34,6 +35,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     checkpoint = read_checkpoint(cfg.checkpoint)
     detector = _detector(cfg, checkpoint)
     data = _data(cfg, checkpoint["config"], detector.skeleton)
+    settle_threads()
     values, sheet = _measure(cfg, detector, data)
     about = _about(cfg, checkpoint, data)
     folder = Path(cfg.output) if cfg.output else _default_folder(cfg)

@@ -23,6 +23,7 @@ from mask_sup.files.left_out import left_out_in_words
 from mask_sup.files.lock import locked
 from mask_sup.files.poses import confidence_of, healthy, verdict_in_words, write_poses
 from mask_sup.files.ranges import check_ranges
+from mask_sup.files.threads import settle_threads
 from mask_sup.files.words import command
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     files = [path for view in views for path in (view.image, view.mask) if path is not None]
     files = [(str(path), _stamp(path)) for path in files]
     kept = Kept(folder / PARTS, [plain(cfg), _stamp(Path(cfg.checkpoint)), files])
+    settle_threads()
     poses = _in_parts(cfg, detector, checkpoint["config"]["data"], moments, fitter, kept)
     boxes = poses.pop("boxes")
     cameras = [view.image.parent.name for view in moments[0].views]

@@ -21,6 +21,7 @@ from mask_sup.files.config import Config, load_config, plain
 from mask_sup.files.disk import write_file
 from mask_sup.files.lock import locked
 from mask_sup.files.ranges import check_ranges
+from mask_sup.files.threads import settle_threads
 from mask_sup.files.words import command, shell_command
 
 __all__ = ["build_data", "build_parts", "train"]
@@ -104,6 +105,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         ancestry = of_checkpoint(start_from(cfg.init, parts.detector, parts.shape_prior))
     data.prepare_data()
     check_views(data, fuse)
+    settle_threads(threads_of(folder))
     record_run(cfg, folder)
     record_data(data, folder)
     decide_precision(cfg, folder, parts, data)
@@ -438,6 +440,8 @@ def record_data(data: Any, folder: Path) -> None:
 
 
 def _provenance(cfg: DictConfig) -> dict[str, Any]:
+    import torch
+
     packages = ("mask-sup", "torch", "lightning", "hydra-core", "numpy", "opencv-python-headless")
     return {
         "command": sys.argv,
@@ -446,8 +450,22 @@ def _provenance(cfg: DictConfig) -> dict[str, Any]:
         "git_changes": _git("status", "--porcelain"),
         "versions": {name: version(name) for name in packages},
         "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "machine": this_machine(),
+        "threads": torch.get_num_threads(),
     }
+
+
+def this_machine() -> str:
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+
+
+def threads_of(folder: Path) -> int | None:
+    """The threads that a run in this folder began with, on such a machine; None: no such run."""
+    try:
+        told = json.loads((folder / "run.json").read_text())
+    except OSError:
+        return None
+    return told.get("threads") if told.get("machine") == this_machine() else None
 
 
 def _git(*words: str) -> str | None:
