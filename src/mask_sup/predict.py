@@ -232,10 +232,10 @@ def _stamp(path: Path) -> list[int]:
 def _look(
     cfg: DictConfig, detector: Any, settings: dict[str, Any], moments: "Sequence[Moment]"
 ) -> tuple[Any, Any, np.ndarray, np.ndarray]:
-    """Detections (n v j 3), masks (n v h w) as bytes, boxes (n v 3), sizes (n v 2) of moments.
+    """Detections (n v j 3), masks (n v h w), boxes (n v 3) and sizes (n v 2) of moments.
 
-    Each of several threads reads, crops and looks at a batch of its own: threads that shared one
-    would wait for each other.
+    Masks are in [0, 1], NaN where a picture ends and the person may go on. Each of several threads
+    reads, crops and looks at a batch of its own: threads that shared one would wait for each other.
     """
     import torch
     from rich.progress import track
@@ -259,9 +259,10 @@ def _look(
     starts = range(0, len(views), size)
     with ahead(look, starts) as seen:
         found, told = zip(*track(seen, "predicting", total=len(starts)), strict=True)
-    masks, boxes, sizes = zip(*(one for some in told for one in some), strict=True)
+    masks, unknown, boxes, sizes = zip(*(one for some in told for one in some), strict=True)
     shape = (len(moments), len(moments[0].views))
-    joints, mask = torch.cat(found).unflatten(0, shape), torch.from_numpy(np.stack(masks))
+    joints, mask = torch.cat(found).unflatten(0, shape), torch.from_numpy(np.stack(masks)) / 255
+    mask[torch.from_numpy(np.stack(unknown))] = torch.nan
     boxes, sizes = np.reshape(boxes, (*shape, 3)), np.reshape(sizes, (*shape, 2))
     return joints.clone(), mask.unflatten(0, shape), boxes, sizes
 
@@ -306,13 +307,13 @@ def _subject(
 
     joints, mask, boxes, _ = _look(cfg, detector, settings, moments)
     camera = _cameras(moments, boxes)
-    shown = fitter.shows(mask.float() / 255)
+    shown = fitter.shows(mask)
     posed = (shown.sum(1) >= WITH_WORLD).nonzero().flatten()
     if not len(posed):
         return {}
     start = triangulate_robustly(joints[..., :2], camera, shown)[posed]
     with _quickly(cfg):
-        found = fitter.fit(_recipe(cfg), start, camera.part(posed), mask[posed].float() / 255)
+        found = fitter.fit(_recipe(cfg), start, camera.part(posed), mask[posed])
     return {name: value.numpy() for name, value in found.build._asdict().items()}
 
 
@@ -426,7 +427,7 @@ def _poses(
 
     n, v = boxes.shape[:2]
     views = [view for moment in moments for view in moment.views]
-    shown = (mask > 127).any(-1).any(-1) if fitter is None else fitter.shows(mask.float() / 255)
+    shown = (mask > 0.5).any(-1).any(-1) if fitter is None else fitter.shows(mask)
     crop, person_px = joints.numpy(), boxes[..., 2] / settings["padding"]
 
     def to_px(xy: np.ndarray) -> np.ndarray:
@@ -453,7 +454,7 @@ def _poses(
         return poses
     world, posed = triangulate_robustly(joints[..., :2], camera, shown), shown.sum(1) >= WITH_WORLD
     if all(view.mask is not None for view in views):
-        seen = area_and_middle(mask.numpy(), full=255)
+        seen = area_and_middle(mask.nan_to_num().numpy())
         poses["size_mm"] = silhouette_sizes(*seen, *(part.double().numpy() for part in camera))
     if fitter is not None and posed.any():
         world, told = _judged(posed, fitter, _recipe(cfg), world, camera, mask, moments, subject)
@@ -508,7 +509,7 @@ def _judged(
     names = [(m.sequence or m.name, gap) for m, gap in zip(some, gaps, strict=True)]
     number = {name: i for i, name in enumerate(dict.fromkeys(names))}
     sequence = torch.tensor([number[name] for name in names])
-    camera, foreground = camera.part(which), mask[which].float() / 255
+    camera, foreground = camera.part(which), mask[which]
     if recipe == "judge":
         found = fitter.fit(recipe, start[which], camera, foreground, build=known)
     else:

@@ -124,6 +124,30 @@ def test_bad_masks_accuse_no_camera(rig, change):
     assert {"streak": "show more", "legs": "lack"}[change] in finding.words
 
 
+def cut_off(rig, view, share):
+    """The rig whose pictures of one camera end in the middle of the person, as often as not."""
+    places = [np.nonzero(rig.mask(view, frame).any(0))[0] for frame in range(0, rig.frames, 5)]
+    middle = np.median([(1 - share) * place[0] + share * place[-1] for place in places])
+
+    def mask(v, frame):
+        return rig.mask(v, frame)[:, : int(middle)] if v == view else rig.mask(v, frame)
+
+    return replace(rig, mask=mask)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5])
+def test_people_who_are_partly_out_of_the_picture_accuse_no_camera(rig, share):
+    finding = check(cut_off(rig, 1, share), rays=24)
+    assert (finding.fault, finding.cameras) == ("none", ())
+
+
+def test_a_fault_is_named_with_people_partly_out_of_the_picture(rig):
+    wrong, views = bench.swapped(cut_off(rig, 0, 0.5), 1, 2, np.random.default_rng(5))
+    finding = check(wrong)
+    assert finding.fault == "swapped"
+    assert set(finding.cameras) == {rig.names[view] for view in views}
+
+
 def test_a_recording_of_a_few_frames_is_checked_without_shifts(rig):
     wrong, _ = bench.extrinsics(rig, 1, 2, np.random.default_rng(5))
     finding = check(replace(wrong, frames=6, mask=lambda v, f: rig.mask(v, 20 * f)), rays=16)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mask_sup.data.lens import crop_square, mask_box, straight_crop, straight_mask
+from mask_sup.data.lens import crop_square, mask_box, outside, straight_crop, straight_mask
 from mask_sup.data.moments import View, crop_view
 from mask_sup.files.pictures import Picture
 
@@ -154,3 +154,14 @@ def test_the_size_of_a_picture_comes_with_its_crop(tmp_path, picture):
         camera = {"K": K, "R": np.eye(3), "t": np.zeros(3), "distortion": LENSES["barrel"]}
         view = View(written(tmp_path, picture, suffix), tmp_path / "mask.png", **camera)
         assert crop_view(view, 32, 32, 1.2, True).size == (W, H)
+
+
+@pytest.mark.parametrize("lens", ["ideal", "barrel", "cushion"])
+@pytest.mark.parametrize("name", BOXES)
+def test_what_lies_outside_of_the_picture_is_black_in_the_crop_of_a_white_one(lens, name):
+    white = undone(np.full((H, W), 255, np.uint8), LENSES[lens])
+    left, top, side = BOXES[name]
+    shown = crop_square(white, BOXES[name], 32) > 127
+    found = ~outside(K, LENSES[lens], (W, H), BOXES[name], 32)
+    assert (shown == found).mean() > 0.98  # all but pixels that the border crosses
+    assert found.all() == (shown.all() or abs(found.mean() - 1) < 0.01)

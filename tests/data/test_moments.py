@@ -167,6 +167,26 @@ def test_beyond_the_border_the_crop_is_black(tmp_path):
     assert (image[:, 30:] == 200).all()
 
 
+def test_nothing_is_known_beyond_the_border_where_a_person_is_cut_off(tmp_path):
+    picture = np.full((160, 240, 3), 200, np.uint8)
+    cut = rectangle((160, 240), 20, 120, 0, 60)  # box: left -30, top 10, side 120
+    view = write(tmp_path, picture, cut)
+    crop = crop_view(view, 32, 48, 1.2, False)
+    assert crop.box == (-30.0, 10.0, 120.0)
+    assert crop.beyond[:, :12].all()
+    assert not crop.beyond[:, 12:].any()
+    item = dataset([Moment("cut", (view,), np.zeros((18, 3)))], mask_size=48)[0]
+    np.testing.assert_array_equal(item.views.weight[0].numpy() == 0, crop.beyond)
+
+
+def test_a_person_who_is_seen_whole_is_not_beyond_the_border(tmp_path):
+    picture = np.full((160, 240, 3), 200, np.uint8)
+    near = rectangle((160, 240), 20, 120, 8, 68)  # box: left -22
+    crop = crop_view(write(tmp_path, picture, near), 32, 48, 1.2, False)
+    assert crop.box[0] < 0
+    assert not crop.beyond.any()
+
+
 def test_colours_are_red_green_blue(tmp_path):
     picture = np.full((160, 240, 3), (10, 20, 200), np.uint8)  # OpenCV writes blue first
     view = write(tmp_path, picture, rectangle((160, 240), 40, 120, 90, 140))

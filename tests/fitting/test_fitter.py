@@ -46,6 +46,32 @@ def test_limbs_are_found_where_the_masks_show_them(scene):
     assert errors(fit.joints_world, truth)[LEGS].mean() < 60
 
 
+@pytest.mark.parametrize("recipe", ["refine", "explore"])
+def test_what_lies_beyond_a_picture_is_not_held_against_a_pose(scene, recipe):
+    """One picture ends across the trunk: where it is known to, the pose is as without that."""
+    truth, camera, mask = scene
+    start = truth + 40 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
+    dark, unknown = mask.clone(), mask.clone()
+    columns = mask[0, 0].amax(0).nonzero().flatten()
+    end = int(columns[0] + columns[-1]) // 2
+    dark[0, 0, :, end:], unknown[0, 0, :, end:] = 0, torch.nan
+    off = {
+        name: errors(fitter().fit(recipe, start, camera, seen).joints_world, truth).mean()
+        for name, seen in (("all", mask), ("dark", dark), ("unknown", unknown))
+    }
+    assert off["unknown"] < off["all"] + 8
+    assert off["dark"] > 1.5 * off["unknown"]
+
+
+def test_what_is_known_explains_a_pose_that_is_right(scene):
+    truth, camera, mask = scene
+    unknown = mask.clone()
+    unknown[0, 0, :, unknown.shape[-1] // 2 :] = torch.nan
+    judged = fitter(recipes={"judge": ["build"]}).fit("judge", truth, camera, unknown)
+    whole = fitter(recipes={"judge": ["build"]}).fit("judge", truth, camera, mask)
+    assert judged.unexplained < 1.1 * whole.unexplained + 1e-4
+
+
 @pytest.mark.slow
 def test_whole_poses_are_found_from_one_that_is_wrong_throughout():
     """Walking, sitting, bowing, on hands, back, belly and side; what is not found explains less."""

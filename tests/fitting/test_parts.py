@@ -25,7 +25,8 @@ def scenes_of(truth, sequence=None):
     usual = ours.usual()
     n = len(truth)
     return Scenes(
-        camera, mask, usual.lengths.expand(n, -1), usual.radius.expand(n, -1),
+        camera, mask, torch.ones(n, 1, 1, 1),
+        usual.lengths.expand(n, -1), usual.radius.expand(n, -1),
         torch.arange(n) if sequence is None else sequence,
     )  # fmt: skip
 

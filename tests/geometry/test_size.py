@@ -43,14 +43,6 @@ def test_a_view_that_shows_nobody_leaves_the_size_open():
     assert np.isnan(silhouette_sizes(area, middle, *camera)).tolist() == [True]
 
 
-def test_bytes_count_as_shares():
-    mask = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 6)).astype(np.uint8)
-    for one, other in zip(
-        area_and_middle(mask, full=255), area_and_middle(mask / 255), strict=True
-    ):
-        np.testing.assert_allclose(one, other)
-
-
 @pytest.mark.parametrize("pose", [walking, sitting])
 def test_people_have_a_persons_size_in_any_pose(pose):
     camera = cameras(1)

@@ -15,7 +15,7 @@ from mask_sup.geometry.triangulate import Independent, Triangulate
 from mask_sup.method.losses import anchor_loss
 from mask_sup.method.pseudo import PseudoPoses
 from mask_sup.method.regression import SupervisedStage, crop_targets, mirrored, recoloured, zoomed
-from mask_sup.method.relabel import RelabelStage, some_runs
+from mask_sup.method.relabel import RelabelStage, look, some_runs
 from mask_sup.method.stages import Parts
 from mask_sup.models.detector import Detector
 from mask_sup.train import build_parts
@@ -419,3 +419,15 @@ def test_a_fresh_detector_forgets(parts):
     moved = [k for k in after if after[k].std() > 0 and not torch.equal(after[k], before[k])]
     assert len(moved) > len([k for k in after if k.endswith("0.weight")]) // 2
     assert isinstance(parts, Parts)
+
+
+def test_a_round_knows_where_pictures_end(parts):
+    """Where training weighs nothing, the fitter is told that nothing is known."""
+    data = Scenes(parts.body, torch.stack([walking()]))
+    data.items[0].views.weight[2, :, 40:] = 0
+    found = look(Oracle(walking()[None]), Triangulate(), data)
+    assert found.mask[0, 2, :, 40:].isnan().all()
+    assert found.mask.isnan().sum() == 64 * 24
+    scenes = parts.fitter.scenes(found.camera, found.mask, parts.fitter.usual())
+    assert scenes.known.shape == scenes.mask.shape
+    assert not scenes.known[0, 2, :, -1].any()

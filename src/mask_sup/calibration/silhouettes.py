@@ -31,12 +31,14 @@ STEPS = 128  # points on a ray
 REACH = 0.75  # of the cameras' distance: half of the way that points on rays are looked at
 CAP = 10.0  # percent; one hopeless ray does not outweigh many
 FAR = 1e3  # percent; the gap of a point behind a camera
+RIM = 0.005  # of the longer side of a picture: a mask that comes so near to its border is cut off
 
 
 class Outline(NamedTuple):
     """One mask, as rays see it."""
 
     outside: Float[np.ndarray, "h w"]  # pixels to the mask, 0 in it
+    cut: Bool[np.ndarray, "4"]  # whether the person may go on beyond the left, top, right, bottom
     rays_px: Float[np.ndarray, "n 2"]  # points in the mask, continuous pixels
     size_px: float  # of the person: square root of the mask's area
 
@@ -81,7 +83,14 @@ def outline(mask: Bool[np.ndarray, "h w"], rays: int, rng: np.random.Generator) 
         rays: How many rays, half of them at the edge.
         rng: Chooses them.
     """
-    return Outline(_outside(mask), _rays(mask, rays, rng), float(np.sqrt(mask.sum())))
+    return Outline(_outside(mask), _cut(mask), _rays(mask, rays, rng), float(np.sqrt(mask.sum())))
+
+
+def _cut(mask: np.ndarray) -> np.ndarray:
+    """The sides of the picture that the mask comes to."""
+    rim = max(1, round(RIM * max(mask.shape)))
+    sides = mask[:, :rim], mask[:rim], mask[:, -rim:], mask[-rim:]
+    return np.array([side.any() for side in sides])
 
 
 def _outside(mask: np.ndarray) -> np.ndarray:
@@ -217,12 +226,17 @@ def _gap(
     depth = start[2] + steps * way[:, 2:]
     ahead = depth > 1e-9
     per_depth = 1.0 / np.where(ahead, depth, 1.0)
-    # A point beside the picture counts as one at its border: the person may be cut off there.
     x, y = (
         np.clip((start[i] + steps * way[:, i, None]) * per_depth, -1e6, 1e6) - 0.5 for i in (0, 1)
     )
     x, y = x.astype(np.float32), y.astype(np.float32)
+    # A point beside the picture counts as one at its border; where the person is cut off there,
+    # nothing is known of it.
     found = cv2.remap(seen.outside, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    height, width = seen.outside.shape
+    for cut, beyond in zip(seen.cut, (x < 0, y < 0, x > width - 1, y > height - 1), strict=True):
+        if cut:
+            found[beyond] = 0.0
     return np.where(ahead, 100.0 / seen.size_px * found, FAR)
 
 

@@ -7,7 +7,15 @@ import numpy as np
 
 from mask_sup.files.pictures import Picture
 
-__all__ = ["Part", "crop_square", "lens_maps", "mask_box", "straight_crop", "straight_mask"]
+__all__ = [
+    "Part",
+    "crop_square",
+    "lens_maps",
+    "mask_box",
+    "outside",
+    "straight_crop",
+    "straight_mask",
+]
 
 NEXT_TO_NOTHING = 1.25  # factor of shrinking from which on colours are averaged
 SNAP = 0.01  # of its side by which a crop may grow or shrink to need no resizing
@@ -164,6 +172,35 @@ def lens_maps(
     return cv2.initUndistortRectifyMap(
         K - centre, distortion, None, straight - centre, size, cv2.CV_32FC1
     )
+
+
+def outside(
+    K: np.ndarray,
+    distortion: np.ndarray,
+    picture: tuple[int, int],
+    box: tuple[float, float, float],
+    size: int,
+) -> np.ndarray:
+    """Which pixels of a crop, (size, size) bool, are outside of what an ideal lens shows of a picture.
+
+    That is what both the picture as it was taken and one of its size with the ideal lens hold.
+
+    Args:
+        K: (3, 3) camera -> continuous pixels.
+        distortion: (5,) k1 k2 p1 p2 k3.
+        picture: Its width and height.
+        box: Left, top and side of the crop in continuous pixels of the ideal lens.
+        size: Side of the crop, its pixels.
+    """
+    left, top, side = box
+    scale = size / side
+    K = K if np.any(distortion) else np.eye(3)  # any will do
+    straight = np.array([[scale, 0, -scale * left], [0, scale, -scale * top], [0, 0, 1.0]]) @ K
+    x, y = lens_maps(K, distortion, (size, size), straight)
+    beyond = (x < -0.5) | (y < -0.5) | (x > picture[0] - 0.5) | (y > picture[1] - 0.5)
+    centres = (np.arange(size) + 0.5) / scale
+    beyond |= (left + centres < 0) | (left + centres > picture[0])
+    return beyond | ((top + centres < 0) | (top + centres > picture[1]))[:, None]
 
 
 def _reach(mask: np.ndarray, K: np.ndarray, distortion: np.ndarray) -> tuple[int, int, int, int]:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from mask_sup.data.lens import Part, straight_crop, straight_mask
+from mask_sup.data.lens import Part, outside, straight_crop, straight_mask
 from mask_sup.data.mask_cache import MaskCache, Masks
 from mask_sup.files.ahead import ahead
 from mask_sup.files.archive import Member
@@ -30,6 +31,9 @@ __all__ = [
     "expand",
     "taken_mask",
 ]
+
+WEIGHTS = 2
+"""Of the rule by which weights are made: raise it whenever the same masks would give others."""
 
 GREY = 102
 """Background of masked pictures, 0.4 of 255: what the detector sees as 0."""
@@ -64,6 +68,7 @@ class Crop(NamedTuple):
 
     image: np.ndarray  # (h, w, 3) uint8 RGB
     mask: np.ndarray  # (hm, wm) uint8, 255 = person
+    beyond: np.ndarray  # (hm, wm) bool, see `beyond`
     box: tuple[float, float, float]  # left, top, side in continuous pixels of the whole image
     size: tuple[int, int]  # width and height of the whole image
 
@@ -95,7 +100,31 @@ def crop_view(
     shown = mask if (mask.pixels > 127).any() else whole(picture.size)
     box = shown.box(padding, image_size)
     image = crop_picture(picture, view, box, image_size, mask if mask_input else None)
-    return Crop(image, mask.crop(box, mask_size), box, picture.size)
+    small = mask.crop(box, mask_size)
+    return Crop(image, small, beyond(small, view, picture.size, box), box, picture.size)
+
+
+def beyond(
+    mask: np.ndarray, view: View, size: tuple[int, int], box: tuple[float, float, float]
+) -> np.ndarray:
+    """Where a crop lies outside of its picture, if the person is cut off there: (h, w) bool.
+
+    Where the mask keeps off the picture's border, all of the person is seen, and nobody is outside.
+
+    Args:
+        mask: (h, w) uint8, the crop of the mask.
+        view: Its lens.
+        size: Width and height of the picture.
+        box: Left, top and side of the crop, pixels of the picture as an ideal lens shows it.
+    """
+    left, top, side = box
+    inside = left >= 0 and top >= 0 and left + side <= size[0] and top + side <= size[1]
+    nowhere = np.zeros(mask.shape, bool)
+    if inside and not view.distortion.any():
+        return nowhere
+    found = outside(view.K, view.distortion, size, box, len(mask))
+    near = cv2.dilate(mask, np.ones((3, 3), np.uint8)) > 127
+    return found if (near & found).any() else nowhere
 
 
 def whole(size: tuple[int, int]) -> Part:
@@ -288,26 +317,27 @@ class MomentDataset(Dataset[Batch]):
 
     def _cache(self, folder: Path) -> MaskCache:
         """The cache of these masks at this size, under these settings."""
-        told = [self.padding, self.image_size, sorted(vars(self.geodesic).items())]
+        told = [WEIGHTS, self.padding, self.image_size, sorted(vars(self.geodesic).items())]
         told += [(m.name, [str(v.mask) for v in m.views]) for m in self.moments]
         key = hashlib.sha256(repr(told).encode()).hexdigest()[:12]
         path = folder / f"{self.mask_size}-{key}.masks"
         return MaskCache(path, len(self.moments), self.views, self.mask_size)
 
-    def _masks(self, index: int, people: Sequence[Part]) -> Masks:
-        """What is made of the masks of a moment."""
+    def _masks(self, index: int, people: Sequence[Part], sizes: Sequence[tuple[int, int]]) -> Masks:
+        """What is made of the masks of a moment, whose pictures are so large."""
         boxes = [mask.box(self.padding, self.image_size) for mask in people]
         size, views = self.mask_size, self.moments[index].views
         masks = np.stack([mask.crop(box, size) for mask, box in zip(people, boxes, strict=True)])
         weight = np.ones(masks.shape, np.float16)
-        if self.geodesic is not None:
-            for i, (mask, view) in enumerate(zip(masks, views, strict=True)):
+        for i, (mask, view) in enumerate(zip(masks, views, strict=True)):
+            if self.geodesic is not None:
                 if not (mask > 127).any():
                     raise ValueError(
                         f"mask {view.mask} vanishes at {size} pixels: fix the mask, or raise "
                         "renderer.size"
                     )
                 weight[i] = self.geodesic(mask > 127)
+            weight[i][beyond(mask, view, sizes[i], boxes[i])] = 0
         return Masks(np.array(boxes), masks, weight)
 
     def _read(self, index: int) -> Batch:
@@ -315,11 +345,11 @@ class MomentDataset(Dataset[Batch]):
         views, size = self.moments[index].views, self.image_size
         masks, people = self.cache.get(index) if self.cache else None, [None] * self.views
         pictures = [Picture(view.image) for view in views]
+        sizes = [picture.size for picture in pictures]
         if masks is None or self.mask_input:
-            sizes = [picture.size for picture in pictures]
             people = [straight(*pair) for pair in zip(views, sizes, strict=True)]
         if masks is None:
-            masks = self._masks(index, people)
+            masks = self._masks(index, people, sizes)
             if self.cache:
                 self.cache.put(index, masks)
         boxes = [tuple(box) for box in masks.box]

@@ -37,7 +37,7 @@ def fit_film(
         fitter: Its recipes `keys`, `follow`, `improve` and `settle`, and settings of `film`.
         joints_world: Where to start, mm.
         camera: Cameras of the views (n v).
-        mask: Foreground in [0, 1].
+        mask: As in `PoseFitter.fit`.
         sequence: Moments in a row with the same number follow each other in time.
         build: How the subject is built, if known; None: it is learned from the key moments.
     """

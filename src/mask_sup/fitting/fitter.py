@@ -167,7 +167,8 @@ class PoseFitter:
             recipe: One of `recipes`.
             joints_world: Where to start, mm.
             camera: Cameras of the views (n v).
-            mask: Foreground in [0, 1]; a view without any is not looked at.
+            mask: Foreground in [0, 1], NaN where a picture ends and the person may go on; a view
+                without any is not looked at.
             subject: Who is seen, 0, 1, ...; None: all the same.
             sequence: Scenes in a row with the same number follow each other in time; None: each
                 stands alone.
@@ -220,8 +221,11 @@ class PoseFitter:
         """What is known of scenes, see `fit`; views without foreground stand for others."""
         subject = torch.zeros(len(mask), dtype=torch.long) if subject is None else subject
         sequence = torch.arange(len(mask)) if sequence is None else sequence
-        camera, mask = seen(camera, self.scaled(mask))
-        return Scenes(camera, mask, build.lengths[subject], build.radius[subject], sequence)
+        known = self.scaled(mask.isfinite().float()).round()
+        camera, mask, known = seen(camera, self.scaled(mask), known)
+        if known.all():
+            known = known[:, :1, :1, :1]  # nothing to look up
+        return Scenes(camera, mask, known, build.lengths[subject], build.radius[subject], sequence)
 
     # -- the steps of recipes -------------------------------------------------------------------
 
@@ -357,8 +361,8 @@ class PoseFitter:
         return shows(self.scaled(mask))
 
     def scaled(self, mask: Tensor) -> Tensor:
-        """Masks at the size at which the body is drawn."""
-        return F.interpolate(mask, (self.body.size, self.body.size), mode="area")
+        """Masks at the size at which the body is drawn; nobody where they are not known."""
+        return F.interpolate(mask.nan_to_num(), (self.body.size, self.body.size), mode="area")
 
 
 class _Jobs:

@@ -97,9 +97,11 @@ class Hypotheses:
             for joint in (end, max(range(len(self.heights)), key=self.heights.__getitem__))
         )
 
+        either = scenes.mask + (1 - scenes.known) / 2  # where nothing is known, inside as outside
+
         def seen(pixels: int, length: Tensor, share: tuple[float, ...]) -> Tensor:
             points = low[:, :, None] + (up * length)[:, :, None] * torch.tensor(share)[:, None]
-            return look_up(_outside(scenes.mask, pixels), points, scenes.camera) + 1
+            return look_up(_outside(either, pixels), points, scenes.camera) + 1
 
         score = seen(THICK, trunk, ON_TRUNK).mean((1, 3))
         score += HEAD_WEIGHT * seen(THIN, head, ON_HEAD).mean((1, 3))
@@ -114,8 +116,9 @@ class Hypotheses:
         side = torch.arange(-REACH, REACH + 1, VOXEL)
         box = torch.stack(torch.meshgrid(side, side, side, indexing="ij"), -1).reshape(1, -1, 3)
         points = _centre(scenes)[:, None] + box
+        maybe = scenes.mask + (1 - scenes.known)
         inside, thick = (
-            look_up(_mean_of(scenes.mask, pixels), points[:, :, None], scenes.camera).amin((1, 3))
+            look_up(_mean_of(maybe, pixels), points[:, :, None], scenes.camera).amin((1, 3))
             for pixels in (1, THICK)
         )
         weight = torch.where(inside > 0.5, thick.square(), 0.0) + 1e-9

@@ -66,10 +66,11 @@ class Objective:
         capsules = self.capsules(joints, scenes.radius)
         if drawn is not None:
             capsules = capsules.only(drawn)
-        size = scenes.mask.shape[-1]
-        return (
-            (self.body.draw(capsules, scenes.camera, size) - scenes.mask).square().mean((1, 2, 3))
-        )
+        return (self.drawn(capsules, scenes) - scenes.mask).square().mean((1, 2, 3))
+
+    def drawn(self, capsules: Capsules, scenes: Scenes) -> Float[Tensor, "n v h w"]:
+        """Capsules as the pictures of scenes show them: nothing beyond where they end."""
+        return self.body.draw(capsules, scenes.camera, scenes.mask.shape[-1]) * scenes.known
 
     def prior(self, joints: Float[Tensor, "n j 3"], scenes: Scenes) -> Float[Tensor, " n"]:
         """Weighted terms of the anatomy."""

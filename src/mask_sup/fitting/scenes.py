@@ -46,6 +46,8 @@ class Scenes(NamedTuple):
     camera: Camera
     mask: Float[Tensor, "n v h w"]
     """Foreground in [0, 1], at the size at which the body is drawn."""
+    known: Float[Tensor, "n #v #h #w"]
+    """0 where a picture ends and the person may go on beyond it, else 1."""
     lengths: Float[Tensor, "n b"]
     radius: Float[Tensor, "n c"]
     sequence: Int[Tensor, " n"]
@@ -83,7 +85,9 @@ def shows(mask: Float[Tensor, "*n h w"]) -> Bool[Tensor, "*n"]:
     return mask.amax((-1, -2)) > SEEN
 
 
-def seen(camera: Camera, mask: Tensor) -> tuple[Camera, Tensor]:
+def seen(
+    camera: Camera, mask: Float[Tensor, "n v h w"], known: Float[Tensor, "n v h w"]
+) -> tuple[Camera, Float[Tensor, "n v h w"], Float[Tensor, "n v h w"]]:
     """Scenes whose views without foreground are replaced by others of theirs.
 
     Raises:
@@ -96,10 +100,10 @@ def seen(camera: Camera, mask: Tensor) -> tuple[Camera, Tensor]:
             f"first is number {int(few.nonzero()[0])}: leave them out"
         )
     if there.all():
-        return camera, mask
+        return camera, mask, known
     places = torch.arange(there.shape[1]).expand_as(there)
     order = torch.where(there, places, places + there.shape[1]).argsort(1)  # seen ones first
     rank = torch.where(there, there.cumsum(1) - 1, (~there).cumsum(1) - 1)
     which = order.gather(1, rank % there.sum(1, keepdim=True))
     rows = torch.arange(len(mask))[:, None]
-    return camera.part((rows, which)), mask[rows, which]
+    return camera.part((rows, which)), mask[rows, which], known[rows, which]

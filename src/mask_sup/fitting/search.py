@@ -35,18 +35,21 @@ EXACT = 24  # pairs that are compared at full size
 
 
 def gain_map(
-    base: Float[Tensor, "n v h w"], mask: Float[Tensor, "n v h w"]
+    base: Float[Tensor, "n v h w"],
+    mask: Float[Tensor, "n v h w"],
+    known: Float[Tensor, "n #v #h #w"],
 ) -> Float[Tensor, "n v h w"]:
     """What the axis of a limb at each pixel adds to the squared error, -1 (gain) to 1.
 
     Args:
         base: The body without its limbs, drawn.
         mask: Foreground.
+        known: 0 where the picture does not show what is there, else 1.
 
     Returns:
         The map less 1, so that beyond its border, where a lookup finds 0, a limb adds 1.
     """
-    return (1 - mask).square() - (base - mask).square() - 1
+    return ((1 - mask).square() - (base - mask).square()) * known - 1
 
 
 def look_up(
@@ -140,12 +143,12 @@ class LimbSearch:
         self, joints: Tensor, scenes: Scenes, lent: Tensor, limbs: str, count: int,
         generator: torch.Generator,
     ) -> Tensor:  # fmt: skip
-        body, pair, size = self.body, getattr(self.body, limbs), scenes.mask.shape[-1]
+        body, pair = self.body, getattr(self.body, limbs)
         capsules = self.objective.capsules(joints, scenes.radius)
         moving = set(body.of_limbs(pair))
         rest = [i for i in range(capsules.ends.shape[-3]) if i not in moving]
-        base = body.draw(capsules.only(rest), scenes.camera, size)
-        gain = gain_map(base, scenes.mask)
+        base = self.objective.drawn(capsules.only(rest), scenes)
+        gain = gain_map(base, scenes.mask, scenes.known)
         tried = []
         for limb, other in (pair, pair[::-1]):
             ways = self._ways(joints, scenes, limb, gain, lent, generator)
@@ -216,7 +219,7 @@ class LimbSearch:
         radius = scenes.radius[:, None].expand(-1, ways.shape[1], -1)
         capsules = self.objective.capsules(poses, radius).only(self.body.of_limbs([limb]))
         each = scenes.camera.part((slice(None), None))
-        drawn = self.body.draw(capsules, each, base.shape[-1])
+        drawn = self.body.draw(capsules, each, base.shape[-1]) * scenes.known[:, None]
         return Tried(ways, torch.maximum(drawn, base[:, None], out=drawn))
 
     def _pairs(

@@ -67,7 +67,7 @@ def judge(
         fitter: Whose body, anatomy and weights (`verdict`) it is.
         found: The poses, wherever they came from.
         camera: Cameras of the views (n v).
-        mask: Foreground in [0, 1]; a view without any is not looked at.
+        mask: As in `PoseFitter.fit`.
     """
     shown = fitter.shows(mask)
     scenes = fitter.scenes(camera, mask, found.build)
@@ -150,7 +150,7 @@ def _evidence(joints: Tensor, scenes: Scenes, objective: Objective) -> Evidence:
     xy = crop_from_cam(cam, camera).unflatten(2, (-1, 2))  # n v b 2 2
     width = body.width(capsules, camera, cam).expand(xy.shape[:3])  # n v b
     near = _nearest(xy, width, size)
-    drawn = (-near.far.pow(POWER)).exp()
+    drawn = (-near.far.pow(POWER)).exp() * scenes.known
     off, area = drawn - scenes.mask, scenes.mask.mean((-1, -2)).clamp_min(TINY)
     sides = [side.relu().square().mean((-1, -2)) / area for side in (off, -off)]
     view, misplaced = sides[0] + sides[1], torch.minimum(*sides)

@@ -37,7 +37,8 @@ class Views(NamedTuple):
     mask: Float[Tensor, "*n v hm wm"]
     """Foreground in [0, 1], at the size at which skeletons are drawn."""
     weight: Float[Tensor, "*n v hm wm"]
-    """Geodesic weights (G); all ones when geodesic weighting is off."""
+    """Geodesic weights (G), or all ones when geodesic weighting is off; 0 where a picture ends and
+    the person may go on beyond it."""
     camera: Camera
     index: Int[Tensor, "*n"]
     """Place of each moment in its split."""

@@ -8,7 +8,7 @@ surface, were it convex; Cauchy).
 import math
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 
 __all__ = ["area_and_middle", "scale_in_words", "silhouette_sizes"]
 
@@ -53,9 +53,9 @@ def silhouette_sizes(
 
 
 def area_and_middle(
-    mask: Shaped[np.ndarray, "*n h w"], full: float = 1.0
+    mask: Float[np.ndarray, "*n h w"],
 ) -> tuple[Float[np.ndarray, "*n"], Float[np.ndarray, "*n 2"]]:
-    """Area and centre of mass of masks in crops that go from -1 to 1; `full` is all foreground.
+    """Area and centre of mass of masks in crops that go from -1 to 1.
 
     >>> area, middle = area_and_middle(np.array([[[0.0, 1.0], [0.0, 1.0]]]))
     >>> area.tolist(), middle.tolist()
@@ -63,7 +63,7 @@ def area_and_middle(
     """
     h, w = mask.shape[-2:]
     x, y = ((2 * np.arange(side) + 1) / side - 1 for side in (w, h))
-    columns, rows = mask.sum(-2) / full, mask.sum(-1) / full  # of bytes, too: no copy of them all
+    columns, rows = mask.sum(-2), mask.sum(-1)
     total = rows.sum(-1)
     sums = [(columns * x).sum(-1), (rows * y).sum(-1)]
     middle = np.stack(sums, -1) / np.maximum(total, 1e-9)[..., None]

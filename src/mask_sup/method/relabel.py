@@ -41,6 +41,7 @@ class Found(NamedTuple):
     joints_world: Float[Tensor, "n j 3"]
     camera: Camera
     mask: Float[Tensor, "n v hm wm"]
+    """As `PoseFitter.fit` takes it."""
     person: Int[Tensor, " n"]
     sequence: Int[Tensor, " n"]
 
@@ -188,7 +189,8 @@ def look(detector: Detector, fuse: nn.Module, dataset: Dataset) -> Found:
         views = expand(default_collate([dataset[i] for i in range(first, last)])).views
         xy = detector(views.image.to(device))[..., :2].cpu()
         joints = fuse(xy, views.camera).joints_world
-        parts.append(Found(joints, views.camera, views.mask, views.person, views.sequence))
+        mask = views.mask.where(views.weight > 0, torch.nan)
+        parts.append(Found(joints, views.camera, mask, views.person, views.sequence))
     detector.train(training)
     camera = Camera(*(torch.cat(part) for part in zip(*(p.camera for p in parts), strict=True)))
     joints, mask, person, sequence = (
