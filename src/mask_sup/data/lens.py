@@ -181,7 +181,7 @@ def outside(
     box: tuple[float, float, float],
     size: int,
 ) -> np.ndarray:
-    """Which pixels of a crop, (size, size) bool, are outside of what an ideal lens shows of a picture.
+    """Which pixels of a crop an ideal lens does not show of a picture, (size, size) bool.
 
     That is what both the picture as it was taken and one of its size with the ideal lens hold.
 
