@@ -152,22 +152,30 @@ def _pictures(masks: Mapping[int, np.ndarray], footage: Footage) -> dict[int, np
 def _shadowed(masks: Mapping[int, np.ndarray], pictures: Mapping[int, np.ndarray]) -> list[int]:
     """Numbers of the frames with a shadow; none where they are few."""
     seen = list(pictures)
-    scene, known = _scene([pictures[i] for i in seen], [masks[i] for i in seen])
-    found = [i for i in seen if shadow(pictures[i], masks[i] & known, scene).any()]
+    scene = _scene([pictures[i] for i in seen], [masks[i] for i in seen])
+    found = [i for i in seen if shadow(pictures[i], masks[i], scene).any()]
     return found if len(found) > OFTEN * len(seen) else []
 
 
-def _scene(
-    pictures: Sequence[np.ndarray], masks: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The median (Lab) of what is in no mask, and where there is any."""
+def _scene(pictures: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> np.ndarray:
+    """The median (Lab) of what is in no mask; what always is looks like the nearest that is not.
+
+    The shadow of somebody who stays never uncovers its floor, but lies beside some.
+    """
     free = np.stack([cv2.dilate(mask.astype(np.uint8), disc(SPECK)) == 0 for mask in masks])
     scene = np.zeros(pictures[0].shape, np.uint8)
     for row in range(len(scene)):  # all at once are large
         values = np.stack([picture[row] for picture in pictures]).astype(np.float32)
         middle = masked_median(values, free[:, row, :, None])
         scene[row] = np.where(np.isfinite(middle), middle, 0)
-    return scene, free.any(0)
+    known = free.any(0)
+    covered = (~known).astype(np.uint8)
+    _, nearest = cv2.distanceTransformWithLabels(
+        covered, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colours = np.zeros((nearest.max() + 1, 3), np.uint8)
+    colours[nearest[known]] = scene[known]
+    return colours[nearest]
 
 
 def shadow(
@@ -179,7 +187,7 @@ def shadow(
 
     Args:
         picture: Of that moment, Lab.
-        mask: What is foreground, where the scene is known.
+        mask: What is foreground.
         scene: The picture without anybody, Lab.
     """
     found = np.zeros_like(mask)
