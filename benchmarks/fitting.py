@@ -40,8 +40,9 @@ from mask_sup.geometry.batch import Camera
 from mask_sup.geometry.triangulate import triangulate_robustly
 from mask_sup.method.settings import of_checkpoint
 from mask_sup.models.checkpoint import read_checkpoint, restore
-from mask_sup.synthetic.data import PEOPLE, default_rig
+from mask_sup.synthetic.data import PEOPLE
 from mask_sup.synthetic.motion import ACTIONS, procedural_motion
+from mask_sup.synthetic.rigs import default_rig
 
 LOST = 150.0  # mm: a moment farther off than this is a failed one
 FILM_FPS, FILM_SECONDS, FILM_PERSON = 25.0, 3.0, 6

@@ -39,7 +39,7 @@ from mask_sup.geometry.triangulate import triangulate
 from mask_sup.models.checkpoint import read_checkpoint, restore
 from mask_sup.report.predictions import read_predictions
 from mask_sup.synthetic.bodies import JOINTS
-from mask_sup.synthetic.data import default_rig
+from mask_sup.synthetic.rigs import default_rig
 
 SLOW = 10.0  # seconds from which on a case counts as hanging
 JUNK = (

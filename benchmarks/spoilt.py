@@ -7,16 +7,10 @@ import cv2
 import numpy as np
 
 from mask_sup.synthetic.bodies import JOINTS
-from mask_sup.synthetic.data import (
-    default_rig,
-    draw_body,
-    grain_of,
-    posed,
-    project,
-    random_look,
-    room_behind,
-)
+from mask_sup.synthetic.data import draw_body, grain_of, posed, random_look, room_behind
 from mask_sup.synthetic.motion import procedural_motion
+from mask_sup.synthetic.rigs import default_rig, project
+from mask_sup.synthetic.spoil import on_floor
 
 __all__ = ["FAULTS", "Fault", "Film", "Spoilt", "film", "spoilt"]
 
@@ -143,9 +137,7 @@ def shadow(shot: Film) -> Spoilt:
     """The body's shadow on the floor, in all pictures and masks."""
     pictures, masks = shot.pictures.copy(), shot.masks.copy()
     for frame, vertices in enumerate(shot.vertices):
-        floor = vertices.copy()
-        floor[:, :2] += vertices[:, 2:] * np.array(SUN)
-        floor[:, 2] = 0.0
+        floor = on_floor(vertices, np.array(SUN))
         for view in range(len(masks)):
             canvas = np.zeros(masks.shape[2:], np.uint8)
             points = np.rint(seen(shot, view, floor)).astype(int)

@@ -25,23 +25,18 @@ from torch.utils.data import DataLoader
 from mask_sup.data.moments import Moment, MomentDataset, View, expand
 from mask_sup.metrics import PoseMetrics, score
 from mask_sup.models.checkpoint import read_checkpoint, restore
-from mask_sup.synthetic.data import (
+from mask_sup.synthetic.data import PEOPLE, draw_body, grain_of, posed, random_look, room_behind
+from mask_sup.synthetic.motion import ACTIONS, Motion, procedural_motion
+from mask_sup.synthetic.rigs import (
     AIM,
     FOCAL,
-    PEOPLE,
     PICTURE,
     Rig,
     cut_out,
     default_rig,
-    draw_body,
-    grain_of,
     looking_at,
-    posed,
     project,
-    random_look,
-    room_behind,
 )
-from mask_sup.synthetic.motion import ACTIONS, Motion, procedural_motion
 
 FPS, MOMENTS = 5.0, 10  # of each run, as in the embedded data
 SIZE = 128  # pixels, side of a picture

@@ -30,15 +30,14 @@ from mask_sup.files.video import VideoWriter
 from mask_sup.synthetic.data import (
     SUPERSAMPLING,
     Look,
-    default_rig,
     draw_body,
     grain_of,
     posed,
-    project,
     random_look,
     room_behind,
 )
 from mask_sup.synthetic.motion import ACTIONS, procedural_motion
+from mask_sup.synthetic.rigs import default_rig, project
 
 PEOPLE = ("two_people", "bystander", "visitor")
 FAULTS = ("none", "swapped", "turned", "early", *PEOPLE)

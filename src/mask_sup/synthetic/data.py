@@ -1,4 +1,4 @@
-"""The embedded default data: posed bodies seen by four calibrated cameras, with exact labels.
+"""The embedded default data: posed bodies seen by calibrated cameras, with exact labels.
 
 Nothing is downloaded: `prepare()` draws pictures and masks into a cache folder, the same bytes for
 the same settings, and `moments()` lists them like any other data set.
@@ -25,46 +25,66 @@ from rich.progress import track
 from mask_sup.data.moments import Moment, View
 from mask_sup.synthetic.bodies import PARTS, Bodies
 from mask_sup.synthetic.motion import ACTIONS, LEG, Motion, mocap_clips, procedural_motion
+from mask_sup.synthetic.rigs import (
+    AIM,
+    PICTURE,
+    RIGS,
+    RINGS,
+    Rig,
+    cut_out,
+    cut_through,
+    default_rig,
+    project,
+    random_ring,
+)
+from mask_sup.synthetic.spoil import Shot, spoilt_mask
 
-__all__ = ["BACKGROUNDS", "PEOPLE", "SyntheticData"]
+__all__ = ["BACKGROUNDS", "MASKS", "PEOPLE", "WORLDS", "SyntheticData", "World"]
 
-VERSION = 1
+VERSION = 2
 """Of the generator: raise it whenever the same settings would give other bytes."""
 
 PEOPLE = {"train": (0, 1, 2, 3, 4, 5), "val": (6, 7), "mocap": (6, 7)}
+PEOPLE |= {"rings": (6, 7), "spoilt": (6, 7)}
 """Which of the bodies each split shows."""
 
 BACKGROUNDS = ("scene", "plain")
+MASKS = ("clean", "spoilt")
+
+
+class World(NamedTuple):
+    """What a split shows beside its people."""
+
+    stream: int
+    """Of random numbers: splits of one stream show the same scenes."""
+    motions: tuple[str, ...]
+    """Of `MOTIONS`; runs of moments take them in turn."""
+    rig: str | None
+    """Of `RIGS`; None: as the settings tell."""
+    masks: str | None
+    """Of `MASKS`; None: as the settings tell."""
+
+
+WORLDS = {
+    "train": World(0, ("everyday",), None, None),
+    "val": World(1, ("everyday",), "h36m", "clean"),
+    "mocap": World(2, ("captured",), "h36m", "clean"),
+    "rings": World(3, ("everyday", "clip"), "rings", "clean"),
+    "spoilt": World(1, ("everyday",), "h36m", "spoilt"),  # the very scenes of val
+}
+DRAWN_FIRST = ("train", "val")  # what a training reads; other splits are drawn when asked for
 
 SEQUENCE = 10  # moments that follow each other in one procedural movement
 FPS = 5.0  # of them
+VIDEO_FPS = 25.0  # of the video whose masks would be late by a frame
+RIG_STREAM, SPOIL_STREAM = 2, 3  # of random numbers, beside that of pictures, which is 1
 WORTH_A_POOL = 24  # runs of moments: for fewer, starting processes takes longer than drawing
 SUPERSAMPLING = 2
 JPEG_QUALITY = 95
 ATTRIBUTION = (
-    "Bodies: anny (Apache-2.0), MakeHuman assets (CC0). Motion capture of the split 'mocap': "
-    "DeepMimic clips from pybullet_data (zlib)."
+    "Bodies: anny (Apache-2.0), MakeHuman assets (CC0). Motion capture of the splits 'mocap' and "
+    "'rings': DeepMimic clips from pybullet_data (zlib)."
 )
-
-# A rig like Human3.6M's: metres, z up; pictures of 1000x1000 pixels.
-CENTRES = np.array(
-    [
-        [1.841, 4.955, 1.563],
-        [1.761, -5.078, 1.606],
-        [-1.846, 5.215, 1.491],
-        [-1.794, -3.722, 1.574],
-    ]
-)
-FOCAL, PICTURE = 1145.0, 1000
-AIM = np.array([0.0, 0.3, 0.9])  # the middle of the capture space, where all cameras look
-
-
-class Rig(NamedTuple):
-    """Cameras (v) before a window is cut out of their pictures; millimetres."""
-
-    K: np.ndarray  # (v, 3, 3)
-    R: np.ndarray  # (v, 3, 3)
-    t: np.ndarray  # (v, 3)
 
 
 class Task(NamedTuple):
@@ -77,6 +97,8 @@ class Task(NamedTuple):
     size: int
     seed: int
     background: str
+    rig: str
+    masks: str
     frames: tuple[tuple[int, int], ...]  # of motion capture: (clip, frame); empty otherwise
 
 
@@ -87,6 +109,16 @@ class Drawn(NamedTuple):
     person: int
     joints_world: np.ndarray  # (18, 3) mm
     K: np.ndarray  # (v, 3, 3) for the pixels of the stored pictures
+    R: np.ndarray  # (v, 3, 3)
+    t: np.ndarray  # (v, 3) mm
+
+
+class Figure(NamedTuple):
+    """A person in one moment, metres."""
+
+    vertices: np.ndarray  # (p, 3)
+    joints: np.ndarray  # (18, 3)
+    pace: np.ndarray  # (p, 3) that the vertices move in a frame of a video
 
 
 class SyntheticData:
@@ -95,13 +127,19 @@ class SyntheticData:
     Args:
         root: Cache folder; the data of each distinct setting gets its own folder in it.
         moments: How many moments each split has: `train` (people 0-5, procedural motion), `val`
-            (people 6-7, procedural motion), `mocap` (people 6-7, real motion capture).
+            (people 6-7, procedural motion), `mocap` (people 6-7, real motion capture), `rings`
+            (people 6-7, half of each motion, before rigs of 2 to 8 cameras that are drawn anew for
+            every run of moments), `spoilt` (the scenes of `val` with spoilt masks).
         size: Side of the stored square pictures, pixels.
         seed: Of all randomness.
         background: `scene` (floors, walls, clutter, noise) or `plain` (one colour).
+        rig: The cameras of `train`: `h36m`, four like Human3.6M's, or `rings`, see
+            `mask_sup.synthetic.rigs.RINGS`.
+        masks: Those of `train`: `clean` or `spoilt`, see `mask_sup.synthetic.spoil.RECIPE`.
 
     Raises:
-        ValueError: If a split or the background is unknown, or a number is out of range.
+        ValueError: If a split, the background, the rig or the kind of masks is unknown, or a number
+            is out of range.
     """
 
     def __init__(
@@ -112,19 +150,25 @@ class SyntheticData:
         size: int,
         seed: int,
         background: str,
+        rig: str = "h36m",  # data sets of before there was a choice are read as they were
+        masks: str = "clean",
     ):
         for split, count in moments.items():
             _check_split(split, PEOPLE)
             if count < 1:
                 raise ValueError(f"expected one moment or more in split {split!r}, got {count}")
-        if background not in BACKGROUNDS:
-            raise ValueError(
-                f"unknown background {background!r}: expected one of {list(BACKGROUNDS)}"
-            )
+        for what, word, known in (
+            ("background", background, BACKGROUNDS),
+            ("rig", rig, RIGS),
+            ("masks", masks, MASKS),
+        ):
+            if word not in known:
+                raise ValueError(f"unknown {what} {word!r}: expected one of {list(known)}")
         if size < 16:
             raise ValueError(f"expected pictures of 16 pixels or more, got size {size}")
         self.root = Path(root).expanduser()
         self.size, self.seed, self.background = size, seed, background
+        self.rig, self.masks = rig, masks
         self._counts = dict(moments)
 
     @property
@@ -133,29 +177,39 @@ class SyntheticData:
         return list(self._counts)
 
     def prepare(self) -> None:
-        """Generates the splits that are not in the cache yet.
+        """Generates what a training reads, `train` and `val`, if it is not in the cache yet.
 
         A split is drawn in a temporary folder and appears under its name only when complete.
         """
-        for split in self.splits:
-            if not (self._folder(split) / "manifest.npz").exists():
-                self._generate(split)
+        for split in DRAWN_FIRST:
+            if split in self._counts:
+                self._drawn(split)
 
     def moments(self, split: str) -> list[Moment]:
         """All moments of a split, in the order of time within each sequence.
 
+        Splits that no training reads are drawn here, when they are first asked for.
+
         Raises:
             ValueError: If there is no such split.
-            FileNotFoundError: If `prepare()` has not been called.
+            FileNotFoundError: If it is one that `prepare()` draws, and it has not been called.
         """
         _check_split(split, self._counts)
-        folder = self._folder(split)
-        path = folder / "manifest.npz"
-        if not path.exists():
+        path = self._folder(split) / "manifest.npz"
+        if not path.exists() and split in DRAWN_FIRST:
             raise FileNotFoundError(f"no synthetic data at {path}: call prepare() first")
+        folder = self._drawn(split)
         with np.load(path, allow_pickle=False) as data:
             manifest = {name: data[name] for name in data.files}
-        return [_moment(folder, manifest, index) for index in range(len(manifest["names"]))]
+        first = (np.cumsum(manifest["views"]) - manifest["views"]).tolist()
+        return [_moment(folder, manifest, index, first[index]) for index in range(len(first))]
+
+    def _drawn(self, split: str) -> Path:
+        """The folder of a split, drawn if it is not there."""
+        folder = self._folder(split)
+        if not (folder / "manifest.npz").exists():
+            self._generate(split)
+        return folder
 
     def _folder(self, split: str) -> Path:
         return self.root / self._key(split) / split
@@ -168,12 +222,20 @@ class SyntheticData:
             "size": self.size,
             "seed": self.seed,
             "background": self.background,
+            "rig": self._rig(split),
+            "masks": self._masks(split),
             "opencv": cv2.__version__,
         }
         digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
         for asset in ("body_lite.npz", "mocap.npz"):
             digest.update((resources.files("mask_sup") / "assets" / asset).read_bytes())
         return digest.hexdigest()[:12]
+
+    def _rig(self, split: str) -> str:
+        return WORLDS[split].rig or self.rig
+
+    def _masks(self, split: str) -> str:
+        return WORLDS[split].masks or self.masks
 
     def _generate(self, split: str) -> None:
         folder = self._folder(split)
@@ -193,7 +255,7 @@ class SyntheticData:
     def _tasks(self, split: str, folder: Path) -> list[Task]:
         """The moments of a split in runs of `SEQUENCE`: what one process draws at a time."""
         count = self._counts[split]
-        frames = _mocap_frames(count) if split == "mocap" else ()
+        frames = _mocap_frames(count) if "captured" in WORLDS[split].motions else ()
         return [
             Task(
                 folder=str(folder),
@@ -203,6 +265,8 @@ class SyntheticData:
                 size=self.size,
                 seed=self.seed,
                 background=self.background,
+                rig=self._rig(split),
+                masks=self._masks(split),
                 frames=frames[first : first + SEQUENCE],
             )
             for first in range(0, count, SEQUENCE)
@@ -224,33 +288,35 @@ def _move(unfinished: Path, folder: Path) -> None:
 
 
 def _write_manifest(path: Path, drawn: list[Drawn]) -> None:
-    rig = default_rig()
+    """Arrays with a row per moment, and K, R and t with one per view, in the moments' order."""
     np.savez(
         path,
         names=np.array([d.name for d in drawn]),
         people=np.array([d.person for d in drawn], np.int16),
         joints_world=np.stack([d.joints_world for d in drawn]),
-        K=np.stack([d.K for d in drawn]),
-        R=rig.R,
-        t=rig.t,
+        views=np.array([len(d.K) for d in drawn]),
+        K=np.concatenate([d.K for d in drawn]),
+        R=np.concatenate([d.R for d in drawn]),
+        t=np.concatenate([d.t for d in drawn]),
         attribution=np.array(ATTRIBUTION),
     )
 
 
-def _moment(folder: Path, manifest: dict[str, np.ndarray], index: int) -> Moment:
+def _moment(folder: Path, manifest: dict[str, np.ndarray], index: int, first: int) -> Moment:
+    """One of the manifest's moments, whose cameras are in its rows from `first` on."""
     views = tuple(
         View(
             image=folder / f"{index:06d}_cam{camera}.jpg",
             mask=folder / f"{index:06d}_cam{camera}.png",
-            K=manifest["K"][index, camera],
-            R=manifest["R"][camera],
-            t=manifest["t"][camera],
+            K=manifest["K"][first + camera],
+            R=manifest["R"][first + camera],
+            t=manifest["t"][first + camera],
             distortion=np.zeros(5),
         )
-        for camera in range(len(manifest["R"]))
+        for camera in range(manifest["views"][index])
     )
     name, person = str(manifest["names"][index]), f"person{manifest['people'][index]}"
-    in_one_go = folder.name != "mocap"  # its moments lie far apart
+    in_one_go = "captured" not in WORLDS[folder.name].motions  # whose moments lie far apart
     sequence = f"{index // SEQUENCE}" if in_one_go else ""
     action = name.split("/")[2]
     return Moment(name, views, manifest["joints_world"][index], person, sequence, action)
@@ -289,37 +355,73 @@ def _cores() -> int:
 
 def _draw_run(task: Task) -> list[Drawn]:
     """Draws the moments of one task into its folder."""
-    split = list(PEOPLE).index(task.split)
-    scene = np.random.default_rng([task.seed, split, task.first])
+    stream = WORLDS[task.split].stream
+    scene = np.random.default_rng([task.seed, stream, task.first])
     person = int(scene.choice(PEOPLE[task.split]))
     motions = _motions(task, scene)
     place = scene.uniform(-0.4, 0.4, 2)
-    look = random_look(scene, len(CENTRES), task.background)
+    shown = [posed(person, motion, frame, place) for motion, frame in motions]
+    rig = _rig_of(task, np.mean([joints.mean(0) for _, joints in shown], 0))
+    look = random_look(scene, len(rig.K), task.background)
     drawn = []
-    for step in range(task.count):
+    for step, (vertices, joints) in enumerate(shown):
         index = task.first + step
-        rng = np.random.default_rng([task.seed, split, index, 1])
-        motion, frame = motions[step]
-        vertices, joints = posed(person, motion, frame, place)
-        name = f"{task.split}/person{person}/{motion.action}/{index:06d}"
+        rng = np.random.default_rng([task.seed, stream, index, 1])
+        name = f"{task.split}/person{person}/{motions[step][0].action}/{index:06d}"
+        figure = Figure(vertices, joints, _pace([surface for surface, _ in shown], step))
         K = [
-            _draw_view(task, index, camera, vertices, person, look, rng)
-            for camera in range(len(CENTRES))
+            _draw_view(task, index, camera, rig, figure, person, look, rng)
+            for camera in range(len(rig.K))
         ]
-        drawn.append(Drawn(name, person, joints * 1000.0, np.stack(K)))
+        drawn.append(Drawn(name, person, joints * 1000.0, np.stack(K), rig.R, rig.t))
     return drawn
+
+
+def _rig_of(task: Task, middle: np.ndarray) -> Rig:
+    """The cameras before a person whose middle mostly is there, metres."""
+    if task.rig == "h36m":
+        return default_rig()
+    stream = WORLDS[task.split].stream
+    return random_ring(np.random.default_rng([task.seed, stream, task.first, RIG_STREAM]), middle)
+
+
+def _pace(surfaces: list[np.ndarray], step: int) -> np.ndarray:
+    """How far a surface moves in a frame of a video, from it to the next (or last) of its run."""
+    if len(surfaces) == 1:
+        return np.zeros_like(surfaces[0])
+    first = min(step, len(surfaces) - 2)
+    return (surfaces[first + 1] - surfaces[first]) * (FPS / VIDEO_FPS)
 
 
 def _motions(task: Task, rng: np.random.Generator) -> list[tuple[Motion, int]]:
     """The movement and the frame of it that each moment of a task shows."""
-    if task.frames:
-        clips = _clips()
-        turn = rng.uniform(-np.pi, np.pi)
-        return [(_headed(clips[clip], turn), frame) for clip, frame in task.frames]
-    # Actions take turns, so that every split has all of them in equal parts.
-    action = ACTIONS[(task.first // SEQUENCE) % len(ACTIONS)]
+    kinds, run = WORLDS[task.split].motions, task.first // SEQUENCE
+    return MOTIONS[kinds[run % len(kinds)]](task, run // len(kinds), rng)
+
+
+def _everyday(task: Task, turn: int, rng: np.random.Generator) -> list[tuple[Motion, int]]:
+    """A procedural movement; actions take turns, so that a split has all of them equally."""
+    action = ACTIONS[turn % len(ACTIONS)]
     motion = procedural_motion(action, rng, seconds=SEQUENCE / FPS, fps=FPS)
     return [(motion, frame) for frame in range(task.count)]
+
+
+def _captured(task: Task, turn: int, rng: np.random.Generator) -> list[tuple[Motion, int]]:
+    """Frames of clips of motion capture that lie far apart, headed anywhere."""
+    heading = rng.uniform(-np.pi, np.pi)
+    return [(_headed(_clips()[clip], heading), frame) for clip, frame in task.frames]
+
+
+def _clip(task: Task, turn: int, rng: np.random.Generator) -> list[tuple[Motion, int]]:
+    """A part of a clip of motion capture, headed anywhere; clips take turns."""
+    clip = _headed(_clips()[turn % len(_clips())], rng.uniform(-np.pi, np.pi))
+    last = len(clip.rotations) - 1
+    step = max(1, min(round(clip.fps / FPS), last // (SEQUENCE - 1)))  # as slow as the clip allows
+    first = rng.integers(0, max(0, last - step * (SEQUENCE - 1)), endpoint=True)
+    return [(clip, min(last, int(first + step * k))) for k in range(task.count)]
+
+
+MOTIONS = {"everyday": _everyday, "captured": _captured, "clip": _clip}
 
 
 def _headed(motion: Motion, turn: float) -> Motion:
@@ -359,57 +461,6 @@ def all_bodies() -> Bodies:
 @lru_cache(maxsize=1)
 def _clips() -> list[Motion]:
     return mocap_clips()
-
-
-# ---------------------------------------------------------------------------------------------
-# Cameras
-
-
-@lru_cache(maxsize=1)
-def default_rig() -> Rig:
-    """The four cameras for their whole pictures of 1000x1000 pixels."""
-    return looking_at(CENTRES, AIM, FOCAL, PICTURE)
-
-
-def looking_at(centres: np.ndarray, aim: np.ndarray, focal: float, size: float) -> Rig:
-    """Upright cameras at `centres` (v, 3) whose optical axes meet `aim`, (3,) or (v, 3); metres.
-
-    Args:
-        centres: Where they stand, z up.
-        aim: Where they look.
-        focal: Focal length, pixels.
-        size: Side of their square pictures, pixels; the principal point is in the middle.
-    """
-    forward = aim - centres
-    forward /= np.linalg.norm(forward, axis=1, keepdims=True)
-    right = np.cross(forward, [0.0, 0.0, 1.0])
-    right /= np.linalg.norm(right, axis=1, keepdims=True)
-    R = np.stack([right, np.cross(forward, right), forward], 1)
-    t = -np.einsum("vij,vj->vi", R, centres) * 1000.0
-    K = np.array([[focal, 0.0, size / 2], [0.0, focal, size / 2], [0.0, 0.0, 1.0]])
-    return Rig(np.tile(K, (len(R), 1, 1)), R, t)
-
-
-def cut_out(K: np.ndarray, points: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """The camera matrix of a square window around the projected points (n, 2), `size` pixels wide.
-
-    Continuous pixels: cutting out is a shift of K, resizing is a scale, with no half pixels.
-    """
-    low, high = points.min(0), points.max(0)
-    extent = (high - low).max()
-    side = extent * rng.uniform(1.1, 1.5)
-    # The person stays inside, but not in the middle: some of the margin goes to either side.
-    slack = (side - (high - low)) / 2 * 0.9
-    corner = (low + high) / 2 - side / 2 + rng.uniform(-1.0, 1.0, 2) * np.minimum(slack, side / 4)
-    scale = size / side
-    cut = np.array([[scale, 0, -scale * corner[0]], [0, scale, -scale * corner[1]], [0, 0, 1.0]])
-    return cut @ K
-
-
-def project(K: np.ndarray, in_camera: np.ndarray) -> np.ndarray:
-    """Continuous pixels (n, 2) of points (n, 3) in camera axes."""
-    pixels = in_camera @ K.T
-    return pixels[:, :2] / pixels[:, 2:]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -530,22 +581,32 @@ def _draw_view(
     task: Task,
     index: int,
     camera: int,
-    vertices: np.ndarray,
+    rig: Rig,
+    figure: Figure,
     person: int,
     look: Look,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Writes picture and mask of one view; returns K (3, 3) of the stored picture."""
-    rig = default_rig()
-    in_camera = vertices * 1000.0 @ rig.R[camera].T + rig.t[camera]
+    in_camera = figure.vertices * 1000.0 @ rig.R[camera].T + rig.t[camera]
     whole = project(rig.K[camera], in_camera)
-    K = cut_out(rig.K[camera], whole, task.size, rng)
+    cut = cut_out
+    if task.rig == "rings" and rng.uniform() < RINGS.cut_chance:
+        cut = cut_through
+    K = cut(rig.K[camera], whole, task.size, rng)
     grain = grain_of(person, look)
     room = room_behind(look.room[camera], K, rig.K[camera], task.size)
     light = rig.R[camera] @ look.light
     image, mask = draw_body(project(K, in_camera), in_camera, room, look, light, grain)
     if task.background == "scene":
         image = image + rng.normal(0, rng.uniform(0.5, 3.0), image.shape)
+    if task.masks == "spoilt":
+        R, t, light = rig.R[camera], rig.t[camera], look.light
+        points = (part * 1000.0 for part in figure)
+        shot = Shot(*points, all_bodies().faces, light, K, R, t)
+        stream = WORLDS[task.split].stream
+        chance = np.random.default_rng([task.seed, stream, index, SPOIL_STREAM, camera])
+        mask = spoilt_mask(mask, shot, chance)
     stem = str(Path(task.folder) / f"{index:06d}_cam{camera}")
     picture = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
