@@ -185,7 +185,7 @@ def check_views(data: Any, fuse: Any) -> None:
     """Refuse Delta on single or uncalibrated views; in a mix, some data may be of single views."""
     first, *others = data.train_datasets()
     for dataset in (first, *others):
-        single = dataset.views < 2
+        single = dataset.single
         if not fuse.needs_cameras or (dataset.calibrated and not single):
             continue
         if single and dataset is not first:

@@ -184,6 +184,68 @@ def test_evaluation_reads_a_split_in_order_and_whole(make, workers):
     ]
 
 
+@pytest.fixture
+def ragged(figures, make):
+    """Three moments of two views and two of one."""
+
+    def build(**settings):
+        data = make(**settings)
+        data.source.known = [
+            m if i % 2 == 0 else m._replace(views=m.views[:1]) for i, m in enumerate(figures)
+        ]
+        return data
+
+    return build
+
+
+def test_moments_of_equal_numbers_of_views_are_evaluated_together(ragged):
+    batches = list(ragged(batch_size=1).eval_dataloader("train"))
+    assert [list(batch.labels.name) for batch in batches] == [
+        ["figure/001", "figure/003"],
+        ["figure/000", "figure/002", "figure/004"],
+    ]
+    assert [batch.views.image.shape[1] for batch in batches] == [1, 2]
+
+
+def test_training_on_unequal_numbers_of_views_has_to_be_told_how_many(ragged):
+    data = ragged()
+    data.plan(2, 0)
+    with pytest.raises(ValueError, match=r"have 1 to 2 views.*data\.views"):
+        data.train_dataloader()
+
+
+def test_a_step_sees_so_many_views_of_each_moment_others_each_time(make):
+    data, whole = make(views=1, batch_size=5, seed=2), make().dataset("train")
+    data.plan(12, 0)
+    seen = {}
+    for batch in data.train_dataloader():
+        assert batch.views.image.shape[:2] == (5, 1)
+        for name, (image,) in zip(batch.labels.name, batch.views.image, strict=True):
+            both = whole[int(name[-1])].views.image
+            seen.setdefault(name, []).append([torch.equal(image, one) for one in both].index(True))
+    assert all(set(which) == {0, 1} for which in seen.values())
+    assert len({tuple(which) for which in seen.values()}) > 1  # each moment for itself
+    assert data.dataset("val").views == 2  # other splits are seen whole
+
+
+def test_a_resumed_training_sees_the_views_that_were_left(ragged):
+    def batches(first):
+        data = ragged(views=2, batch_size=3, seed=5)
+        data.plan(6, first)
+        return [batch.views.image for batch in data.train_dataloader()]
+
+    assert all(torch.equal(a, b) for a, b in zip(batches(0)[4:], batches(4), strict=True))
+
+
+def test_as_many_views_as_there_are_change_nothing(make):
+    plain, told = make(), make(views=2)
+    for data in (plain, told):
+        data.plan(7, 0)
+    for one, other in zip(plain.train_dataloader(), told.train_dataloader(), strict=True):
+        assert one.labels.name == other.labels.name
+        assert torch.equal(one.views.image, other.views.image)
+
+
 @pytest.mark.parametrize("memory", [False, True])
 def test_a_split_is_listed_once(make, memory):
     data = make(memory=memory)

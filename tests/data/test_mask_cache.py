@@ -57,6 +57,16 @@ def test_masks_are_read_once(cached, monkeypatch):
     assert all(same(cached()[i], first[i]) for i in range(3))
 
 
+def test_moments_of_unequal_numbers_of_views_are_kept_too(written, tmp_path, monkeypatch):
+    mixed = [written[0]._replace(views=written[0].views[:1]), *written[1:]]
+    plain = MomentDataset(mixed, **SETTINGS)
+    first = [plain[i] for i in range(3)]
+    for _ in range(2):
+        data = MomentDataset(mixed, **SETTINGS, cache=tmp_path / "cache")
+        assert all(same(data[i], first[i]) for i in range(3))
+        refuse(monkeypatch)
+
+
 def test_a_damaged_row_is_made_again(cached, tmp_path, monkeypatch):
     first = [cached()[i] for i in range(3)]
     (path,) = (tmp_path / "cache").iterdir()
@@ -104,7 +114,7 @@ def test_rows_that_were_never_written_are_not_there(tmp_path):
     zeros = mask_cache.Masks(
         np.zeros((2, 3)), np.zeros((2, 8, 8), np.uint8), np.zeros((2, 8, 8), np.float16)
     )
-    assert cache.get(1) is None
+    assert cache.get(1, 2) is None
     cache.put(1, zeros)
-    assert cache.get(1) is not None
-    assert cache.get(2) is None
+    assert cache.get(1, 2) is not None
+    assert cache.get(2, 2) is None

@@ -4,7 +4,17 @@ import pytest
 import torch
 
 from mask_sup.data.lens import mask_box
-from mask_sup.data.moments import GREY, Moment, MomentDataset, View, check_view, crop_view, expand
+from mask_sup.data.moments import (
+    GREY,
+    Moment,
+    MomentDataset,
+    View,
+    check_view,
+    crop_view,
+    drawn_views,
+    expand,
+    spread_views,
+)
 from mask_sup.files.masks import read_mask
 from mask_sup.files.pictures import read_image
 from mask_sup.geometry.batch import Camera
@@ -423,10 +433,47 @@ def test_a_rotation_rounded_to_four_digits_passes(view):
     check_view(view._replace(R=R.round(4)))
 
 
-def test_mixed_numbers_of_views_are_refused(moments):
+def test_moments_may_differ_in_their_number_of_views(moments):
     mixed = [moments[0], moments[1]._replace(views=moments[1].views[:1])]
-    with pytest.raises(ValueError, match=r"same views, got \[1, 2\]"):
-        dataset(mixed)
+    data = dataset(mixed)
+    assert [len(data[i].views.image) for i in range(2)] == [2, 1]
+    assert (data.views, data.alike, data.single) == (1, False, True)
+    assert dataset(moments).alike
+    whole = dataset(moments)[1]
+    for one, other in zip(data[1].views[:3], whole.views[:3], strict=True):
+        assert torch.equal(one, other[:1])
+
+
+@pytest.mark.parametrize(("views", "expected"), [(1, [[0], [0]]), (3, [[0, 1, 0], [0, 0, 0]])])
+def test_items_have_as_many_views_as_are_asked_for(moments, views, expected):
+    mixed = [moments[0], moments[1]._replace(views=moments[1].views[:1])]
+    whole, data = dataset(mixed), dataset(mixed, views=views)
+    assert (data.views, data.alike) == (views, True)
+    for index, which in enumerate(expected):
+        one, other = data[index], whole[index]
+        pairs = zip(
+            (*one.views[:3], *one.views.camera),
+            (*other.views[:3], *other.views.camera),
+            strict=True,
+        )
+        assert all(torch.equal(a, b[which]) for a, b in pairs)
+        assert one.labels.xy.shape[0] == one.labels.head.shape[0] == views
+        assert torch.equal(one.labels.joints_world, other.labels.joints_world)
+
+
+@pytest.mark.parametrize(("there", "wanted"), [(2, 4), (3, 4), (4, 4), (5, 4), (8, 4), (8, 1)])
+def test_views_are_drawn_evenly(there, wanted):
+    drawn = [drawn_views(there, wanted, seed) for seed in range(400)]
+    assert drawn == [drawn_views(there, wanted, seed) for seed in range(400)]
+    for which in drawn:
+        assert which == sorted(which)
+        times = np.bincount(which, minlength=there)
+        assert times.max() - times.min() <= 1  # none twice before all
+    shares = np.bincount(np.concatenate(drawn), minlength=there) / len(drawn)
+    np.testing.assert_allclose(shares, wanted / there, atol=0.12)
+    spread = spread_views(there, wanted)
+    assert len(spread) == wanted
+    assert len(set(spread)) == min(there, wanted)
 
 
 @pytest.mark.parametrize("shape", [(17, 3), (18, 2)])

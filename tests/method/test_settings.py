@@ -115,6 +115,10 @@ ZERO = "cascade.skeleton.module.weights"
         ("skeleton", ("anatomy=human", f"{ZERO}.constancy=1.0"), "person_ids", True),
         ("skeleton", ("anatomy=human",), "person_ids", False),
         ("skeleton", ("data=recording",), "masks", ["of a recording, as given"]),
+        (
+            *("skeleton", ("data.source.masks=spoilt",), "masks"),
+            ["rendered, spoilt by chance as extractors' are"],
+        ),
         ("skeleton", ("data=wild_mix",), "masks", ["of a prepared data set, as its header tells"]),
         ("first_round", ("+experiment=quickstart",), "T", True),
         ("first_round", ("+experiment=quickstart",), "time", True),

@@ -9,16 +9,17 @@ from jaxtyping import Float
 from lightning import LightningDataModule
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mask_sup.data.moments import Moment, MomentDataset, expand
+from mask_sup.data.moments import Moment, MomentDataset, drawn_views, expand
 from mask_sup.figure.skeleton import Skeleton
 from mask_sup.geometry.batch import Batch
 from mask_sup.geometry.geodesic import GeodesicWeight
 
-__all__ = ["PoseDataModule", "Source", "StepSampler", "own_rank"]
+__all__ = ["DrawnViews", "PoseDataModule", "Source", "StepSampler", "own_rank"]
 
 
+Place = tuple[int, int]  # number of a moment, and how often all have been seen before
 APART = 7_368_787  # between the seeds of two processes: further than steps go
 
 
@@ -49,6 +50,7 @@ class StepSampler(Sampler[list[int]]):
         rank: This process's number.
         ranks: Number of processes; each sees other moments.
         only: The numbers to draw, one for each item; None: 0 to items - 1.
+        turns: Whether to tell beside each number how often all have been seen before.
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class StepSampler(Sampler[list[int]]):
         rank: int = 0,
         ranks: int = 1,
         only: Sequence[int] | None = None,
+        turns: bool = False,
     ):
+        self.turns = turns
         self.items, self.batch_size, self.seed, self.steps = items, batch_size, seed, steps
         self.first, self.rank, self.ranks, self.only = first, rank, ranks, only
 
@@ -69,23 +73,43 @@ class StepSampler(Sampler[list[int]]):
         """All steps of the stage, those before `first` included."""
         return self.steps
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[int] | list[Place]]:
         """Indices of one batch after the other."""
         for step in range(self.first, self.steps):
             yield self.batch(step)
 
-    def batch(self, step: int) -> list[int]:
+    def batch(self, step: int) -> list[int] | list[Place]:
         """Indices of the batch of one step."""
         start = (step * self.ranks + self.rank) * self.batch_size
         return [self._at(position) for position in range(start, start + self.batch_size)]
 
-    def _at(self, position: int) -> int:
+    def _at(self, position: int) -> int | Place:
         epoch, place = divmod(position, self.items)
         if getattr(self, "_epoch", None) != epoch:
             generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
             self._order = torch.randperm(self.items, generator=generator).tolist()
             self._epoch = epoch
-        return self._order[place] if self.only is None else self.only[self._order[place]]
+        number = self._order[place] if self.only is None else self.only[self._order[place]]
+        return (number, epoch) if self.turns else number
+
+
+class DrawnViews(Dataset[Batch]):
+    """Moments by some of their views, other ones each time that they are seen.
+
+    Args:
+        dataset: The moments; says how many views.
+        seed: Of what is drawn.
+    """
+
+    def __init__(self, dataset: MomentDataset, seed: int):
+        self.dataset, self.seed = dataset, seed
+
+    def __getitem__(self, place: Place) -> Batch:
+        """One moment, the same views in every run at the same place."""
+        index, turn = place
+        seed = (self.seed * APART + turn) * APART + index
+        there = self.dataset.counts[index]
+        return self.dataset.part(index, drawn_views(there, self.dataset.views, seed))
 
 
 class PoseDataModule(LightningDataModule):
@@ -99,10 +123,12 @@ class PoseDataModule(LightningDataModule):
         mask_size: Side of masks and weights, pixels (the renderer's size).
         padding: Side of the crop over the larger side of the mask's bounding box.
         mask_input: Whether images are multiplied by their masks.
-        batch_size: Moments per step; each brings all its views.
+        batch_size: Moments per step.
         workers: Loader processes.
         memory: Whether crops are kept in memory (small data sets) or read again each time.
         cache: Folder where what depends on masks alone is kept between epochs and runs; None: none.
+        views: Of each moment of `train`: drawn anew for every step, spread evenly elsewhere; None:
+            all, of moments that have as many. Other splits are seen by all their views.
         background: `keep` shows pictures as they are; `random` puts the person, cut out by the
             mask, before random colours in training, which teaches a detector without masked input.
         seed: Seed of the order and the backgrounds.
@@ -126,6 +152,7 @@ class PoseDataModule(LightningDataModule):
         background: str,
         seed: int,
         cache: str | None = None,
+        views: int | None = None,  # all, in data sets of before there was a choice
     ):
         super().__init__()
         if background not in ("keep", "random") or (background == "random" and mask_input):
@@ -135,7 +162,7 @@ class PoseDataModule(LightningDataModule):
             )
         self.background = background
         self.source, self.batch_size, self.workers = source, batch_size, workers
-        self.memory, self.seed = memory, seed
+        self.memory, self.seed, self.views = memory, seed, views
         self.item_settings: dict[str, Any] = {
             "joints": len(skeleton.joints),
             "image_size": image_size,
@@ -157,15 +184,32 @@ class PoseDataModule(LightningDataModule):
     def dataset(self, split: str) -> MomentDataset:
         """The items of a split, checked; read into memory at once where `memory` says so."""
         if split not in self.datasets:
-            dataset = MomentDataset(self.source.moments(split), **self.item_settings)
+            views = self.views if split == "train" else None
+            moments = self.source.moments(split)
+            dataset = MomentDataset(moments, **self.item_settings, views=views)
             if self.memory:
                 dataset.load()
             self.datasets[split] = dataset
         return self.datasets[split]
 
     def train_datasets(self) -> list[MomentDataset]:
-        """All that a training reads."""
-        return [self.dataset("train")]
+        """All that a training reads.
+
+        Raises:
+            ValueError: If moments differ in their number of views, and nobody says how many to see.
+        """
+        dataset = self.dataset("train")
+        if not dataset.alike:
+            raise ValueError(
+                f"the moments of this data have {min(dataset.counts)} to {max(dataset.counts)} "
+                "views: say how many of them a training step sees of each, data.views=4"
+            )
+        return [dataset]
+
+    def train_items(self) -> Dataset[Batch]:
+        """The moments of a training, by the places that `sampler` names."""
+        (dataset,) = self.train_datasets()
+        return dataset if self.views is None else DrawnViews(dataset, self.seed)
 
     def plan(self, steps: int, first: int, only: Sequence[int] | None = None) -> None:
         """Set how many steps the next fit has in all, the one it starts from, and its moments."""
@@ -174,7 +218,7 @@ class PoseDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Batches by step, for the steps that `plan` has set."""
         return DataLoader(
-            self.dataset("train"),
+            self.train_items(),
             batch_sampler=self.sampler(*own_rank(self.trainer)),
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
@@ -191,6 +235,7 @@ class PoseDataModule(LightningDataModule):
             rank,
             ranks,
             self.only,
+            turns=self.views is not None,
         )
 
     def val_dataloader(self) -> DataLoader:
@@ -198,12 +243,12 @@ class PoseDataModule(LightningDataModule):
         return self.eval_dataloader("val")
 
     def eval_dataloader(self, split: str) -> DataLoader:
-        """Any split in order."""
-        return DataLoader(
-            self.dataset(split),
-            batch_size=4 * self.batch_size,
-            num_workers=self.workers,
-        )
+        """Any split in order; of moments that differ in their number of views, those alike."""
+        dataset, size = self.dataset(split), 4 * self.batch_size
+        if dataset.alike:
+            return DataLoader(dataset, batch_size=size, num_workers=self.workers)
+        batches = alike_batches(dataset.counts, size)
+        return DataLoader(dataset, batch_sampler=batches, num_workers=self.workers)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Pictures travel as bytes and become floats on the device."""
@@ -217,6 +262,20 @@ class PoseDataModule(LightningDataModule):
             image = on_random_background(views.image, views.mask, generator)
             batch = batch._replace(views=views._replace(image=image))
         return batch
+
+
+def alike_batches(counts: Sequence[int], size: int) -> list[list[int]]:
+    """Batches of at most so many items, each of items with the same count, in order.
+
+    >>> alike_batches([4, 2, 4, 2, 4], 2)
+    [[1, 3], [0, 2], [4]]
+    """
+    alike = {count: [i for i, own in enumerate(counts) if own == count] for count in set(counts)}
+    return [
+        alike[count][first : first + size]
+        for count in sorted(alike)
+        for first in range(0, len(alike[count]), size)
+    ]
 
 
 def own_rank(trainer: Any) -> tuple[int, int]:

@@ -29,7 +29,7 @@ class MaskCache:
     Args:
         path: The file; made where it is missing. Its name has to tell all that its rows depend on.
         moments: Number of rows.
-        views: Views of a moment.
+        views: The most views that a moment has.
         size: Side of the masks, pixels.
     """
 
@@ -44,10 +44,10 @@ class MaskCache:
             ]
         )
 
-    def get(self, index: int) -> Masks | None:
-        """The masks of a moment, or None if they are not there."""
+    def get(self, index: int, views: int) -> Masks | None:
+        """The masks of a moment of so many views, or None if they are not there."""
         row = self._rows[index]
-        masks = Masks(*(row[name] for name in Masks._fields))
+        masks = Masks(*(row[name][:views] for name in Masks._fields))
         check = int(row["check"])
         return masks if check and check == _checksum(masks) else None
 
@@ -55,7 +55,7 @@ class MaskCache:
         """Keep the masks of a moment."""
         row = self._rows[index]
         for name, value in masks._asdict().items():
-            row[name] = value
+            row[name][: len(value)] = value
         row["check"] = _checksum(masks)
 
     @cached_property

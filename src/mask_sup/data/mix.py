@@ -13,7 +13,7 @@ from mask_sup.geometry.batch import Batch
 
 __all__ = ["MixedDataModule", "MixedSampler"]
 
-Place = tuple[int, int]  # number of the data set, number of the moment in it
+Place = tuple[int, Any]  # number of the data set, and a place in it
 
 
 class MixedSampler(Sampler[list[Place]]):
@@ -57,7 +57,7 @@ class MixedSampler(Sampler[list[Place]]):
 class Together(Dataset[Batch]):
     """Items of several data sets by their places."""
 
-    def __init__(self, parts: Sequence[MomentDataset]):
+    def __init__(self, parts: Sequence[Dataset[Batch]]):
         self.parts = list(parts)
 
     def __getitem__(self, place: Place) -> Batch:
@@ -109,7 +109,7 @@ class MixedDataModule(LightningDataModule):
 
     def train_datasets(self) -> list[MomentDataset]:
         """All that a training reads, the main one first."""
-        return [part.dataset("train") for part in self.parts]
+        return [dataset for part in self.parts for dataset in part.train_datasets()]
 
     def plan(self, steps: int, first: int, only: Sequence[int] | None = None) -> None:
         """Set how many steps the next fit has, the one it starts from, and its moments.
@@ -130,7 +130,7 @@ class MixedDataModule(LightningDataModule):
             main.first,
         )
         return DataLoader(
-            Together([part.dataset("train") for part in parts]),
+            Together([part.train_items() for part in parts]),
             batch_sampler=sampler,
             num_workers=main.workers,
             persistent_workers=main.workers > 0,

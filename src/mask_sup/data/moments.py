@@ -1,6 +1,7 @@
 """From files to batch items: the one place that reads and crops pictures and folds the crop in."""
 
 import hashlib
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +29,9 @@ __all__ = [
     "check_view",
     "check_views",
     "crop_view",
+    "drawn_views",
     "expand",
+    "spread_views",
     "taken_mask",
 ]
 
@@ -235,6 +238,9 @@ def check_camera(view: View) -> None:
 class MomentDataset(Dataset[Batch]):
     """Moments as batch items.
 
+    Moments may differ in their number of views. With `views`, every item has as many: of a moment
+    that has more, some that are spread evenly; of one that has fewer, some of them twice.
+
     Args:
         moments: What to read.
         joints: Number of joints of the skeleton.
@@ -245,10 +251,11 @@ class MomentDataset(Dataset[Batch]):
         geodesic: Weights from a mask; None weighs every pixel the same (ablation wo_G).
         memory: Whether crops and weights stay in memory once they are read.
         cache: Folder where what depends on masks alone is kept; None: it is made at each read.
+        views: Views of each item; None: all of its moment.
 
     Raises:
-        ValueError: If there are no moments, they differ in their number of views, a label has
-            another number of joints, or a camera is damaged.
+        ValueError: If there are no moments, a label has another number of joints, or a camera is
+            damaged.
         FileNotFoundError: If a file is missing.
     """
 
@@ -263,11 +270,10 @@ class MomentDataset(Dataset[Batch]):
         geodesic: GeodesicWeight | None,
         memory: bool,
         cache: Path | None = None,
+        views: int | None = None,
     ):
         if not moments:
             raise ValueError("no moments in this split: check data.root and the split's settings")
-        if len(counts := {len(moment.views) for moment in moments}) > 1:
-            raise ValueError(f"moments of one data set have the same views, got {sorted(counts)}")
         for moment in moments:
             if moment.joints_world.shape != (joints, 3):
                 raise ValueError(
@@ -282,12 +288,24 @@ class MomentDataset(Dataset[Batch]):
         self.image_size, self.mask_size, self.padding = image_size, mask_size, padding
         self.mask_input, self.geodesic = mask_input, geodesic
         self.kept: dict[int, Batch] | None = {} if memory else None
+        self.counts = [len(moment.views) for moment in moments]
+        self.asked = views
         self.cache = self._cache(cache) if cache and geodesic else None
 
     @property
     def views(self) -> int:
-        """Views per moment."""
-        return len(self.moments[0].views)
+        """Views per item; of items that differ, the least."""
+        return self.asked or min(self.counts)
+
+    @property
+    def alike(self) -> bool:
+        """Whether all items have as many views, so that any of them make a batch."""
+        return self.asked is not None or len(set(self.counts)) == 1
+
+    @property
+    def single(self) -> bool:
+        """Whether there are items of one view alone."""
+        return min(self.views, *self.counts) < 2
 
     @property
     def calibrated(self) -> bool:
@@ -309,6 +327,27 @@ class MomentDataset(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         """One moment, images (v h w 3) and masks as uint8; `expand` makes the `Batch` of it."""
+        there = self.counts[index]
+        return self.part(index, spread_views(there, self.asked or there))
+
+    def part(self, index: int, which: Sequence[int]) -> Batch:
+        """A moment by these of its views, by number."""
+        item, places = self._whole(index), list(which)
+        if places == list(range(self.counts[index])):
+            return item
+        views, labels = item.views, item.labels
+        return Batch(
+            views._replace(
+                image=views.image[places],
+                mask=views.mask[places],
+                weight=views.weight[places],
+                camera=views.camera.part(places),
+            ),
+            labels._replace(xy=labels.xy[places], head=labels.head[places]),
+        )
+
+    def _whole(self, index: int) -> Batch:
+        """A moment with all its views."""
         if self.kept is None:
             return self._read(index)
         if index not in self.kept:
@@ -321,7 +360,7 @@ class MomentDataset(Dataset[Batch]):
         told += [(m.name, [str(v.mask) for v in m.views]) for m in self.moments]
         key = hashlib.sha256(repr(told).encode()).hexdigest()[:12]
         path = folder / f"{self.mask_size}-{key}.masks"
-        return MaskCache(path, len(self.moments), self.views, self.mask_size)
+        return MaskCache(path, len(self.moments), max(self.counts), self.mask_size)
 
     def _masks(self, index: int, people: Sequence[Part], sizes: Sequence[tuple[int, int]]) -> Masks:
         """What is made of the masks of a moment, whose pictures are so large."""
@@ -343,7 +382,8 @@ class MomentDataset(Dataset[Batch]):
     def _read(self, index: int) -> Batch:
         moment = self.moments[index]
         views, size = self.moments[index].views, self.image_size
-        masks, people = self.cache.get(index) if self.cache else None, [None] * self.views
+        masks = self.cache.get(index, len(views)) if self.cache else None
+        people = [None] * len(views)
         pictures = [Picture(view.image) for view in views]
         sizes = [picture.size for picture in pictures]
         if masks is None or self.mask_input:
@@ -353,7 +393,7 @@ class MomentDataset(Dataset[Batch]):
             if self.cache:
                 self.cache.put(index, masks)
         boxes = [tuple(box) for box in masks.box]
-        images = np.empty((self.views, size, size, 3), np.uint8)
+        images = np.empty((len(views), size, size, 3), np.uint8)
         for picture, view, box, mask, into in zip(
             pictures, views, boxes, people, images, strict=True
         ):
@@ -372,6 +412,25 @@ class MomentDataset(Dataset[Batch]):
             torch.tensor(self.sequence[index]),
         )
         return Batch(views, _labels(moment, masks.box))
+
+
+def spread_views(there: int, wanted: int) -> list[int]:
+    """Numbers of `wanted` of the views that are there, spread evenly; all in turn, if too few.
+
+    >>> spread_views(8, 4), spread_views(4, 4), spread_views(3, 4)
+    ([0, 2, 4, 6], [0, 1, 2, 3], [0, 1, 2, 0])
+    """
+    return [k * there // wanted if wanted < there else k % there for k in range(wanted)]
+
+
+def drawn_views(there: int, wanted: int, seed: int) -> list[int]:
+    """Numbers of `wanted` of the views that are there, drawn at random, none twice before all.
+
+    In order, so that a moment with as many views as are wanted is seen as it is.
+    """
+    generator = random.Random(seed)
+    again, rest = divmod(wanted, there)
+    return sorted(list(range(there)) * again + generator.sample(range(there), rest))
 
 
 def _labels(moment: Moment, box: np.ndarray) -> Labels:

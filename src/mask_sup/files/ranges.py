@@ -64,6 +64,7 @@ RANGES: Mapping[str, Range] = {
     "data*.image_size": PIXELS,
     "data*.mask_size": PIXELS,
     "data*.padding": Range(1, 10),
+    "data*.views": COUNT,
     "data*.workers": Range(0, 256, whole=True),
     "data.weights.*": POSITIVE,
     "data*.source.every": COUNT,
@@ -198,7 +199,10 @@ RANGES: Mapping[str, Range] = {
 SEVERAL = tuple(pattern.removesuffix(".*") for pattern in RANGES if pattern.endswith(".*"))
 """Keys of lists and mappings."""
 
-NULL = ("cascade.*.module.scenes", "fps", "size", "roi", "extractor*.hue", "trainer.*")
+NULL = (
+    *("cascade.*.module.scenes", "data*.views", "fps", "size", "roi", "extractor*.hue"),
+    "trainer.*",
+)
 """Keys that may be null although they have a range."""
 
 TEXTS = ("body.capsules*", "anatomy.chains*", "person")

@@ -62,11 +62,18 @@ def of_stage(config: Mapping[str, Any], stage: str) -> Settings:
         "body": [_body(config)] if round_ else [],
         "person_ids": round_ or "constancy" in anatomy,
         "time": round_ and in_time,
-        "masks": sorted({MASKS.get(_class(s), "of another data set") for s in sources if s}),
+        "masks": sorted({_masks(source) for source in sources if source}),
         "calibrated": round_ or not config.get("without", {}).get("Delta", False),
         "stages": [f"{config.get('name', '')}/{stage}"],
     }
     return facts if known else _without_noes(facts)
+
+
+def _masks(source: Mapping[str, Any]) -> str:
+    """What the masks of a data set are, in words."""
+    if _class(source) == "SyntheticData" and source.get("masks") == "spoilt":
+        return "rendered, spoilt by chance as extractors' are"
+    return MASKS.get(_class(source), "of another data set")
 
 
 def _body(config: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from mask_sup.data.moments import Moment, MomentDataset, expand
+from mask_sup.data.moments import Moment, MomentDataset, expand, spread_views
 from mask_sup.figure.draw import draw_pose, draw_skeleton, title_band
 from mask_sup.figure.skeleton import Skeleton
 from mask_sup.geometry.batch import Views
@@ -55,8 +55,10 @@ def labels_of_all_kinds(poses: PseudoPoses, each: int = 3) -> list[int]:
 
 
 def views_of(dataset: MomentDataset, which: Sequence[int]) -> Views:
-    """What a detector sees of some moments."""
-    return expand(default_collate([dataset[i] for i in which])).views
+    """What a detector sees of some moments, by as many views as each of them has."""
+    few = min(dataset.asked or dataset.counts[i] for i in which)
+    items = [dataset.part(i, spread_views(dataset.counts[i], few)) for i in which]
+    return expand(default_collate(items)).views
 
 
 def named(moment: Moment) -> str:
