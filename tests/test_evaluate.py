@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from torch.utils.data import default_collate
 
 from mask_sup.data.images import uncalibrated_view
 from mask_sup.data.lens import mask_box
@@ -15,7 +16,9 @@ from mask_sup.data.moments import MomentDataset, expand
 from mask_sup.evaluate import evaluate
 from mask_sup.files.masks import read_mask
 from mask_sup.files.pictures import read_image
+from mask_sup.metrics import PoseMetrics, flip_gain, joint_distances, root_relative, score
 from mask_sup.models.checkpoint import load, run_folder
+from mask_sup.synthetic.data import SyntheticData
 
 ABOUT = {
     "settings",
@@ -213,6 +216,52 @@ def test_figures_by_action_count_each_action_the_same(prepared, configure, tmp_p
     assert values["mono/mpjpe_mm"] == pytest.approx((sit + 4 * walk) / 5)
     assert values["mean_over_actions/mono/mpjpe_mm"] == pytest.approx((sit + walk) / 2)
     assert sit != walk
+
+
+def test_scenes_of_different_numbers_of_views_are_evaluated_together(
+    configure, write_checkpoint, tmp_path
+):
+    """Figures are those of all scenes, whatever the batches; every view counts the same."""
+    counts = "data.source.moments={train: 1, val: 1, mocap: 1, rings: 40, spoilt: 1}"
+    path = write_checkpoint(
+        tmp_path / "run", "data=synthetic", counts, "data.source.size=32", "data.batch_size=2",
+        f"data.source.root={tmp_path}",
+    )  # fmt: skip
+    values = evaluate(configure(checkpoint=str(path), split="rings", output=tmp_path / "out"))
+    detector, source = (
+        load(path),
+        SyntheticData(
+            root=tmp_path,
+            moments={"rings": 40},
+            size=32,
+            seed=0,
+            background="scene",
+        ),
+    )
+    moments = source.moments("rings")
+    views = [len(moment.views) for moment in moments]
+    assert len(set(views)) > 1
+    metrics, off, flips = PoseMetrics(detector.skeleton), [], []
+    padding, masked = 1.2, detector.mask_input
+    data = MomentDataset(moments, 18, 16, 16, padding, masked, None, False)
+    with torch.inference_mode():
+        for item in (expand(default_collate([data[i]])) for i in range(len(data))):
+            joints = detector(item.views.image)
+            _, poses = score(metrics, joints, item, detector.depth_range)
+            off.append(
+                joint_distances(*(root_relative(p, 0) for p in (poses.cam, poses.label_cam)))
+            )
+            gain = flip_gain(
+                *(root_relative(p, 0) for p in (poses.cam, poses.label_cam)), detector.skeleton.flip
+            )[0]
+            flips.append(min(votes := int((gain > 0).sum()), len(gain) - votes) / len(gain))
+    mono = torch.cat([one.flatten() for one in off]).mean()
+    assert values["mono/mpjpe_mm"] == pytest.approx(float(mono), rel=1e-4)
+    assert values["ambiguity_pct"] == pytest.approx(100 * np.mean(flips), abs=1e-6)
+    for key, value in metrics.compute().items():
+        assert values[key] == pytest.approx(value, rel=1e-4)
+    assert set(values["actions"]) == {moment.action for moment in moments}
+    assert read_image(tmp_path / "out" / "overlays.png").std() > 10
 
 
 def test_another_split_has_other_figures(finished, configure, tmp_path):

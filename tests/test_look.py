@@ -146,9 +146,10 @@ def test_a_sample_is_spread(clean, look):
 
 
 def test_synthetic_data_is_made_first(look, tmp_path):
-    root, counts = tmp_path / "cache", "data.source.moments={train: 1, val: 1, mocap: 1}"
-    report, _ = look("data=synthetic", f"data.source.root={root}", counts, "data.source.size=32")
-    assert list(report["splits"]) == ["train", "val", "mocap"]
+    splits = ("train", "val", "mocap", "rings", "spoilt")
+    root, counts = tmp_path / "cache", [f"data.source.moments.{split}=1" for split in splits]
+    report, _ = look("data=synthetic", f"data.source.root={root}", *counts, "data.source.size=32")
+    assert list(report["splits"]) == list(splits)
     assert report["header"] is None
     assert report["splits"]["mocap"]["labelled"] == 1.0
 

@@ -70,6 +70,17 @@ def test_a_run_leaves_all_that_explains_it(finished):
 
 
 @pytest.mark.slow
+def test_rigs_of_all_kinds_and_spoilt_masks_train_every_stage(cache):
+    folder = cache / "rings"
+    metrics = train(smoke(cache, "data.source.rig=rings", "data.source.masks=spoilt"), folder)
+    assert metrics["val/tri/mpjpe_mm"] > 0
+    for stage in (*STAGES, "relabel"):
+        assert (folder / stage / "finished.json").is_file()
+    told = json.loads((folder / "arms" / "settings.json").read_text())
+    assert told["masks"] == ["rendered, spoilt by chance as extractors' are"]
+
+
+@pytest.mark.slow
 def test_a_round_tells_again_what_a_kill_has_lost(finished, cache, capsys):
     folder, _ = finished
     path = folder / "relabel" / "relabel.json"

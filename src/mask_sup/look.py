@@ -73,7 +73,7 @@ def look(cfg: DictConfig) -> dict[str, Any]:
     folder = Path(cfg.output).expanduser()
     write_file(folder / "look.json", json.dumps(report, indent=2) + "\n")
     if rows:
-        write_png(folder / "sheet.png", np.concatenate(rows))
+        write_png(folder / "sheet.png", _below_each_other(rows))
     _print_report(report, folder)
     return report
 
@@ -212,6 +212,12 @@ def _row(moment: "Moment", split: str, skeleton: "Skeleton", padding: float) -> 
         pictures.append(draw_skeleton(picture, label_px(moment, k, crop.box, SIZE), skeleton))
     head = title_band(f"{split}: {moment.name}", SIZE * len(pictures))
     return np.concatenate([head, np.concatenate(pictures, 1)])
+
+
+def _below_each_other(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Rows of pictures as one sheet, as wide as the widest of them."""
+    wide = max(row.shape[1] for row in rows)
+    return np.concatenate([np.pad(row, ((0, 0), (0, wide - row.shape[1]), (0, 0))) for row in rows])
 
 
 def _print_report(report: Mapping[str, Any], folder: Path) -> None:
