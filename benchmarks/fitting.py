@@ -3,8 +3,8 @@
     python benchmarks/fitting.py outputs/demo/last_round/checkpoints/last.ckpt
     python benchmarks/fitting.py <ckpt> --recording data/recording  # and the public recording
 
-The detector's triangulated poses and those that explain the masks, on `val` and `mocap` of the
-embedded data, on random rings of three to six cameras, on postures that training has not seen
+The detector's triangulated poses and those that explain the masks, on `val`, `mocap` and `spoilt`
+(`val` with spoilt masks) of the embedded data, on random rings of three to six cameras, on postures that training has not seen
 (sitting, lying, ...) and on three seconds of film. Runs of moments follow each other in time and
 show one person, those of `mocap` lie apart and are told nothing of who is seen. The public
 recording has no truth: its row tells the share left unexplained. Seconds are of one thread's
@@ -60,8 +60,10 @@ def the_fitter(seed: int) -> PoseFitter:
 
 
 def embedded(checkpoint: dict[str, Any], split: str) -> list[Moment]:
-    """A split of the embedded data, as the training had it."""
-    data = build(OmegaConf.create(checkpoint["config"]["data"]["source"]), "data.source")
+    """A split of the embedded data, as the training had it; `spoilt` has as many moments as `val`."""
+    source = OmegaConf.create(checkpoint["config"]["data"]["source"])
+    source.moments.spoilt = source.moments.val
+    data = build(source, "data.source")
     data.prepare()
     return data.moments(split)
 
@@ -172,9 +174,10 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        val = embedded(checkpoint, "val")
-        runs = [val[i : i + MOMENTS] for i in range(0, len(val), MOMENTS)]
-        sets: dict[str, list[list[Moment]]] = {"val": runs}
+        sets: dict[str, list[list[Moment]]] = {}
+        for split in ("val", "spoilt"):
+            moments = embedded(checkpoint, split)
+            sets[split] = [moments[i : i + MOMENTS] for i in range(0, len(moments), MOMENTS)]
         sets["mocap"] = [embedded(checkpoint, "mocap")]
         sets["rings"] = rings(folder, given.runs)
         sets["postures"] = postures(folder, given.runs)
