@@ -4,12 +4,12 @@
     python benchmarks/fitting.py <ckpt> --recording data/recording  # and the public recording
 
 The detector's triangulated poses and those that explain the masks, on `val`, `mocap` and `spoilt`
-(`val` with spoilt masks) of the embedded data, on random rings of three to six cameras, on postures that training has not seen
-(sitting, lying, ...) and on three seconds of film. Runs of moments follow each other in time and
-show one person, those of `mocap` lie apart and are told nothing of who is seen. The public
-recording has no truth: its row tells the share left unexplained. Seconds are of one thread's
-processor time for the fit alone. `mocap` is held out: no number of the fitter was chosen
-on it. Written to benchmarks/results/fitting.json.
+(`val` with spoilt masks) of the embedded data, on random rings of three to six cameras, on postures
+that training has not seen (sitting, lying, ...) and on three seconds of film. Runs of moments
+follow each other in time and show one person, those of `mocap` lie apart and are told nothing of
+who is seen. The public recording has no truth: its row tells the share left unexplained. Seconds
+are of one thread's processor time for the fit alone. `mocap` is held out: no number of the fitter
+was chosen on it. Written to benchmarks/results/fitting.json.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def the_fitter(seed: int) -> PoseFitter:
 
 
 def embedded(checkpoint: dict[str, Any], split: str) -> list[Moment]:
-    """A split of the embedded data, as the training had it; `spoilt` has as many moments as `val`."""
+    """A split of the embedded data as the training had it; `spoilt` is as large as `val`."""
     source = OmegaConf.create(checkpoint["config"]["data"]["source"])
     source.moments.spoilt = source.moments.val
     data = build(source, "data.source")

@@ -1,7 +1,7 @@
 """True masks made worse in the ways in which extractors make theirs: one function per fault.
 
-Of a person's "size" is the longer side of the box around the true mask, in pixels. Every fault
-takes an amount that is drawn from the range in `RECIPE`, in the unit that is told there.
+Every fault takes an amount that is drawn from the range in `RECIPE`, in the unit that is told
+there. "Size" is the longer side of the box around the mask when a fault is met, in pixels.
 """
 
 from collections.abc import Callable, Mapping
@@ -142,7 +142,7 @@ def hole(mask: np.ndarray, shot: Shot, amount: float, rng: np.random.Generator) 
 def leak(mask: np.ndarray, shot: Shot, amount: float, rng: np.random.Generator) -> np.ndarray:
     """With a blob around a point of its border."""
     border = mask & (cv2.erode(mask.astype(np.uint8), np.ones((3, 3))) == 0)
-    return mask | _blob(mask, border, amount, rng)
+    return mask | _blob(mask, border, amount, rng) if border.any() else mask
 
 
 def shadow(mask: np.ndarray, shot: Shot, amount: float, rng: np.random.Generator) -> np.ndarray:
@@ -217,7 +217,7 @@ def _distance(inside: np.ndarray) -> np.ndarray:
 def _blob(
     mask: np.ndarray, where: np.ndarray, amount: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """An ellipse around one of the pixels that are marked, for a mask's size; bool."""
+    """An ellipse around one of the pixels that are marked `where`; bool."""
     y, x = np.argwhere(where)[rng.integers(where.sum())]
     axes = amount * _size(mask) * np.array([1.0, rng.uniform(FLATTEST, 1.0)])
     canvas = np.zeros(mask.shape, np.uint8)
