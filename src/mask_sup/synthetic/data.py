@@ -416,7 +416,7 @@ def _clip(task: Task, turn: int, rng: np.random.Generator) -> list[tuple[Motion,
     """A part of a clip of motion capture, headed anywhere; clips take turns."""
     clip = _headed(_clips()[turn % len(_clips())], rng.uniform(-np.pi, np.pi))
     last = len(clip.rotations) - 1
-    step = max(1, min(round(clip.fps / FPS), last // (SEQUENCE - 1)))  # as slow as the clip allows
+    step = max(1, min(round(clip.fps / FPS), last // (SEQUENCE - 1)))  # nearer if it is short
     first = rng.integers(0, max(0, last - step * (SEQUENCE - 1)), endpoint=True)
     return [(clip, min(last, int(first + step * k))) for k in range(task.count)]
 
