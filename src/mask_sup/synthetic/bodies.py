@@ -196,6 +196,18 @@ class Bodies:
         hip, knee, ankle = (heads[self._bones[name]] for name in names)
         return float(np.linalg.norm(knee - hip) + np.linalg.norm(ankle - knee))
 
+    def control_joints(self, person: int | Shape) -> np.ndarray:
+        """(c, 3) control joints in the zero pose, from mid-hip, in metres."""
+        heads = self._shape(person).zero_heads
+        return (heads - self._pelvis(heads))[[self._bones[bone] for bone in BONES.values()]]
+
+    @cached_property
+    def owner(self) -> np.ndarray:
+        """(v,) the control joint that moves each vertex most, an index of `CONTROLS`."""
+        weights = np.zeros((len(self._blend), len(CONTROLS)))
+        np.add.at(weights.T, self._controls, self._blend.T)
+        return weights.argmax(1)
+
     @cached_property
     def part(self) -> np.ndarray:
         """(f,) part of the surface that each triangle belongs to, an index of `PARTS`."""

@@ -23,7 +23,7 @@ import numpy as np
 from rich.progress import track
 
 from mask_sup.data.moments import Moment, View
-from mask_sup.synthetic.bodies import PARTS, Bodies
+from mask_sup.synthetic.bodies import PARTS, Bodies, Shape
 from mask_sup.synthetic.motion import ACTIONS, LEG, Motion, mocap_clips, procedural_motion
 
 __all__ = ["BACKGROUNDS", "PEOPLE", "SyntheticData"]
@@ -338,7 +338,7 @@ def _mocap_frames(count: int) -> tuple[tuple[int, int], ...]:
 
 
 def posed(
-    person: int, motion: Motion, frame: int, place: np.ndarray
+    person: int | Shape, motion: Motion, frame: int, place: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Surface and joints (metres) of a person in one frame of a movement, on the ground."""
     bodies = all_bodies()

@@ -1,0 +1,486 @@
+"""Poses that rest on what they touch: a figure of balls, joint limits and a solver for them.
+
+A wanted pose is moved as little as possible until its contacts are on the ground (or on each
+other), nothing else is below it, no limb is inside another part, every joint is within its limits
+and the centre of mass is over what supports it. All poses of a movement are solved at once.
+
+Convention: that of `bodies.py` and `motion.py`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from mask_sup.synthetic.bodies import CONTROLS, SIDES, Bodies, Shape
+
+__all__ = ["LIMITS", "Contacts", "Figure", "Poses", "faults", "figure_of", "limited", "solved"]
+
+CONTROL = {name: i for i, name in enumerate(CONTROLS)}
+PARENT = {"spine": "pelvis", "chest": "spine", "neck": "chest", "head": "neck"}
+for _side in SIDES:
+    PARENT |= {
+        f"{_side}_clavicle": "chest",
+        f"{_side}_upper_arm": f"{_side}_clavicle",
+        f"{_side}_lower_arm": f"{_side}_upper_arm",
+        f"{_side}_hand": f"{_side}_lower_arm",
+        f"{_side}_upper_leg": "pelvis",
+        f"{_side}_lower_leg": f"{_side}_upper_leg",
+        f"{_side}_foot": f"{_side}_lower_leg",
+    }
+PARENTS = [CONTROL[PARENT[name]] if name in PARENT else -1 for name in CONTROLS]
+
+LIMITS: dict[str, dict[str, tuple[float, float]]] = {
+    # Spine and chest, neck and head share a movement in halves: these are of one half.
+    "spine": {"lean": (-16, 40), "bend": (-18, 18), "twist": (-22, 22)},
+    "chest": {"lean": (-16, 40), "bend": (-18, 18), "twist": (-22, 22)},
+    "neck": {"nod": (-30, 28), "tilt": (-20, 20), "turn": (-38, 38)},
+    "head": {"nod": (-30, 28), "tilt": (-20, 20), "turn": (-38, 38)},
+    "clavicle": {"roll": (-5, 5), "raise": (-8, 38), "forward": (-15, 20)},
+    "upper_arm": {"flex": (-55, 172), "abduct": (-45, 150), "twist": (-95, 95)},
+    "lower_arm": {"bend": (0, 148)},
+    "hand": {"deviate": (-25, 25), "bend": (-85, 80), "turn": (-75, 75)},
+    "upper_leg": {"flex": (-25, 130), "abduct": (-30, 65), "twist": (-55, 45)},
+    "lower_leg": {"bend": (0, 152)},
+    "foot": {"point": (-28, 60), "roll": (-20, 20), "turn": (-15, 15)},
+}
+"""Ranges of the joints, degrees, by the signs of `motion.py`; both sides alike."""
+
+HINGES = ("lower_arm", "lower_leg")
+SWINGING = ("upper_arm", "upper_leg")  # told by where the bone points and a twist about it
+# Segment masses as parts of the body's (de Leva 1996, rounded, means of women and men).
+MASSES = {"pelvis": 0.13, "spine": 0.15, "chest": 0.16, "neck": 0.01, "head": 0.06}
+MASSES |= {"upper_arm": 0.026, "lower_arm": 0.015, "hand": 0.006, "clavicle": 0.0}
+MASSES |= {"upper_leg": 0.144, "lower_leg": 0.046, "foot": 0.013}
+
+SOFT = 0.02  # metres that parts of the body give way where they touch
+SOLE = 0.028  # metres, radius of the balls under a foot
+MOST_TURN = 0.4  # radians of a joint in one step of the solver
+REACHES = 0.9  # of the way from the edge of the support that the centre of mass is pushed to
+
+
+class Figure(NamedTuple):
+    """A body as balls on its bones; metres."""
+
+    offsets: np.ndarray  # (c, 3) each control joint from its parent's, the pelvis' from mid-hip
+    names: tuple[str, ...]  # of the balls
+    control: np.ndarray  # (s,) the control joint that carries each ball
+    centre: np.ndarray  # (s, 3) from that joint, zero pose
+    radius: np.ndarray  # (s,)
+    mass: np.ndarray  # (s,) sums to one
+    leg: float  # hip to ankle
+    pairs: np.ndarray  # (p, 2) balls that may meet
+    apart: np.ndarray  # (p,) least distance of their centres
+
+
+class Poses(NamedTuple):
+    """Any number of poses of a figure."""
+
+    rotations: np.ndarray  # (f, c, 3, 3)
+    root: np.ndarray  # (f, 3) mid-hip
+
+
+class Contacts(NamedTuple):
+    """What the poses touch."""
+
+    ground: np.ndarray  # (f, s) bool: this ball lies on the ground
+    place: np.ndarray  # (f, s, 2) where on the ground; NaN: anywhere
+    touching: np.ndarray  # (f, s, s) bool: these two balls touch
+    airborne: np.ndarray  # (f,) bool: there is no ground
+    balanced: np.ndarray  # (f,) bool: the centre of mass must be over the contacts
+
+
+def figure_of(bodies: Bodies, person: int | Shape) -> Figure:
+    """The balls that fill a body, measured on its surface in the zero pose."""
+    still = np.tile(np.eye(3), (len(CONTROLS), 1, 1))
+    vertices, _ = bodies.pose(person, still, np.zeros(3))
+    joints = bodies.control_joints(person)
+    owner = bodies.owner
+    balls: dict[str, tuple[str, np.ndarray, float]] = {}
+    for name, control, middle, radius in _trunk_balls(vertices, owner, joints):
+        balls[name] = control, middle, radius
+    for side in SIDES:
+        for name, control, middle, radius in _limb_balls(side, vertices, owner, joints):
+            balls[f"{side}_{name}"] = f"{side}_{control}", middle, radius
+    control = np.array([CONTROL[c] for c, _, _ in balls.values()])
+    at = np.stack([middle for _, middle, _ in balls.values()])
+    radius = np.array([r for _, _, r in balls.values()])
+    counts = np.bincount(control, minlength=len(CONTROLS))
+    mass = np.array([MASSES[_kind(CONTROLS[c])] / counts[c] for c in control])
+    parents = np.array(PARENTS)
+    offsets = np.where(parents[:, None] >= 0, joints - joints[parents], 0.0)
+    offsets[parents == 0] = joints[parents == 0]  # mid-hip is the origin
+    joints = joints.copy()
+    joints[0] = 0.0
+    pairs, apart = _pairs(tuple(balls), control, at, radius)
+    leg = bodies.leg_length(person)
+    names = tuple(balls)
+    mass = mass / mass.sum()
+    return Figure(offsets, names, control, at - joints[control], radius, mass, leg, pairs, apart)
+
+
+def _kind(control: str) -> str:
+    """A control without its side: the key of `LIMITS`."""
+    return control.removeprefix("left_").removeprefix("right_")
+
+
+Ball = tuple[str, str, np.ndarray, float]
+
+
+def _trunk_balls(vertices: np.ndarray, owner: np.ndarray, joints: np.ndarray) -> Iterator[Ball]:
+    """Name, control, middle and radius of the balls of trunk, neck and head."""
+    trunk = np.isin(owner, [CONTROL[n] for n in ("pelvis", "spine", "chest")])
+    thighs = np.isin(owner, [CONTROL[f"{s}_upper_leg"] for s in SIDES])
+    hip, waist = joints[CONTROL["left_upper_leg"], 2], joints[CONTROL["spine"], 2]
+    chest, neck = joints[CONTROL["chest"], 2], joints[CONTROL["neck"], 2]
+    stations = {
+        "hips": ("pelvis", 0.45 * hip + 0.55 * waist, 2),
+        "waist": ("spine", 0.3 * waist + 0.7 * chest, 2),
+        "ribs": ("chest", 0.7 * chest + 0.3 * neck, 2),
+        "breast": ("chest", 0.36 * chest + 0.64 * neck, 2),
+    }
+    for name, (control, height, count) in stations.items():
+        near = vertices[trunk & (np.abs(vertices[:, 2] - height) < 0.06)]
+        low, high = near.min(0), near.max(0)
+        radius = min((high - low)[:2]) / 2 * 0.92
+        wide = max((high - low)[0] / 2 * 0.97 - radius, 0.01)
+        middle = np.array([0.0, (low[1] + high[1]) / 2, height])
+        for sign, side in zip((1.0, -1.0)[:count], SIDES, strict=True):
+            yield f"{side}_{name}", control, middle + [sign * wide, 0.0, 0.0], radius
+    low = vertices[trunk | thighs]
+    for sign, side in zip((1.0, -1.0), SIDES, strict=True):
+        seat = low[(np.abs(low[:, 0] - sign * 0.08) < 0.06) & (np.abs(low[:, 2] - hip) < 0.1)]
+        radius = 0.085 * np.ptp(seat[:, 1]) / 0.22
+        middle = np.array([sign * 0.08, seat[:, 1].max() - radius, hip - 0.02])
+        yield f"{side}_buttock", "pelvis", middle, radius
+    yield "neck", "neck", (joints[CONTROL["neck"]] + joints[CONTROL["head"]]) / 2, 0.055
+    head = vertices[owner == CONTROL["head"]]
+    low, high = head.min(0), head.max(0)
+    radius = (high[0] - low[0]) / 2 * 1.02
+    back = np.array([0.0, high[1] - radius, high[2] - radius])
+    yield "head", "head", back, radius
+    yield "face", "head", np.array([0.0, low[1] + 0.03 + 0.07, high[2] - 0.15]), 0.07
+
+
+def _limb_balls(
+    side: str, vertices: np.ndarray, owner: np.ndarray, joints: np.ndarray
+) -> Iterator[Ball]:
+    """Name, control without side, middle and radius of the balls of an arm and a leg."""
+    segments = {
+        "upper_arm": ("lower_arm", {"shoulder": 0.08, "biceps": 0.5, "elbow": 0.97}),
+        "lower_arm": ("hand", {"forearm": 0.45, "wrist": 0.9}),
+        "upper_leg": ("lower_leg", {"hip": 0.22, "thigh": 0.55, "knee": 0.98}),
+        "lower_leg": ("foot", {"calf": 0.33, "shin": 0.66, "ankle": 0.95}),
+    }
+    for control, (end, stations) in segments.items():
+        first, last = joints[CONTROL[f"{side}_{control}"]], joints[CONTROL[f"{side}_{end}"]]
+        way = last - first
+        length = np.linalg.norm(way)
+        around = (control, end) if end not in ("hand", "foot") else (control,)
+        mine = vertices[np.isin(owner, [CONTROL[f"{side}_{c}"] for c in around])]
+        along = (mine - first) @ way / length**2
+        for name, part in stations.items():
+            ring = mine[np.abs(along - part) < 0.16]
+            flat = ring - np.outer((ring - first) @ way / length**2, way) - first
+            shift = (flat.min(0) + flat.max(0)) / 2
+            radius = float(np.median(np.linalg.norm(flat - shift, axis=1))) * 0.95
+            yield name, control, first + part * way + shift, radius
+    hand = vertices[owner == CONTROL[f"{side}_hand"]]
+    low, high = hand.min(0), hand.max(0)
+    across = (low + high)[:2] / 2
+    for name, height, radius in (("palm", 0.7, 0.03), ("fingers", 0.2, 0.02)):
+        yield name, "hand", np.array([*across, low[2] + height * (high[2] - low[2])]), radius
+    foot = vertices[owner == CONTROL[f"{side}_foot"]]
+    low, high = foot.min(0), foot.max(0)
+    middle = (low[0] + high[0]) / 2
+    for name, part in (("heel", 0.0), ("ball", 0.68), ("toes", 1.0)):
+        y = high[1] - SOLE + part * (low[1] - high[1] + 2 * SOLE)
+        yield name, "foot", np.array([middle, y, low[2] + SOLE]), SOLE
+
+
+def _pairs(
+    names: tuple[str, ...], control: np.ndarray, at: np.ndarray, radius: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs of balls that may meet, and how near they may come."""
+    pairs, apart = [], []
+    trunk = {CONTROL[n] for n in ("pelvis", "spine", "chest", "neck", "head")}
+    for i in range(len(names)):
+        for j in range(i):
+            one, other = control[i], control[j]
+            if one == other or PARENTS[one] == other or PARENTS[other] == one:
+                continue
+            if one in trunk and other in trunk:
+                continue
+            soft = SOFT
+            thigh = {names[i].split("_")[-1], names[j].split("_")[-1]} & {"hip", "thigh"}
+            if thigh and {one, other} & trunk:
+                soft = 3 * SOFT  # belly and thigh give way to each other
+            pairs.append((i, j))
+            rest = np.linalg.norm(at[i] - at[j])
+            apart.append(min(radius[i] + radius[j] - soft, rest))
+    return np.array(pairs), np.array(apart)
+
+
+# ---------------------------------------------------------------------------------------------
+# Joint limits
+
+
+def limited(rotations: np.ndarray) -> np.ndarray:
+    """The rotations (f, c, 3, 3) with every joint brought back within `LIMITS`."""
+    rotations = rotations.copy()
+    for index, name in enumerate(CONTROLS):
+        kind = _kind(name)
+        if kind not in LIMITS or kind == "upper_arm":
+            continue
+        rotations[:, index] = _within(kind, name, rotations[:, index])
+    for side in SIDES:
+        # Where an arm points is told from the chest: the shoulder blade takes part.
+        blade, arm = CONTROL[f"{side}_clavicle"], CONTROL[f"{side}_upper_arm"]
+        whole = _within("upper_arm", f"{side}_upper_arm", rotations[:, blade] @ rotations[:, arm])
+        rotations[:, arm] = np.swapaxes(rotations[:, blade], 1, 2) @ whole
+    return rotations
+
+
+def angles_of(name: str, rotations: np.ndarray) -> np.ndarray:
+    """(f, 3) signed angles of one control in radians, in the order of its row in `LIMITS`."""
+    kind, signs = _kind(name), _signs(name)
+    if kind not in SWINGING:
+        return signs * Rotation.from_matrix(rotations).as_rotvec()
+    down = -rotations[:, :, 2]  # where the bone points
+    axis = np.cross([0.0, 0.0, -1.0], down)
+    sine = np.linalg.norm(axis, axis=1, keepdims=True)
+    angle = np.arctan2(sine, -down[:, 2:])
+    swing = axis / np.maximum(sine, 1e-9) * angle
+    twist = np.swapaxes(Rotation.from_rotvec(swing).as_matrix(), 1, 2) @ rotations
+    return signs * np.concatenate([swing[:, :2], _about_z(twist)[:, None]], 1)
+
+
+def rotations_of(name: str, angles: np.ndarray) -> np.ndarray:
+    """The inverse of `angles_of`: (f, 3, 3) from (f, 3)."""
+    told = _signs(name) * angles
+    if _kind(name) not in SWINGING:
+        return Rotation.from_rotvec(told).as_matrix()
+    flat = told * [1.0, 1.0, 0.0]
+    twist = told * [0.0, 0.0, 1.0]
+    return Rotation.from_rotvec(flat).as_matrix() @ Rotation.from_rotvec(twist).as_matrix()
+
+
+def _about_z(rotations: np.ndarray) -> np.ndarray:
+    return np.arctan2(rotations[:, 1, 0] - rotations[:, 0, 1], rotations[:, 0, 0] + rotations[:, 1, 1])
+
+
+def _signs(name: str) -> np.ndarray:
+    """Of the angles: forward and away from the body are positive on either side."""
+    side = 1.0 if name.startswith("left") else -1.0
+    if _kind(name) in SWINGING or _kind(name) == "clavicle":
+        return np.array([-1.0, -side, -side])
+    if _kind(name) == "lower_arm":
+        return np.array([-1.0, 1.0, 1.0])
+    if _kind(name) in ("hand", "foot"):
+        return np.array([1.0, side, side])
+    return np.ones(3)
+
+
+def _within(kind: str, name: str, rotations: np.ndarray) -> np.ndarray:
+    angles = angles_of(name, rotations)
+    if kind in HINGES:
+        low, high = np.radians(LIMITS[kind]["bend"])
+        angles = np.clip(angles, [low, 0.0, 0.0], [high, 0.0, 0.0])
+    else:
+        low, high = np.radians(list(LIMITS[kind].values())).T
+        angles = np.clip(angles, low, high)
+        if kind in SWINGING:
+            size = np.linalg.norm(angles[:, :2], axis=1, keepdims=True)
+            angles[:, :2] *= np.minimum(1.0, np.radians(172) / np.maximum(size, 1e-9))
+    return rotations_of(name, angles)
+
+
+# ---------------------------------------------------------------------------------------------
+# The solver
+
+
+# Degrees of freedom: three of the root's place, then about the axes of each control joint.
+DOFS = [
+    (CONTROL[name], axis)
+    for name in CONTROLS
+    for axis in range(1 if _kind(name) in HINGES else 3)
+]
+_DOF_CONTROL = np.array([control for control, _ in DOFS])
+_DOF_AXIS = np.array([axis for _, axis in DOFS])
+
+
+class Strengths(NamedTuple):
+    """How much each wish counts: residuals in radians and metres times these."""
+
+    pose: float = 1.0
+    ground: float = 30.0
+    place: float = 10.0
+    below: float = 30.0
+    inside: float = 30.0
+    touch: float = 15.0
+    balance: float = 12.0
+    damping: float = 0.05
+
+
+STIFFNESS = {"pelvis": 0.7, "clavicle": 2.5, "hand": 0.35, "foot": 0.35, "head": 1.0, "neck": 1.0}
+_STIFF = np.array([STIFFNESS.get(_kind(CONTROLS[control]), 0.8) for control, _ in DOFS])
+
+
+def joints_and_balls(figure: Figure, poses: Poses) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """World rotations (f, c, 3, 3), control joints (f, c, 3) and balls (f, s, 3)."""
+    world = poses.rotations.copy()
+    joints = np.empty(world.shape[:3])
+    joints[:, 0] = poses.root
+    for control, parent in enumerate(PARENTS):
+        if parent >= 0:
+            joints[:, control] = joints[:, parent] + world[:, parent] @ figure.offsets[control]
+            world[:, control] = world[:, parent] @ world[:, control]
+    turned = np.einsum("fsij,sj->fsi", world[:, figure.control], figure.centre)
+    return world, joints, joints[:, figure.control] + turned
+
+
+def solved(
+    figure: Figure,
+    wanted: Poses,
+    contacts: Contacts,
+    steps: int = 30,
+    strengths: Strengths = Strengths(),
+) -> Poses:
+    """The poses nearest to the wanted ones that meet their contacts (damped Gauss-Newton)."""
+    poses = Poses(limited(wanted.rotations), wanted.root.copy())
+    moves = _moves(figure)
+    for _ in range(steps):
+        world, joints, balls = joints_and_balls(figure, poses)
+        jacobian = _jacobian(figure, world, joints, balls, moves)
+        turn = np.zeros((len(balls), 3 + len(DOFS)))
+        for frame in range(len(balls)):
+            rows, rests = _wishes(figure, contacts, frame, balls[frame], jacobian[frame], strengths)
+            square = rows.T @ rows
+            slope = rows.T @ rests
+            off = _away(wanted.rotations[frame], poses.rotations[frame])
+            weight = (strengths.pose * _STIFF) ** 2
+            square[np.arange(3, 3 + len(DOFS)), np.arange(3, 3 + len(DOFS))] += weight
+            slope[3:] += weight * off
+            square[np.diag_indices(len(square))] += strengths.damping
+            turn[frame] = -np.linalg.solve(square, slope)
+        poses = _moved(poses, turn)
+    return poses
+
+
+def _moves(figure: Figure) -> np.ndarray:
+    """(d, s) whether a degree of freedom moves a ball."""
+    above = np.zeros((len(CONTROLS), len(CONTROLS)), bool)  # [c, a]: a is c or above it
+    for control, parent in enumerate(PARENTS):
+        above[control, control] = True
+        if parent >= 0:
+            above[control] |= above[parent]
+    return above[figure.control][:, _DOF_CONTROL].T
+
+
+def _jacobian(
+    figure: Figure, world: np.ndarray, joints: np.ndarray, balls: np.ndarray, moves: np.ndarray
+) -> np.ndarray:
+    """(f, s, 3, 3 + d) how each ball moves with each degree of freedom."""
+    axes = world[:, _DOF_CONTROL, :, _DOF_AXIS]  # (d, f, 3): advanced indices go first
+    axes = np.swapaxes(axes, 0, 1)
+    arms = balls[:, None] - joints[:, _DOF_CONTROL][:, :, None]  # (f, d, s, 3)
+    turned = np.cross(axes[:, :, None], arms) * moves[None, :, :, None]
+    shifted = np.broadcast_to(np.eye(3), (*balls.shape[:2], 3, 3))
+    return np.concatenate([shifted, np.transpose(turned, (0, 2, 3, 1))], -1)
+
+
+def _wishes(
+    figure: Figure,
+    contacts: Contacts,
+    frame: int,
+    balls: np.ndarray,
+    jacobian: np.ndarray,
+    strengths: Strengths,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the Jacobian (k, 3 + d) and residuals (k,) of one pose."""
+    rows, rests = [np.zeros((0, jacobian.shape[-1]))], [np.zeros(0)]
+
+    def wish(strength: float, row: np.ndarray, rest: np.ndarray) -> None:
+        rows.append(strength * row)
+        rests.append(strength * rest)
+
+    if not contacts.airborne[frame]:
+        height = balls[:, 2] - figure.radius
+        lies = contacts.ground[frame]
+        wish(strengths.ground, jacobian[lies, 2], height[lies])
+        under = ~lies & (height < 0)
+        wish(strengths.below, jacobian[under, 2], height[under])
+        held = lies & ~np.isnan(contacts.place[frame, :, 0])
+        for axis in range(2):
+            off = balls[held, axis] - contacts.place[frame, held, axis]
+            wish(strengths.place, jacobian[held, axis], off)
+        if contacts.balanced[frame] and lies.any():
+            middle = figure.mass @ balls
+            over = _support(middle[:2], balls[lies, :2])
+            rate = np.einsum("s,sid->id", figure.mass, jacobian)[:2]
+            rate = rate - jacobian[lies, :2].mean(0)
+            wish(strengths.balance, rate, middle[:2] - over)
+    for touching in (False, True):
+        first, second, least = _meeting(figure, contacts.touching[frame], balls, touching)
+        way = balls[first] - balls[second]
+        far = np.linalg.norm(way, axis=1)
+        active = np.ones(len(far), bool) if touching else far < least
+        first, second, far = first[active], second[active], far[active]
+        way = way[active] / np.maximum(far, 1e-6)[:, None]
+        row = np.einsum("ki,kid->kd", way, jacobian[first] - jacobian[second])
+        wish(strengths.touch if touching else strengths.inside, row, far - least[active])
+    return np.concatenate(rows), np.concatenate(rests)
+
+
+def _meeting(
+    figure: Figure, touching: np.ndarray, balls: np.ndarray, touch: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if not touch:
+        return figure.pairs[:, 0], figure.pairs[:, 1], figure.apart
+    first, second = np.nonzero(touching)
+    return first, second, figure.radius[first] + figure.radius[second] - SOFT / 2
+
+
+def _support(point: np.ndarray, contacts: np.ndarray) -> np.ndarray:
+    """The point itself where it is over its contacts (k, 2); else where it should be."""
+    ways = contacts - point
+    angles = np.sort(np.arctan2(ways[:, 1], ways[:, 0]))
+    gaps = np.diff(np.append(angles, angles[0] + 2 * np.pi))
+    if len(contacts) > 2 and gaps.max() < np.pi:
+        return point
+    start, end = (contacts[i.ravel()] for i in np.meshgrid(*2 * [range(len(contacts))]))
+    step = end - start
+    share = ((point - start) * step).sum(1) / np.maximum((step**2).sum(1), 1e-12)
+    near = start + np.clip(share, 0.0, 1.0)[:, None] * step
+    nearest = near[np.linalg.norm(near - point, axis=1).argmin()]
+    return REACHES * nearest + (1 - REACHES) * contacts.mean(0)
+
+
+def _away(wanted: np.ndarray, now: np.ndarray) -> np.ndarray:
+    """(d,) how far each degree of freedom is from where it is wanted."""
+    off = Rotation.from_matrix(np.swapaxes(wanted, 1, 2) @ now).as_rotvec()
+    return off[_DOF_CONTROL, _DOF_AXIS]
+
+
+def _moved(poses: Poses, turn: np.ndarray) -> Poses:
+    root = poses.root + np.clip(turn[:, :3], -0.3, 0.3)
+    vectors = np.zeros((len(turn), len(CONTROLS), 3))
+    vectors[:, _DOF_CONTROL, _DOF_AXIS] = turn[:, 3:]
+    size = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    vectors *= np.minimum(1.0, MOST_TURN / np.maximum(size, 1e-9))
+    turns = Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().reshape(poses.rotations.shape)
+    return Poses(limited(poses.rotations @ turns), root)
+
+
+def faults(figure: Figure, poses: Poses, contacts: Contacts) -> Mapping[str, np.ndarray]:
+    """(f,) metres that each pose misses: contacts off the ground, balls below it, balls inside."""
+    _, _, balls = joints_and_balls(figure, poses)
+    height = balls[..., 2] - figure.radius
+    far = np.linalg.norm(balls[:, figure.pairs[:, 0]] - balls[:, figure.pairs[:, 1]], axis=-1)
+    air = contacts.airborne
+    return {
+        "off": np.where(air, 0.0, np.abs(np.where(contacts.ground, height, 0.0)).max(1)),
+        "below": np.where(air, 0.0, np.clip(-height, 0.0, None).max(1)),
+        "inside": np.clip(figure.apart - far, 0.0, None).max(1),
+    }
