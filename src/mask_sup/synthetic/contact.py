@@ -41,9 +41,9 @@ LIMITS: dict[str, dict[str, tuple[float, float]]] = {
     "upper_arm": {"flex": (-55, 172), "abduct": (-45, 150), "twist": (-95, 95)},
     "lower_arm": {"bend": (0, 148)},
     "hand": {"deviate": (-25, 25), "bend": (-85, 80), "turn": (-75, 75)},
-    "upper_leg": {"flex": (-25, 130), "abduct": (-30, 65), "twist": (-55, 45)},
+    "upper_leg": {"flex": (-25, 130), "abduct": (-30, 65), "twist": (-70, 45)},
     "lower_leg": {"bend": (0, 152)},
-    "foot": {"point": (-28, 60), "roll": (-20, 20), "turn": (-15, 15)},
+    "foot": {"point": (-38, 72), "roll": (-20, 20), "turn": (-15, 15)},
 }
 """Ranges of the joints, degrees, by the signs of `motion.py`; both sides alike."""
 
@@ -56,7 +56,10 @@ MASSES |= {"upper_leg": 0.144, "lower_leg": 0.046, "foot": 0.013}
 
 SOFT = 0.02  # metres that parts of the body give way where they touch
 SOLE = 0.028  # metres, radius of the balls under a foot
+MOST_SWING = np.radians(172)  # of an arm
+WALL, FADES = 60.0, 0.6  # stiffness against a joint limit that was run into, and what is left later
 MOST_TURN = 0.4  # radians of a joint in one step of the solver
+STILL = 2e-3  # radians or metres: a step that ends the search
 REACHES = 0.9  # of the way from the edge of the support that the centre of mass is pushed to
 
 
@@ -226,74 +229,76 @@ def _pairs(
 # Joint limits
 
 
+def _table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Signs, lowest and highest angles (c, 3): what makes `LIMITS` those of one control."""
+    signs = np.ones((len(CONTROLS), 3))
+    low, high = np.full((len(CONTROLS), 3), -np.pi), np.full((len(CONTROLS), 3), np.pi)
+    for index, name in enumerate(CONTROLS):
+        kind, side = _kind(name), 1.0 if name.startswith("left") else -1.0
+        if kind in (*SWINGING, "clavicle"):
+            signs[index] = -1.0, -side, -side
+        elif kind in ("hand", "foot"):
+            signs[index] = 1.0, side, side
+        elif kind == "lower_arm":
+            signs[index] = -1.0, 1.0, 1.0
+        if kind in LIMITS:
+            ranges = [*LIMITS[kind].values(), (0, 0), (0, 0)][:3]  # hinges turn about one axis
+            low[index], high[index] = np.radians(ranges).T
+    return signs, low, high
+
+
+_SIGNS, _LOW, _HIGH = _table()
+_SWINGING = [i for i, name in enumerate(CONTROLS) if _kind(name) in SWINGING]
+_ARMS = [CONTROL[f"{side}_upper_arm"] for side in SIDES]
+_BLADES = [CONTROL[f"{side}_clavicle"] for side in SIDES]
+
+
 def limited(rotations: np.ndarray) -> np.ndarray:
     """The rotations (f, c, 3, 3) with every joint brought back within `LIMITS`."""
-    rotations = rotations.copy()
-    for index, name in enumerate(CONTROLS):
-        kind = _kind(name)
-        if kind not in LIMITS or kind == "upper_arm":
-            continue
-        rotations[:, index] = _within(kind, name, rotations[:, index])
-    for side in SIDES:
-        # Where an arm points is told from the chest: the shoulder blade takes part.
-        blade, arm = CONTROL[f"{side}_clavicle"], CONTROL[f"{side}_upper_arm"]
-        whole = _within("upper_arm", f"{side}_upper_arm", rotations[:, blade] @ rotations[:, arm])
-        rotations[:, arm] = np.swapaxes(rotations[:, blade], 1, 2) @ whole
-    return rotations
+    angles = np.clip(angles_of(rotations), _LOW, _HIGH)
+    size = np.linalg.norm(angles[:, _SWINGING, :2], axis=-1, keepdims=True)
+    angles[:, _SWINGING, :2] *= np.minimum(1.0, MOST_SWING / np.maximum(size, 1e-9))
+    within = rotations_of(angles)
+    within[:, 0] = rotations[:, 0]
+    return within
 
 
-def angles_of(name: str, rotations: np.ndarray) -> np.ndarray:
-    """(f, 3) signed angles of one control in radians, in the order of its row in `LIMITS`."""
-    kind, signs = _kind(name), _signs(name)
-    if kind not in SWINGING:
-        return signs * Rotation.from_matrix(rotations).as_rotvec()
-    down = -rotations[:, :, 2]  # where the bone points
-    axis = np.cross([0.0, 0.0, -1.0], down)
-    sine = np.linalg.norm(axis, axis=1, keepdims=True)
-    angle = np.arctan2(sine, -down[:, 2:])
-    swing = axis / np.maximum(sine, 1e-9) * angle
-    twist = np.swapaxes(Rotation.from_rotvec(swing).as_matrix(), 1, 2) @ rotations
-    return signs * np.concatenate([swing[:, :2], _about_z(twist)[:, None]], 1)
+def angles_of(rotations: np.ndarray) -> np.ndarray:
+    """(f, c, 3) signed angles in radians, in the order of the rows of `LIMITS`.
+
+    Arms and thighs are told by the shortest swing from hanging down and a twist, an arm's from the
+    chest (the shoulder blade takes part in it); all else by rotation vectors.
+    """
+    local = rotations.copy()
+    local[:, _ARMS] = rotations[:, _BLADES] @ rotations[:, _ARMS]
+    vectors = Rotation.from_matrix(local.reshape(-1, 3, 3)).as_rotvec().reshape(local.shape[:3])
+    turned = local[:, _SWINGING]
+    down = -turned[..., 2]  # where the bone points
+    axis = np.stack([down[..., 1], -down[..., 0], 0 * down[..., 0]], -1)
+    sine = np.linalg.norm(axis, axis=-1, keepdims=True)
+    swing = axis / np.maximum(sine, 1e-9) * np.arctan2(sine, -down[..., 2:])
+    flat = Rotation.from_rotvec(swing.reshape(-1, 3)).as_matrix().reshape(turned.shape)
+    twist = np.swapaxes(flat, -1, -2) @ turned
+    swing[..., 2] = np.arctan2(
+        twist[..., 1, 0] - twist[..., 0, 1], twist[..., 0, 0] + twist[..., 1, 1]
+    )
+    # Past the top, an arm has come over the front, not round the back.
+    back = (-swing[..., :1] < np.radians(-100)) * 2 * np.pi
+    swing[..., :2] *= 1 - back / np.maximum(np.linalg.norm(swing[..., :2], axis=-1), 1e-9)[..., None]
+    vectors[:, _SWINGING] = swing
+    return _SIGNS * vectors
 
 
-def rotations_of(name: str, angles: np.ndarray) -> np.ndarray:
-    """The inverse of `angles_of`: (f, 3, 3) from (f, 3)."""
-    told = _signs(name) * angles
-    if _kind(name) not in SWINGING:
-        return Rotation.from_rotvec(told).as_matrix()
-    flat = told * [1.0, 1.0, 0.0]
-    twist = told * [0.0, 0.0, 1.0]
-    return Rotation.from_rotvec(flat).as_matrix() @ Rotation.from_rotvec(twist).as_matrix()
-
-
-def _about_z(rotations: np.ndarray) -> np.ndarray:
-    return np.arctan2(rotations[:, 1, 0] - rotations[:, 0, 1], rotations[:, 0, 0] + rotations[:, 1, 1])
-
-
-def _signs(name: str) -> np.ndarray:
-    """Of the angles: forward and away from the body are positive on either side."""
-    side = 1.0 if name.startswith("left") else -1.0
-    if _kind(name) in SWINGING or _kind(name) == "clavicle":
-        return np.array([-1.0, -side, -side])
-    if _kind(name) == "lower_arm":
-        return np.array([-1.0, 1.0, 1.0])
-    if _kind(name) in ("hand", "foot"):
-        return np.array([1.0, side, side])
-    return np.ones(3)
-
-
-def _within(kind: str, name: str, rotations: np.ndarray) -> np.ndarray:
-    angles = angles_of(name, rotations)
-    if kind in HINGES:
-        low, high = np.radians(LIMITS[kind]["bend"])
-        angles = np.clip(angles, [low, 0.0, 0.0], [high, 0.0, 0.0])
-    else:
-        low, high = np.radians(list(LIMITS[kind].values())).T
-        angles = np.clip(angles, low, high)
-        if kind in SWINGING:
-            size = np.linalg.norm(angles[:, :2], axis=1, keepdims=True)
-            angles[:, :2] *= np.minimum(1.0, np.radians(172) / np.maximum(size, 1e-9))
-    return rotations_of(name, angles)
+def rotations_of(angles: np.ndarray) -> np.ndarray:
+    """The inverse of `angles_of`: (f, c, 3, 3) from (f, c, 3)."""
+    vectors = _SIGNS * angles
+    twists = vectors[:, _SWINGING] * [0.0, 0.0, 1.0]
+    vectors[:, _SWINGING, 2] = 0.0
+    local = Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().reshape(*angles.shape, 3)
+    turns = Rotation.from_rotvec(twists.reshape(-1, 3)).as_matrix().reshape(*twists.shape, 3)
+    local[:, _SWINGING] = local[:, _SWINGING] @ turns
+    local[:, _ARMS] = np.swapaxes(local[:, _BLADES], -1, -2) @ local[:, _ARMS]
+    return local
 
 
 # ---------------------------------------------------------------------------------------------
@@ -350,22 +355,48 @@ def solved(
     """The poses nearest to the wanted ones that meet their contacts (damped Gauss-Newton)."""
     poses = Poses(limited(wanted.rotations), wanted.root.copy())
     moves = _moves(figure)
+    live = np.arange(len(poses.root))
+    walls = np.zeros((len(live), len(CONTROLS), 3, 3))
     for _ in range(steps):
-        world, joints, balls = joints_and_balls(figure, poses)
-        jacobian = _jacobian(figure, world, joints, balls, moves)
-        turn = np.zeros((len(balls), 3 + len(DOFS)))
-        for frame in range(len(balls)):
-            rows, rests = _wishes(figure, contacts, frame, balls[frame], jacobian[frame], strengths)
-            square = rows.T @ rows
-            slope = rows.T @ rests
-            off = _away(wanted.rotations[frame], poses.rotations[frame])
-            weight = (strengths.pose * _STIFF) ** 2
-            square[np.arange(3, 3 + len(DOFS)), np.arange(3, 3 + len(DOFS))] += weight
-            slope[3:] += weight * off
-            square[np.diag_indices(len(square))] += strengths.damping
-            turn[frame] = -np.linalg.solve(square, slope)
-        poses = _moved(poses, turn)
+        now = Poses(poses.rotations[live], poses.root[live])
+        world, joints, balls = joints_and_balls(figure, now)
+        jacobian = _jacobian(world, joints, balls, moves)
+        off = _away(wanted.rotations[live], now.rotations)
+        turn = np.stack(
+            [
+                _step(figure, contacts, frame, balls[i], jacobian[i], off[i], walls[frame], strengths)
+                for i, frame in enumerate(live)
+            ]
+        )
+        moved, struck = _moved(now, turn)
+        poses.rotations[live], poses.root[live] = moved
+        walls[live] = FADES * walls[live] + struck
+        live = live[np.abs(turn).max(1) > STILL]
+        if not len(live):
+            break
     return poses
+
+
+def _step(
+    figure: Figure,
+    contacts: Contacts,
+    frame: int,
+    balls: np.ndarray,
+    jacobian: np.ndarray,
+    off: np.ndarray,
+    walls: np.ndarray,
+    strengths: Strengths,
+) -> np.ndarray:
+    """(3 + d,) the Gauss-Newton step of one pose."""
+    rows, rests = _wishes(figure, contacts, frame, balls, jacobian, strengths)
+    weight = np.concatenate([np.zeros(3), (strengths.pose * _STIFF) ** 2])
+    square = rows.T @ rows
+    square[np.diag_indices(len(square))] += weight + strengths.damping
+    same = _DOF_CONTROL[:, None] == _DOF_CONTROL
+    square[3:, 3:] += same * walls[_DOF_CONTROL[:, None], _DOF_AXIS[:, None], _DOF_AXIS]
+    slope = rows.T @ rests
+    slope[3:] += weight[3:] * off
+    return -np.linalg.solve(square, slope)
 
 
 def _moves(figure: Figure) -> np.ndarray:
@@ -379,13 +410,15 @@ def _moves(figure: Figure) -> np.ndarray:
 
 
 def _jacobian(
-    figure: Figure, world: np.ndarray, joints: np.ndarray, balls: np.ndarray, moves: np.ndarray
+    world: np.ndarray, joints: np.ndarray, balls: np.ndarray, moves: np.ndarray
 ) -> np.ndarray:
     """(f, s, 3, 3 + d) how each ball moves with each degree of freedom."""
-    axes = world[:, _DOF_CONTROL, :, _DOF_AXIS]  # (d, f, 3): advanced indices go first
+    axes = world[:, _DOF_CONTROL, :, _DOF_AXIS]  # (d, f, 3)
     axes = np.swapaxes(axes, 0, 1)
     arms = balls[:, None] - joints[:, _DOF_CONTROL][:, :, None]  # (f, d, s, 3)
-    turned = np.cross(axes[:, :, None], arms) * moves[None, :, :, None]
+    x, y, z = np.moveaxis(axes[:, :, None] * moves[None, :, :, None], -1, 0)
+    a, b, c = np.moveaxis(arms, -1, 0)
+    turned = np.stack([y * c - z * b, z * a - x * c, x * b - y * a], -1)
     shifted = np.broadcast_to(np.eye(3), (*balls.shape[:2], 3, 3))
     return np.concatenate([shifted, np.transpose(turned, (0, 2, 3, 1))], -1)
 
@@ -458,19 +491,30 @@ def _support(point: np.ndarray, contacts: np.ndarray) -> np.ndarray:
 
 
 def _away(wanted: np.ndarray, now: np.ndarray) -> np.ndarray:
-    """(d,) how far each degree of freedom is from where it is wanted."""
-    off = Rotation.from_matrix(np.swapaxes(wanted, 1, 2) @ now).as_rotvec()
-    return off[_DOF_CONTROL, _DOF_AXIS]
+    """(f, d) how far each degree of freedom is from where it is wanted."""
+    off = np.swapaxes(wanted, -1, -2) @ now
+    vectors = Rotation.from_matrix(off.reshape(-1, 3, 3)).as_rotvec().reshape(off.shape[:3])
+    return vectors[:, _DOF_CONTROL, _DOF_AXIS]
 
 
-def _moved(poses: Poses, turn: np.ndarray) -> Poses:
+def _moved(poses: Poses, turn: np.ndarray) -> tuple[Poses, np.ndarray]:
+    """The poses after a step, and stiff walls (f, c, 3, 3) where it ran against a limit."""
     root = poses.root + np.clip(turn[:, :3], -0.3, 0.3)
     vectors = np.zeros((len(turn), len(CONTROLS), 3))
     vectors[:, _DOF_CONTROL, _DOF_AXIS] = turn[:, 3:]
     size = np.linalg.norm(vectors, axis=-1, keepdims=True)
     vectors *= np.minimum(1.0, MOST_TURN / np.maximum(size, 1e-9))
     turns = Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().reshape(poses.rotations.shape)
-    return Poses(limited(poses.rotations @ turns), root)
+    free = poses.rotations @ turns
+    within = limited(free)
+    back = np.swapaxes(free, -1, -2) @ within
+    # Twice the axis times the sine of the angle: enough for a direction.
+    pushed = np.stack([back[..., 2, 1], back[..., 0, 2], back[..., 1, 0]], -1) - np.stack(
+        [back[..., 1, 2], back[..., 2, 0], back[..., 0, 1]], -1
+    )
+    size = np.linalg.norm(pushed, axis=-1, keepdims=True)
+    way = np.where(size > 2e-3, pushed / np.maximum(size, 1e-9), 0.0)
+    return Poses(within, root), WALL * way[..., :, None] * way[..., None, :]
 
 
 def faults(figure: Figure, poses: Poses, contacts: Contacts) -> Mapping[str, np.ndarray]:

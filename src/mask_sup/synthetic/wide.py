@@ -100,19 +100,18 @@ def pair(arm: str | Arm) -> tuple[str | Arm, str | Arm]:
 SIT_LONG = Posture(-8, 0, (8, 0, 0), both((82, 10, -5, 8, 15)), ground=("buttocks", "heels"))
 SIT_BENT = Posture(-20, 0, (25, 0, 0), both((112, 10, 0, 98, 5)), ground=("buttocks", "feet"))
 SIT_CROSS = Posture(
-    -5, 0, (12, 0, 0), both((88, 42, -48, 128, 20)), ground=("buttocks", "knees", "ankles")
+    -8, 0, (16, 0, 0), both((102, 38, -62, 125, 25)), ground=("buttocks", "ankles"), spread=7
 )
 SIT_SIDE = Posture(
-    -2, 0, (8, 8, 0), ((75, 40, -50, 118, 20), (50, 35, 40, 122, 20)),
-    ground=("buttocks", "left_knee", "right_knee", "left_ankle", "right_toes"), spread=7,
+    -2, -8, (8, 8, 0), ((88, 38, -65, 122, 20), (72, 28, 42, 128, 40)),
+    ground=("left_buttock", "left_knee", "right_knee", "left_ankle", "right_ankle"), spread=5,
 )  # fmt: skip
 SIT_CHAIR = Posture(
     -5, 0, (8, 0, 0), both((85, 10, 0, 86, 0)), balanced=False, ground=("feet",)
 )
 KNEEL = Posture(2, 0, (4, 0, 0), both((6, 8, 0, 92, 50)), ground=("knees", "toes"), spread=7)
 ON_HEELS = Posture(
-    8, 0, (8, 0, 0), both((92, 9, 0, 150, 55)), ground=("knees", "toes"), spread=5,
-    touch=(("left_heel", "left_buttock"), ("right_heel", "right_buttock")),
+    8, 0, (8, 0, 0), both((82, 9, 0, 148, 65)), ground=("knees", "toes"), spread=4,
 )  # fmt: skip
 ONE_KNEE = Posture(
     4, 0, (8, 0, 0), ((88, 12, 0, 90, 0), (2, 6, 0, 92, 35)),
@@ -182,7 +181,7 @@ LEGS_UP = ON_BACK._replace(
     ground=("buttocks", "blades", "head", "elbows", "palms"), spread=10,
 )  # fmt: skip
 BEHIND_HEAD = BACK_BENT._replace(
-    arms=pair((125, 55, 20, 130, 0)), ground=("buttocks", "blades", "head", "feet", "elbows")
+    arms=pair((125, 55, 20, 130, 0))
 )
 SAT_UP = SIT_BENT._replace(arms=pair((70, 10, 0, 20, 0)))
 BRIDGE = ON_BACK._replace(
@@ -356,9 +355,10 @@ KINDS = {
 
 TURNING = 12.0  # degrees, spread of the heading from key to key
 LATER = 0.4  # of a posture's spread that differs from key pose to key pose
-TRIES = 4
+CALM = (1.0, 0.7, 0.4, 0.1)  # of a posture's spread, at each try
 WORST = {"off": 0.035, "below": 0.03, "inside": 0.035}  # metres: a key pose beyond is drawn again
 KEY_STEPS, FRAME_STEPS = 40, 8  # of the solver
+LEAST_BENT = np.radians(1.0)  # a knee or an elbow is never quite straight
 GESTURED = 0.65  # of free arms do an everyday gesture, the others anything
 
 
@@ -401,8 +401,8 @@ def movement(
 
 def _sequence(
     kind: Kind, n: int, rng: np.random.Generator
-) -> list[tuple[Posture, np.random.Generator]]:
-    """The posture of each key pose, and a generator of its lasting part: alike for alike ones."""
+) -> list[tuple[Posture, int]]:
+    """The posture of each key pose, and the seed of what lasts from one to the next."""
     count = len(kind.postures)
     first = int(rng.integers(count))
     mirror, seed = rng.uniform() < 0.5, int(rng.integers(2**31))
@@ -415,7 +415,7 @@ def _sequence(
     for key, step in enumerate(steps):
         posture = kind.postures[step]
         swapped = mirror ^ (kind in (KINDS["crawl"], KINDS["run"]) and key // 2 % 2 == 1)
-        told.append((_mirrored(posture) if swapped else posture, np.random.default_rng(seed)))
+        told.append((_mirrored(posture) if swapped else posture, seed))
     return told
 
 
@@ -453,36 +453,32 @@ def _mirrored(posture: Posture) -> Posture:
 def _key_poses(
     figure: Figure,
     kind: Kind,
-    told: list[tuple[Posture, np.random.Generator]],
+    told: list[tuple[Posture, int]],
     rng: np.random.Generator,
 ) -> tuple[Poses, Contacts]:
     """Solved key poses and what they touch; those that came out badly are drawn again."""
     contacts = _contacts(figure, [posture for posture, _ in told])
     heading = np.cumsum(rng.normal(0, TURNING, len(told))) + rng.uniform(-180, 180)
-    best, worst = None, np.full(len(told), np.inf)
-    for _ in range(TRIES):
-        again = worst > 1.0
-        if not again.any():
+    poses, worst = None, np.full(len(told), np.inf)
+    for calm in CALM:
+        again = np.flatnonzero(worst > 1.0)
+        if not len(again):
             break
-        seeds = [lasting.bit_generator.state for _, lasting in told]
-        wanted = [
-            _wanted(kind, posture, lasting, rng, turn)
-            for (posture, lasting), turn in zip(told, heading, strict=True)
-        ]
-        for (_, lasting), seed in zip(told, seeds, strict=True):
-            lasting.bit_generator.state = seed
-        rotations = np.stack(wanted)
+        rotations = np.stack(
+            [_wanted(kind, *told[key], rng, heading[key], calm) for key in again]
+        )
         start = Poses(rotations, _on_ground(figure, rotations))
-        poses = solved(figure, start, contacts, KEY_STEPS)
-        missed = faults(figure, poses, contacts)
+        some = Contacts(*(array[again] for array in contacts))
+        tried = solved(figure, start, some, KEY_STEPS)
+        missed = faults(figure, tried, some)
         score = np.max([missed[name] / limit for name, limit in WORST.items()], 0)
-        better = score < worst
-        best = poses if best is None else Poses(
-            *(np.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-              for new, old in zip(poses, best, strict=True))
-        )  # fmt: skip
-        worst = np.minimum(worst, score)
-    return best, contacts
+        if poses is None:
+            poses = tried
+        better = score < worst[again]
+        for old, new in zip(poses, tried, strict=True):
+            old[again[better]] = new[better]
+        worst[again] = np.minimum(worst[again], score)
+    return poses, contacts
 
 
 def _contacts(figure: Figure, postures: list[Posture]) -> Contacts:
@@ -517,68 +513,67 @@ def _balls(part: str) -> list[str]:
 def _wanted(
     kind: Kind,
     posture: Posture,
-    lasting: np.random.Generator,
+    seed: int,
     rng: np.random.Generator,
     heading: float,
+    calm: float,
 ) -> np.ndarray:
     """(c, 3, 3) a pose near a posture, before anything is on the ground."""
+    lasting = np.random.default_rng(seed)
 
-    def near(*means: float, spread: float = 1.0) -> np.ndarray:
+    def near(*means: float, spread: float = calm) -> np.ndarray:
         varied = lasting.normal(size=len(means)) + LATER * rng.normal(size=len(means))
         return np.radians(np.array(means) + posture.spread * spread * varied)
 
-    pitch, roll, _ = near(posture.pitch, posture.roll, 0, spread=0.6)
-    turn = _vector(z=np.radians(heading)) @ _vector(y=roll) @ _vector(x=pitch)
+    pitch, roll = near(posture.pitch, posture.roll, spread=0.6 * calm)
+    turn = _vector(z=np.radians(heading)) @ _vector(y=-roll) @ _vector(x=pitch)
     if kind.tumbles:
         turn = turn @ Rotation.random(random_state=int(lasting.integers(2**31))).as_matrix()
-    rotations = np.tile(np.eye(3), (len(CONTROLS), 1, 1))
-    rotations[0] = turn
-    trunk = near(*posture.trunk) / 2
-    head = near(*posture.head) / 2
+    angles = np.zeros((len(CONTROLS), 3))
     for half in ("spine", "chest"):
-        rotations[CONTROL[half]] = rotations_of(half, trunk[None])[0]
+        angles[CONTROL[half]] = near(*posture.trunk) / 2 if half == "spine" else angles[1]
     for half in ("neck", "head"):
-        rotations[CONTROL[half]] = rotations_of(half, head[None])[0]
+        angles[CONTROL[half]] = near(*posture.head) / 2 if half == "neck" else angles[3]
     for i, side in enumerate(SIDES):
-        _put_leg(rotations, side, kind, posture, i, near, lasting)
-        _put_arm(rotations, side, kind, posture.arms[i], near, lasting)
+        leg = near(*_leg_told(side, kind, posture, i, lasting))
+        arm = near(*_arm_told(kind, posture.arms[i], lasting))
+        raised = 0.3 * max(np.hypot(*arm[:2]) - np.radians(60), 0.0)
+        told = {
+            "upper_leg": leg[:3],
+            "lower_leg": (max(leg[3], LEAST_BENT), 0.0, 0.0),
+            "foot": (leg[4], 0.0, 0.0),
+            "clavicle": (0.0, raised, 0.0),
+            "upper_arm": arm[:3],
+            "lower_arm": (max(arm[3], LEAST_BENT), 0.0, 0.0),
+            "hand": (0.0, arm[4], 0.0),
+        }
+        for part, values in told.items():
+            angles[CONTROL[f"{side}_{part}"]] = values
+    rotations = rotations_of(angles[None])[0]
+    rotations[0] = turn
     return rotations
 
 
-def _put_leg(rotations, side, kind, posture, i, near, lasting) -> None:
-    angles = near(*posture.legs[i])
+def _leg_told(
+    side: str, kind: Kind, posture: Posture, i: int, lasting: np.random.Generator
+) -> tuple[float, ...]:
+    """Degrees of a leg: those of the posture, or any within the limits if it is free."""
     stands = any(part.startswith(side) or not part.startswith(SIDES) for part in posture.ground)
-    if not stands and lasting.uniform() < kind.any_joint:
-        low, high = np.radians(list(LIMITS["upper_leg"].values())).T
-        angles[:3] = lasting.uniform(low, high)
-        angles[3] = np.radians(lasting.uniform(*LIMITS["lower_leg"]["bend"]))
-    _set(rotations, f"{side}_upper_leg", angles[:3])
-    _set(rotations, f"{side}_lower_leg", [max(angles[3], np.radians(1.0)), 0.0, 0.0])
-    _set(rotations, f"{side}_foot", [angles[4], 0.0, 0.0])
+    anything = lasting.uniform() < kind.any_joint
+    ranges = [*LIMITS["upper_leg"].values(), LIMITS["lower_leg"]["bend"], LIMITS["foot"]["point"]]
+    told = tuple(lasting.uniform(*np.array(ranges, float).T))
+    return told if anything and not stands else posture.legs[i]
 
 
-def _put_arm(rotations, side, kind, told, near, lasting) -> None:
+def _arm_told(kind: Kind, told: str | Arm, lasting: np.random.Generator) -> tuple[float, ...]:
+    """Degrees of an arm: those of the posture, or if it is free of a gesture or any at all."""
+    anything = lasting.uniform() < max(kind.any_joint, 1 - GESTURED)
+    ranges = [*LIMITS["upper_arm"].values(), LIMITS["lower_arm"]["bend"], LIMITS["hand"]["bend"]]
+    drawn = tuple(lasting.uniform(*np.array(ranges, float).T))
+    gesture = str(lasting.choice(list(GESTURES)))
     if told == FREE:
-        if lasting.uniform() < max(kind.any_joint, 1 - GESTURED):
-            ranges = [*LIMITS["upper_arm"].values(), LIMITS["lower_arm"]["bend"], (-40, 40)]
-            told = tuple(lasting.uniform(*np.array(ranges).T))
-        else:
-            told = GESTURES[str(lasting.choice(list(GESTURES)))]
-    else:
-        lasting.uniform()
-        told = GESTURES[told] if isinstance(told, str) else told
-    flex, abduct, twist, elbow, hand = near(*told)
-    raised = np.clip(np.hypot(flex, abduct) - np.radians(60), 0.0, None) * 0.3
-    _set(rotations, f"{side}_clavicle", [0.0, raised, 0.0])
-    blade = rotations[CONTROL[f"{side}_clavicle"]]
-    _set(rotations, f"{side}_upper_arm", [flex, abduct, twist])
-    rotations[CONTROL[f"{side}_upper_arm"]] = blade.T @ rotations[CONTROL[f"{side}_upper_arm"]]
-    _set(rotations, f"{side}_lower_arm", [max(elbow, np.radians(1.0)), 0.0, 0.0])
-    _set(rotations, f"{side}_hand", [0.0, hand, 0.0])
-
-
-def _set(rotations: np.ndarray, control: str, angles) -> None:
-    rotations[CONTROL[control]] = rotations_of(control, np.array([angles], float))[0]
+        return drawn if anything else GESTURES[gesture]
+    return GESTURES[told] if isinstance(told, str) else told
 
 
 def _vector(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> np.ndarray:
