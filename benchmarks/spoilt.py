@@ -13,9 +13,9 @@ from mask_sup.synthetic.data import (
     grain_of,
     posed,
     project,
-    random_look,
     room_behind,
 )
+from mask_sup.synthetic.looks import random_look
 from mask_sup.synthetic.motion import procedural_motion
 
 __all__ = ["FAULTS", "Fault", "Film", "Spoilt", "film", "spoilt"]

@@ -38,9 +38,9 @@ from mask_sup.synthetic.data import (
     looking_at,
     posed,
     project,
-    random_look,
     room_behind,
 )
+from mask_sup.synthetic.looks import random_look
 from mask_sup.synthetic.motion import ACTIONS, Motion, procedural_motion
 
 FPS, MOMENTS = 5.0, 10  # of each run, as in the embedded data

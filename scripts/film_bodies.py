@@ -29,15 +29,14 @@ from mask_sup.calibration import Calibration, write_calibration
 from mask_sup.files.video import VideoWriter
 from mask_sup.synthetic.data import (
     SUPERSAMPLING,
-    Look,
     default_rig,
     draw_body,
     grain_of,
     posed,
     project,
-    random_look,
     room_behind,
 )
+from mask_sup.synthetic.looks import Look, random_look
 from mask_sup.synthetic.motion import ACTIONS, procedural_motion
 
 PEOPLE = ("two_people", "bystander", "visitor")

@@ -5,14 +5,14 @@ arms hang at the sides. A pose is one local rotation per control joint, in the a
 zero pose: `world[c] = world[parent(c)] @ local[c]`, and the identity everywhere is the zero pose.
 """
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["CONTROLS", "PARTS", "Bodies", "Shape"]
+__all__ = ["CONTROLS", "PARTS", "Bodies", "Shape", "all_bodies"]
 
 SIDES = ("left", "right")
 
@@ -209,6 +209,23 @@ class Bodies:
         return weights.argmax(1)
 
     @cached_property
+    def standing(self) -> np.ndarray:
+        """(v, 3) surface of the first person in the zero pose, from mid-hip, in metres."""
+        return self.pose(0, np.tile(np.eye(3), (len(CONTROLS), 1, 1)), np.zeros(3))[0]
+
+    @cached_property
+    def thigh_part(self) -> np.ndarray:
+        """(v,) how far down the legs each vertex is: 0 at the hip, 1 at the knee, 2 the ankle.
+
+        Infinite for what is neither leg nor seat.
+        """
+        joints = self.control_joints(0)
+        hip, knee = (joints[CONTROLS.index(f"left_{n}_leg"), 2] for n in ("upper", "lower"))
+        legs = [i for i, n in enumerate(CONTROLS) if n == "pelvis" or n.endswith("_leg")]
+        down = (hip - self.standing[:, 2]) / (hip - knee)
+        return np.where(np.isin(self.owner, legs), down, np.inf)
+
+    @cached_property
     def part(self) -> np.ndarray:
         """(f,) part of the surface that each triangle belongs to, an index of `PARTS`."""
         rest = self._data["rest"].mean(0)
@@ -392,6 +409,12 @@ class Bodies:
         thickness = np.zeros(len(rest))
         thickness[self.faces[clothed]] = CLOTH_THICKNESS
         return rest + thickness[:, None] * normals
+
+
+@lru_cache(maxsize=1)
+def all_bodies() -> Bodies:
+    """The bodies of the package, read once."""
+    return Bodies()
 
 
 def _asset(name: str) -> str:

@@ -284,7 +284,9 @@ def angles_of(rotations: np.ndarray) -> np.ndarray:
     )
     # Past the top, an arm has come over the front, not round the back.
     back = (-swing[..., :1] < np.radians(-100)) * 2 * np.pi
-    swing[..., :2] *= 1 - back / np.maximum(np.linalg.norm(swing[..., :2], axis=-1), 1e-9)[..., None]
+    swing[..., :2] *= (
+        1 - back / np.maximum(np.linalg.norm(swing[..., :2], axis=-1), 1e-9)[..., None]
+    )
     vectors[:, _SWINGING] = swing
     return _SIGNS * vectors
 
@@ -307,26 +309,23 @@ def rotations_of(angles: np.ndarray) -> np.ndarray:
 
 # Degrees of freedom: three of the root's place, then about the axes of each control joint.
 DOFS = [
-    (CONTROL[name], axis)
-    for name in CONTROLS
-    for axis in range(1 if _kind(name) in HINGES else 3)
+    (CONTROL[name], axis) for name in CONTROLS for axis in range(1 if _kind(name) in HINGES else 3)
 ]
 _DOF_CONTROL = np.array([control for control, _ in DOFS])
 _DOF_AXIS = np.array([axis for _, axis in DOFS])
 
 
-class Strengths(NamedTuple):
-    """How much each wish counts: residuals in radians and metres times these."""
-
-    pose: float = 1.0
-    ground: float = 30.0
-    place: float = 10.0
-    below: float = 30.0
-    inside: float = 30.0
-    touch: float = 15.0
-    balance: float = 12.0
-    damping: float = 0.05
-
+STRENGTHS = {
+    "pose": 1.0,
+    "ground": 30.0,
+    "place": 10.0,
+    "below": 30.0,
+    "inside": 30.0,
+    "touch": 15.0,
+    "balance": 12.0,
+    "damping": 0.05,
+}
+"""How much each wish counts: residuals in radians and metres times these."""
 
 STIFFNESS = {"pelvis": 0.7, "clavicle": 2.5, "hand": 0.35, "foot": 0.35, "head": 1.0, "neck": 1.0}
 _STIFF = np.array([STIFFNESS.get(_kind(CONTROLS[control]), 0.8) for control, _ in DOFS])
@@ -345,13 +344,7 @@ def joints_and_balls(figure: Figure, poses: Poses) -> tuple[np.ndarray, np.ndarr
     return world, joints, joints[:, figure.control] + turned
 
 
-def solved(
-    figure: Figure,
-    wanted: Poses,
-    contacts: Contacts,
-    steps: int = 30,
-    strengths: Strengths = Strengths(),
-) -> Poses:
+def solved(figure: Figure, wanted: Poses, contacts: Contacts, steps: int) -> Poses:
     """The poses nearest to the wanted ones that meet their contacts (damped Gauss-Newton)."""
     poses = Poses(limited(wanted.rotations), wanted.root.copy())
     moves = _moves(figure)
@@ -364,7 +357,9 @@ def solved(
         off = _away(wanted.rotations[live], now.rotations)
         turn = np.stack(
             [
-                _step(figure, contacts, frame, balls[i], jacobian[i], off[i], walls[frame], strengths)
+                _step(
+                    figure, contacts, frame, balls[i], jacobian[i], off[i], walls[frame], strengths
+                )
                 for i, frame in enumerate(live)
             ]
         )
@@ -385,13 +380,12 @@ def _step(
     jacobian: np.ndarray,
     off: np.ndarray,
     walls: np.ndarray,
-    strengths: Strengths,
 ) -> np.ndarray:
     """(3 + d,) the Gauss-Newton step of one pose."""
-    rows, rests = _wishes(figure, contacts, frame, balls, jacobian, strengths)
-    weight = np.concatenate([np.zeros(3), (strengths.pose * _STIFF) ** 2])
+    rows, rests = _wishes(figure, contacts, frame, balls, jacobian)
+    weight = np.concatenate([np.zeros(3), (STRENGTHS["pose"] * _STIFF) ** 2])
     square = rows.T @ rows
-    square[np.diag_indices(len(square))] += weight + strengths.damping
+    square[np.diag_indices(len(square))] += weight + STRENGTHS["damping"]
     same = _DOF_CONTROL[:, None] == _DOF_CONTROL
     square[3:, 3:] += same * walls[_DOF_CONTROL[:, None], _DOF_AXIS[:, None], _DOF_AXIS]
     slope = rows.T @ rests
@@ -429,7 +423,6 @@ def _wishes(
     frame: int,
     balls: np.ndarray,
     jacobian: np.ndarray,
-    strengths: Strengths,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the Jacobian (k, 3 + d) and residuals (k,) of one pose."""
     rows, rests = [np.zeros((0, jacobian.shape[-1]))], [np.zeros(0)]
@@ -441,19 +434,19 @@ def _wishes(
     if not contacts.airborne[frame]:
         height = balls[:, 2] - figure.radius
         lies = contacts.ground[frame]
-        wish(strengths.ground, jacobian[lies, 2], height[lies])
+        wish(STRENGTHS["ground"], jacobian[lies, 2], height[lies])
         under = ~lies & (height < 0)
-        wish(strengths.below, jacobian[under, 2], height[under])
+        wish(STRENGTHS["below"], jacobian[under, 2], height[under])
         held = lies & ~np.isnan(contacts.place[frame, :, 0])
         for axis in range(2):
             off = balls[held, axis] - contacts.place[frame, held, axis]
-            wish(strengths.place, jacobian[held, axis], off)
+            wish(STRENGTHS["place"], jacobian[held, axis], off)
         if contacts.balanced[frame] and lies.any():
             middle = figure.mass @ balls
             over = _support(middle[:2], balls[lies, :2])
             rate = np.einsum("s,sid->id", figure.mass, jacobian)[:2]
             rate = rate - jacobian[lies, :2].mean(0)
-            wish(strengths.balance, rate, middle[:2] - over)
+            wish(STRENGTHS["balance"], rate, middle[:2] - over)
     for touching in (False, True):
         first, second, least = _meeting(figure, contacts.touching[frame], balls, touching)
         way = balls[first] - balls[second]
@@ -462,7 +455,7 @@ def _wishes(
         first, second, far = first[active], second[active], far[active]
         way = way[active] / np.maximum(far, 1e-6)[:, None]
         row = np.einsum("ki,kid->kd", way, jacobian[first] - jacobian[second])
-        wish(strengths.touch if touching else strengths.inside, row, far - least[active])
+        wish(STRENGTHS["touch"] if touching else STRENGTHS["inside"], row, far - least[active])
     return np.concatenate(rows), np.concatenate(rests)
 
 

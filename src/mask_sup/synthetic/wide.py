@@ -12,7 +12,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation
 
-from mask_sup.synthetic.bodies import CONTROLS, SIDES, Bodies
+from mask_sup.synthetic.bodies import CONTROLS, SIDES, all_bodies
 from mask_sup.synthetic.contact import (
     CONTROL,
     LIMITS,
@@ -106,9 +106,7 @@ SIT_SIDE = Posture(
     -2, -8, (8, 8, 0), ((88, 38, -65, 122, 20), (72, 28, 42, 128, 40)),
     ground=("left_buttock", "left_knee", "right_knee", "left_ankle", "right_ankle"), spread=5,
 )  # fmt: skip
-SIT_CHAIR = Posture(
-    -5, 0, (8, 0, 0), both((85, 10, 0, 86, 0)), balanced=False, ground=("feet",)
-)
+SIT_CHAIR = Posture(-5, 0, (8, 0, 0), both((85, 10, 0, 86, 0)), balanced=False, ground=("feet",))
 KNEEL = Posture(2, 0, (4, 0, 0), both((6, 8, 0, 92, 50)), ground=("knees", "toes"), spread=7)
 ON_HEELS = Posture(
     8, 0, (8, 0, 0), both((82, 9, 0, 148, 65)), ground=("knees", "toes"), spread=4,
@@ -146,9 +144,7 @@ PLANK = Posture(
     76, 0, (2, 0, 0), both((4, 7, 0, 4, -15)), pair(PUSH), (-10, 0, 0), ("toes", "hands"), spread=5
 )
 PUSHED_DOWN = PLANK._replace(pitch=84, arms=pair((28, 52, 20, 105, -70)))
-ELBOW_PLANK = PLANK._replace(
-    pitch=84, arms=pair((82, 10, 25, 92, 0)), ground=("toes", "forearms")
-)
+ELBOW_PLANK = PLANK._replace(pitch=84, arms=pair((82, 10, 25, 92, 0)), ground=("toes", "forearms"))
 DOG = Posture(
     118, 0, (0, 0, 0), both((92, 10, 0, 8, -15)), pair((160, 16, 0, 6, -45)), (0, 0, 0),
     ("toes", "hands"), spread=5,
@@ -169,9 +165,7 @@ ON_BACK = Posture(
     -90, 0, (4, 0, 0), both((4, 10, -15, 8, 30)), pair((-8, 28, -10, 18, 0)), (8, 0, 0),
     ("buttocks", "blades", "head", "calves", "heels", "elbows", "palms"), spread=7,
 )  # fmt: skip
-BACK_SPREAD = ON_BACK._replace(
-    legs=both((4, 24, -25, 12, 30)), arms=pair((5, 88, -60, 35, 0))
-)
+BACK_SPREAD = ON_BACK._replace(legs=both((4, 24, -25, 12, 30)), arms=pair((5, 88, -60, 35, 0)))
 BACK_BENT = ON_BACK._replace(
     legs=both((55, 10, 0, 98, 10)), arms=pair(FREE),
     ground=("buttocks", "blades", "head", "feet"), spread=8,
@@ -180,9 +174,7 @@ LEGS_UP = ON_BACK._replace(
     legs=both((82, 10, 0, 25, 20)),
     ground=("buttocks", "blades", "head", "elbows", "palms"), spread=10,
 )  # fmt: skip
-BEHIND_HEAD = BACK_BENT._replace(
-    arms=pair((125, 55, 20, 130, 0))
-)
+BEHIND_HEAD = BACK_BENT._replace(arms=pair((125, 55, 20, 130, 0)))
 SAT_UP = SIT_BENT._replace(arms=pair((70, 10, 0, 20, 0)))
 BRIDGE = ON_BACK._replace(
     pitch=-115, trunk=(-8, 0, 0), legs=both((8, 10, 0, 88, 0)), head=(25, 0, 0),
@@ -260,9 +252,7 @@ RELEASE = Posture(
     15, 0, (22, 0, 25), ((50, 10, 0, 45, 0), (-16, 8, 0, 18, 0)),
     ((-10, 25, 10, 60, 0), (100, 25, 0, 15, 20)), ground=("left_feet", "right_toes"),
 )  # fmt: skip
-THROUGH = RELEASE._replace(
-    trunk=(38, 0, 35), arms=((-30, 25, 10, 50, 0), (45, -25, 20, 15, 10))
-)
+THROUGH = RELEASE._replace(trunk=(38, 0, 35), arms=((-30, 25, 10, 50, 0), (45, -25, 20, 15, 10)))
 SWING_BACK = Posture(
     25, 0, (20, 0, -38), both((38, 18, -8, 30, 0)),
     ((75, -40, 0, 15, 0), (65, 35, 10, 70, 0)), touch=(("left_palm", "right_palm"),), spread=7,
@@ -322,7 +312,9 @@ KINDS = {
            SIT_CROSS._replace(arms=pair((35, 18, 0, 45, 0)))),
         share=2.5,
     ),
-    "sit_high": Kind((SIT_CHAIR, SIT_CHAIR._replace(trunk=(30, 0, 0), arms=pair(ON_KNEE))), share=1.5),
+    "sit_high": Kind(
+        (SIT_CHAIR, SIT_CHAIR._replace(trunk=(30, 0, 0), arms=pair(ON_KNEE))), share=1.5
+    ),
     "kneel": Kind((KNEEL, ON_HEELS, ONE_KNEE), share=2.0),
     "crouch": Kind((SQUAT, CROUCH, HALF_SQUAT), share=1.2),
     "squat": Kind((STAND, SQUAT), in_turn=True, tempo=(0.5, 1.2)),
@@ -385,7 +377,7 @@ def movement(
     name: str, rng: np.random.Generator, seconds: float, fps: float, figure: Figure | None = None
 ) -> Motion:
     """A random movement of one of `KINDS`: as `wide_motion`."""
-    figure = figure if figure is not None else figure_of(Bodies(), 0)
+    figure = figure if figure is not None else figure_of(all_bodies(), 0)
     kind = KINDS[name]
     times = np.arange(round(seconds * fps)) / fps
     tempo = rng.uniform(*kind.tempo)
@@ -399,9 +391,7 @@ def movement(
     return _joined(name, figure, keys, poses, contacts, lift, times, fps)
 
 
-def _sequence(
-    kind: Kind, n: int, rng: np.random.Generator
-) -> list[tuple[Posture, int]]:
+def _sequence(kind: Kind, n: int, rng: np.random.Generator) -> list[tuple[Posture, int]]:
     """The posture of each key pose, and the seed of what lasts from one to the next."""
     count = len(kind.postures)
     first = int(rng.integers(count))
@@ -464,9 +454,7 @@ def _key_poses(
         again = np.flatnonzero(worst > 1.0)
         if not len(again):
             break
-        rotations = np.stack(
-            [_wanted(kind, *told[key], rng, heading[key], calm) for key in again]
-        )
+        rotations = np.stack([_wanted(kind, *told[key], rng, heading[key], calm) for key in again])
         start = Poses(rotations, _on_ground(figure, rotations))
         some = Contacts(*(array[again] for array in contacts))
         tried = solved(figure, start, some, KEY_STEPS)
