@@ -357,9 +357,7 @@ def solved(figure: Figure, wanted: Poses, contacts: Contacts, steps: int) -> Pos
         off = _away(wanted.rotations[live], now.rotations)
         turn = np.stack(
             [
-                _step(
-                    figure, contacts, frame, balls[i], jacobian[i], off[i], walls[frame], strengths
-                )
+                _step(figure, contacts, frame, balls[i], jacobian[i], off[i], walls[frame])
                 for i, frame in enumerate(live)
             ]
         )
