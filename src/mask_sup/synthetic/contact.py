@@ -15,7 +15,17 @@ from scipy.spatial.transform import Rotation
 
 from mask_sup.synthetic.bodies import CONTROLS, SIDES, Bodies, Shape
 
-__all__ = ["LIMITS", "Contacts", "Figure", "Poses", "faults", "figure_of", "limited", "solved"]
+__all__ = [
+    "LIMITS",
+    "Contacts",
+    "Figure",
+    "Poses",
+    "faults",
+    "figure_of",
+    "limited",
+    "resting_heights",
+    "solved",
+]
 
 CONTROL = {name: i for i, name in enumerate(CONTROLS)}
 PARENT = {"spine": "pelvis", "chest": "spine", "neck": "chest", "head": "neck"}
@@ -59,6 +69,7 @@ SOLE = 0.028  # metres, radius of the balls under a foot
 MOST_SWING = np.radians(172)  # of an arm
 WALL, FADES = 60.0, 0.6  # stiffness against a joint limit that was run into, and what is left later
 MOST_TURN = 0.4  # radians of a joint in one step of the solver
+AROUND = 1.4  # radii of a ball: skin nearer than that is its own
 STILL = 2e-3  # radians or metres: a step that ends the search
 REACHES = 0.9  # of the way from the edge of the support that the centre of mass is pushed to
 
@@ -88,6 +99,7 @@ class Contacts(NamedTuple):
     """What the poses touch."""
 
     ground: np.ndarray  # (f, s) bool: this ball lies on the ground
+    height: np.ndarray  # (f, s) of its centre then: about its radius
     place: np.ndarray  # (f, s, 2) where on the ground; NaN: anywhere
     touching: np.ndarray  # (f, s, s) bool: these two balls touch
     airborne: np.ndarray  # (f,) bool: there is no ground
@@ -344,9 +356,20 @@ def joints_and_balls(figure: Figure, poses: Poses) -> tuple[np.ndarray, np.ndarr
     return world, joints, joints[:, figure.control] + turned
 
 
-def solved(figure: Figure, wanted: Poses, contacts: Contacts, steps: int) -> Poses:
-    """The poses nearest to the wanted ones that meet their contacts (damped Gauss-Newton)."""
-    poses = Poses(limited(wanted.rotations), wanted.root.copy())
+def solved(
+    figure: Figure, wanted: Poses, contacts: Contacts, steps: int, start: Poses | None = None
+) -> Poses:
+    """The poses nearest to the wanted ones that meet their contacts (damped Gauss-Newton).
+
+    Args:
+        figure: Whose poses.
+        wanted: Where they should be.
+        contacts: What they touch.
+        steps: How many at most.
+        start: Where to begin; None: at the wanted ones.
+    """
+    start = start or wanted
+    poses = Poses(limited(start.rotations), start.root.copy())
     moves = _moves(figure)
     live = np.arange(len(poses.root))
     walls = np.zeros((len(live), len(CONTROLS), 3, 3))
@@ -430,7 +453,7 @@ def _wishes(
         rests.append(strength * rest)
 
     if not contacts.airborne[frame]:
-        height = balls[:, 2] - figure.radius
+        height = balls[:, 2] - contacts.height[frame]
         lies = contacts.ground[frame]
         wish(STRENGTHS["ground"], jacobian[lies, 2], height[lies])
         under = ~lies & (height < 0)
@@ -508,10 +531,29 @@ def _moved(poses: Poses, turn: np.ndarray) -> tuple[Poses, np.ndarray]:
     return Poses(within, root), WALL * way[..., :, None] * way[..., None, :]
 
 
+def resting_heights(
+    bodies: Bodies, person: int | Shape, figure: Figure, poses: Poses, ground: np.ndarray
+) -> np.ndarray:
+    """(f, s) height of each ball over the lowest point of the skin around it; else its radius.
+
+    Where skin is pressed or folded, as under who sits, the balls alone do not tell where it ends.
+    """
+    heights = np.tile(figure.radius, (len(ground), 1))
+    _, _, balls = joints_and_balls(figure, poses)
+    for frame in range(len(ground)):
+        vertices, _ = bodies.pose(person, poses.rotations[frame], poses.root[frame])
+        for ball in np.flatnonzero(ground[frame]):
+            off = vertices - balls[frame, ball]
+            near = np.linalg.norm(off, axis=1) < AROUND * figure.radius[ball]
+            if near.any():
+                heights[frame, ball] = -off[near, 2].min()
+    return heights
+
+
 def faults(figure: Figure, poses: Poses, contacts: Contacts) -> Mapping[str, np.ndarray]:
     """(f,) metres that each pose misses: contacts off the ground, balls below it, balls inside."""
     _, _, balls = joints_and_balls(figure, poses)
-    height = balls[..., 2] - figure.radius
+    height = balls[..., 2] - contacts.height
     far = np.linalg.norm(balls[:, figure.pairs[:, 0]] - balls[:, figure.pairs[:, 1]], axis=-1)
     air = contacts.airborne
     return {

@@ -24,7 +24,6 @@ from rich.progress import track
 
 from mask_sup.data.moments import Moment, View
 from mask_sup.synthetic.bodies import Shape, all_bodies
-from mask_sup.synthetic.contact import figure_of
 from mask_sup.synthetic.looks import ROOM, Look, Outfit, random_look, wide_look, worn
 from mask_sup.synthetic.motion import ACTIONS, LEG, Motion, mocap_clips, procedural_motion
 from mask_sup.synthetic.wide import wide_motion
@@ -358,8 +357,7 @@ def _motions(
         return [(_headed(clips[clip], turn), frame) for clip, frame in task.frames]
     turn = task.first // SEQUENCE
     if task.world == "wide" and turn % 2 == 0:
-        figure = figure_of(all_bodies(), body)
-        motion = wide_motion(rng, seconds=SEQUENCE / FPS, fps=FPS, figure=figure)
+        motion = wide_motion(rng, seconds=SEQUENCE / FPS, fps=FPS, person=body)
         return [(motion, frame) for frame in range(task.count)]
     if task.world == "wide":
         turn //= 2

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation
 
-from mask_sup.synthetic.bodies import CONTROLS, SIDES, all_bodies
+from mask_sup.synthetic.bodies import CONTROLS, SIDES, Shape, all_bodies
 from mask_sup.synthetic.contact import (
     CONTROL,
     LIMITS,
@@ -23,6 +23,7 @@ from mask_sup.synthetic.contact import (
     figure_of,
     joints_and_balls,
     limited,
+    resting_heights,
     rotations_of,
     solved,
 )
@@ -181,18 +182,22 @@ BRIDGE = ON_BACK._replace(
     ground=("blades", "head", "feet", "elbows", "palms"), spread=5,
 )  # fmt: skip
 ON_SIDE = Posture(
-    0, 90, (12, 0, 0), ((48, 8, 5, 55, 25), (25, 2, 0, 40, 25)),
+    0, 97, (12, 0, 0), ((78, -18, 5, 75, 25), (12, 2, 0, 35, 25)),
     ((55, 5, 30, 60, 0), (125, 5, 20, 100, 0)), (5, -10, 0),
-    ("right_shoulders", "right_ribs", "right_hips", "right_knees", "right_ankles"), spread=8,
+    ("right_shoulders", "right_ribs", "right_hips", "right_knees", "right_ankles",
+     "left_knees", "left_ankles"), spread=7,
 )  # fmt: skip
-CURLED = ON_SIDE._replace(
-    trunk=(35, 0, 0), legs=((100, 6, 5, 110, 20), (88, 2, 0, 105, 20)),
-    arms=((55, 5, 40, 100, 0), (70, 0, 20, 110, 0)), head=(22, -8, 0),
+CURLED = Posture(
+    0, 90, (35, 0, 0), ((100, 0, 5, 110, 20), (90, 2, 0, 108, 20)),
+    ((55, 5, 40, 100, 0), (70, 0, 20, 110, 0)), (22, -8, 0),
+    ("right_shoulders", "right_ribs", "right_hips", "right_knees", "right_ankles"),
+    (("left_knee", "right_knee"), ("left_ankle", "right_ankle")), spread=6,
 )  # fmt: skip
 SIDE_PROPPED = Posture(
-    0, 68, (5, 8, 0), ((30, 10, 5, 35, 20), (12, 4, 0, 20, 20)),
+    0, 70, (5, 8, 0), ((25, -5, 5, 35, 20), (12, 4, 0, 20, 20)),
     ((30, 5, 30, 50, 0), (35, 55, 0, 95, 0)), (0, 12, 0),
-    ("right_hips", "right_thighs", "right_knees", "right_ankles", "right_forearms"), spread=6,
+    ("right_hips", "right_thighs", "right_knees", "right_ankles", "right_forearms"),
+    (("left_ankle", "right_ankle"),), spread=6,
 )  # fmt: skip
 V_SIT = Posture(-42, 0, (22, 0, 0), both((88, 8, 0, 12, 25)), pair((68, 8, 0, 8, 0)),
                 (8, 0, 0), ("buttocks",), spread=6)  # fmt: skip
@@ -349,13 +354,13 @@ TURNING = 12.0  # degrees, spread of the heading from key to key
 LATER = 0.4  # of a posture's spread that differs from key pose to key pose
 CALM = (1.0, 0.7, 0.4, 0.1)  # of a posture's spread, at each try
 WORST = {"off": 0.035, "below": 0.03, "inside": 0.035}  # metres: a key pose beyond is drawn again
-KEY_STEPS, FRAME_STEPS = 40, 8  # of the solver
+KEY_STEPS, SKIN_STEPS, FRAME_STEPS = 40, 12, 8  # of the solver
 LEAST_BENT = np.radians(1.0)  # a knee or an elbow is never quite straight
 GESTURED = 0.65  # of free arms do an everyday gesture, the others anything
 
 
 def wide_motion(
-    rng: np.random.Generator, *, seconds: float, fps: float, figure: Figure | None = None
+    rng: np.random.Generator, *, seconds: float, fps: float, person: int | Shape = 0
 ) -> Motion:
     """A random movement of a random kind; the same generator state gives the same movement.
 
@@ -363,21 +368,21 @@ def wide_motion(
         rng: Where all randomness comes from.
         seconds: How long it lasts.
         fps: Frames a second.
-        figure: Whose contacts with the ground are right; None for the first of the eight people.
+        person: For whom the contacts with the ground are right; about right for others.
 
     Returns:
         About `seconds * fps` frames, headed anywhere; `action` names the kind.
     """
     names = list(KINDS)
     shares = np.array([KINDS[name].share for name in names])
-    return movement(str(rng.choice(names, p=shares / shares.sum())), rng, seconds, fps, figure)
+    return movement(str(rng.choice(names, p=shares / shares.sum())), rng, seconds, fps, person)
 
 
 def movement(
-    name: str, rng: np.random.Generator, seconds: float, fps: float, figure: Figure | None = None
+    name: str, rng: np.random.Generator, seconds: float, fps: float, person: int | Shape = 0
 ) -> Motion:
     """A random movement of one of `KINDS`: as `wide_motion`."""
-    figure = figure if figure is not None else figure_of(all_bodies(), 0)
+    figure = figure_of(all_bodies(), person)
     kind = KINDS[name]
     times = np.arange(round(seconds * fps)) / fps
     tempo = rng.uniform(*kind.tempo)
@@ -386,7 +391,7 @@ def movement(
         keys.append(keys[-1] + tempo * rng.uniform(0.75, 1.3))
     keys = np.array(keys)
     told = _sequence(kind, len(keys), rng)
-    poses, contacts = _key_poses(figure, kind, told, rng)
+    poses, contacts = _key_poses(person, figure, kind, told, rng)
     lift = np.array([rng.uniform(*posture.lift) for posture, _ in told])
     return _joined(name, figure, keys, poses, contacts, lift, times, fps)
 
@@ -441,6 +446,7 @@ def _mirrored(posture: Posture) -> Posture:
 
 
 def _key_poses(
+    person: int | Shape,
     figure: Figure,
     kind: Kind,
     told: list[tuple[Posture, int]],
@@ -458,6 +464,10 @@ def _key_poses(
         start = Poses(rotations, _on_ground(figure, rotations))
         some = Contacts(*(array[again] for array in contacts))
         tried = solved(figure, start, some, KEY_STEPS)
+        skin = resting_heights(all_bodies(), person, figure, tried, some.ground)
+        contacts.height[again] = skin
+        some = some._replace(height=skin)
+        tried = solved(figure, Poses(rotations, tried.root), some, SKIN_STEPS, tried)
         missed = faults(figure, tried, some)
         score = np.max([missed[name] / limit for name, limit in WORST.items()], 0)
         if poses is None:
@@ -479,6 +489,7 @@ def _contacts(figure: Figure, postures: list[Posture]) -> Contacts:
             touching[key, index[one], index[other]] = True
     return Contacts(
         ground,
+        np.tile(figure.radius, (shape[0], 1)),
         np.full((*shape, 2), np.nan),
         touching,
         np.array([not posture.ground for posture in postures]),
@@ -602,6 +613,7 @@ def _joined(
     raised = PchipInterpolator(keys, lift)(times)
     frames = Contacts(
         lasts,
+        PchipInterpolator(keys, contacts.height)(times),
         np.where(lasts[..., None], place, np.nan),
         contacts.touching[before] & contacts.touching[before + 1],
         contacts.airborne[before] | contacts.airborne[before + 1],
