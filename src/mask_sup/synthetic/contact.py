@@ -536,18 +536,36 @@ def resting_heights(
 ) -> np.ndarray:
     """(f, s) height of each ball over the lowest point of the skin around it; else its radius.
 
-    Where skin is pressed or folded, as under who sits, the balls alone do not tell where it ends.
+    Where skin is pressed or folded, as under who sits, the balls alone do not tell where it ends;
+    and hands and feet are flatter than balls.
     """
     heights = np.tile(figure.radius, (len(ground), 1))
     _, _, balls = joints_and_balls(figure, poses)
+    flat = [i for i, c in enumerate(figure.control) if _kind(CONTROLS[c]) in ("hand", "foot")]
+    own = {ball: _nearest_skin(bodies, person, figure, ball) for ball in flat}
     for frame in range(len(ground)):
         vertices, _ = bodies.pose(person, poses.rotations[frame], poses.root[frame])
-        for ball in np.flatnonzero(ground[frame]):
-            off = vertices - balls[frame, ball]
-            near = np.linalg.norm(off, axis=1) < AROUND * figure.radius[ball]
-            if near.any():
-                heights[frame, ball] = -off[near, 2].min()
+        for ball in np.union1d(np.flatnonzero(ground[frame]), flat):
+            middle = balls[frame, ball]
+            if ball in own:
+                near = vertices[own[ball]]
+            else:
+                far = np.linalg.norm(vertices - middle, axis=1)
+                near = vertices[far < AROUND * figure.radius[ball]]
+            if len(near):
+                heights[frame, ball] = middle[2] - near[:, 2].min()
     return heights
+
+
+def _nearest_skin(bodies: Bodies, person: int | Shape, figure: Figure, ball: int) -> np.ndarray:
+    """Vertices of a hand or a foot that are nearer to this ball than to its others."""
+    control = figure.control[ball]
+    mine = np.flatnonzero(bodies.owner == control)
+    still = np.tile(np.eye(3), (len(CONTROLS), 1, 1))
+    skin = bodies.pose(person, still, np.zeros(3))[0][mine] - bodies.control_joints(person)[control]
+    others = np.flatnonzero(figure.control == control)
+    nearest = np.linalg.norm(skin[:, None] - figure.centre[others], axis=-1).argmin(1)
+    return mine[others[nearest] == ball]
 
 
 def faults(figure: Figure, poses: Poses, contacts: Contacts) -> Mapping[str, np.ndarray]:
