@@ -371,6 +371,8 @@ def solved(
     start = start or wanted
     poses = Poses(limited(start.rotations), start.root.copy())
     moves = _moves(figure)
+    stiff = (STRENGTHS["pose"] * _STIFF) ** 2
+    same = _DOF_CONTROL[:, None] == _DOF_CONTROL
     live = np.arange(len(poses.root))
     walls = np.zeros((len(live), len(CONTROLS), 3, 3))
     for _ in range(steps):
@@ -378,12 +380,14 @@ def solved(
         world, joints, balls = joints_and_balls(figure, now)
         jacobian = _jacobian(world, joints, balls, moves)
         off = _away(wanted.rotations[live], now.rotations)
-        turn = np.stack(
-            [
-                _step(figure, contacts, frame, balls[i], jacobian[i], off[i], walls[frame])
-                for i, frame in enumerate(live)
-            ]
+        some = Contacts(*(array[live] for array in contacts))
+        square, slope = _wishes(figure, some, balls, jacobian)
+        square[:, 3:, 3:] += (
+            same * walls[live][:, _DOF_CONTROL[:, None], _DOF_AXIS[:, None], _DOF_AXIS]
         )
+        square += np.diag(np.concatenate([np.zeros(3), stiff]) + STRENGTHS["damping"])
+        slope[:, 3:] += stiff * off
+        turn = -np.linalg.solve(square, slope[..., None])[..., 0]
         moved, struck = _moved(now, turn)
         poses.rotations[live], poses.root[live] = moved
         walls[live] = FADES * walls[live] + struck
@@ -391,27 +395,6 @@ def solved(
         if not len(live):
             break
     return poses
-
-
-def _step(
-    figure: Figure,
-    contacts: Contacts,
-    frame: int,
-    balls: np.ndarray,
-    jacobian: np.ndarray,
-    off: np.ndarray,
-    walls: np.ndarray,
-) -> np.ndarray:
-    """(3 + d,) the Gauss-Newton step of one pose."""
-    rows, rests = _wishes(figure, contacts, frame, balls, jacobian)
-    weight = np.concatenate([np.zeros(3), (STRENGTHS["pose"] * _STIFF) ** 2])
-    square = rows.T @ rows
-    square[np.diag_indices(len(square))] += weight + STRENGTHS["damping"]
-    same = _DOF_CONTROL[:, None] == _DOF_CONTROL
-    square[3:, 3:] += same * walls[_DOF_CONTROL[:, None], _DOF_AXIS[:, None], _DOF_AXIS]
-    slope = rows.T @ rests
-    slope[3:] += weight[3:] * off
-    return -np.linalg.solve(square, slope)
 
 
 def _moves(figure: Figure) -> np.ndarray:
@@ -439,54 +422,53 @@ def _jacobian(
 
 
 def _wishes(
-    figure: Figure,
-    contacts: Contacts,
-    frame: int,
-    balls: np.ndarray,
-    jacobian: np.ndarray,
+    figure: Figure, contacts: Contacts, balls: np.ndarray, jacobian: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the Jacobian (k, 3 + d) and residuals (k,) of one pose."""
-    rows, rests = [np.zeros((0, jacobian.shape[-1]))], [np.zeros(0)]
+    """What contacts ask for, as normal equations: matrices (f, 3 + d, 3 + d), slopes (f, 3 + d)."""
+    square = np.zeros((len(balls), jacobian.shape[-1], jacobian.shape[-1]))
+    slope = np.zeros(square.shape[:2])
 
-    def wish(strength: float, row: np.ndarray, rest: np.ndarray) -> None:
-        rows.append(strength * row)
-        rests.append(strength * rest)
+    def wish(frames: np.ndarray, strength: np.ndarray, rows: np.ndarray, rests: np.ndarray) -> None:
+        """Rows (g, k, 3 + d), residuals (g, k) and what they count (g, k), of some frames (g,)."""
+        weighed = rows * (strength**2)[..., None]
+        square[frames] += np.swapaxes(weighed, 1, 2) @ rows
+        slope[frames] += (rests[:, None] @ weighed)[:, 0]
 
-    if not contacts.airborne[frame]:
-        height = balls[:, 2] - contacts.height[frame]
-        lies = contacts.ground[frame]
-        wish(STRENGTHS["ground"], jacobian[lies, 2], height[lies])
-        under = ~lies & (height < 0)
-        wish(STRENGTHS["below"], jacobian[under, 2], height[under])
-        held = lies & ~np.isnan(contacts.place[frame, :, 0])
+    frames = np.arange(len(balls))
+    grounded = ~contacts.airborne[:, None]
+    lies = contacts.ground & grounded
+    height = balls[..., 2] - contacts.height
+    under = ~lies & grounded & (height < 0)
+    wish(frames, STRENGTHS["ground"] * lies + STRENGTHS["below"] * under, jacobian[:, :, 2], height)
+    held = lies & ~np.isnan(contacts.place[..., 0])
+    if held.any():
         for axis in range(2):
-            off = balls[held, axis] - contacts.place[frame, held, axis]
-            wish(STRENGTHS["place"], jacobian[held, axis], off)
-        if contacts.balanced[frame] and lies.any():
-            middle = figure.mass @ balls
-            over = _support(middle[:2], balls[lies, :2])
-            rate = np.einsum("s,sid->id", figure.mass, jacobian)[:2]
-            rate = rate - jacobian[lies, :2].mean(0)
-            wish(STRENGTHS["balance"], rate, middle[:2] - over)
-    for touching in (False, True):
-        first, second, least = _meeting(figure, contacts.touching[frame], balls, touching)
-        way = balls[first] - balls[second]
-        far = np.linalg.norm(way, axis=1)
-        active = np.ones(len(far), bool) if touching else far < least
-        first, second, far = first[active], second[active], far[active]
-        way = way[active] / np.maximum(far, 1e-6)[:, None]
-        row = np.einsum("ki,kid->kd", way, jacobian[first] - jacobian[second])
-        wish(STRENGTHS["touch"] if touching else STRENGTHS["inside"], row, far - least[active])
-    return np.concatenate(rows), np.concatenate(rests)
-
-
-def _meeting(
-    figure: Figure, touching: np.ndarray, balls: np.ndarray, touch: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    if not touch:
-        return figure.pairs[:, 0], figure.pairs[:, 1], figure.apart
-    first, second = np.nonzero(touching)
-    return first, second, figure.radius[first] + figure.radius[second] - SOFT / 2
+            off = np.where(held, balls[..., axis] - contacts.place[..., axis], 0.0)
+            wish(frames, STRENGTHS["place"] * held, jacobian[:, :, axis], off)
+    for frame in np.flatnonzero(contacts.balanced & lies.any(1)):
+        middle = (figure.mass @ balls[frame])[:2]
+        off = middle - _support(middle, balls[frame, lies[frame], :2])
+        rate = np.einsum("s,sid->id", figure.mass, jacobian[frame])[:2]
+        rate = rate - jacobian[frame, lies[frame], :2].mean(0)
+        if off.any():
+            wish(frame[None], np.full((1, 2), STRENGTHS["balance"]), rate[None], off[None])
+    first, second = figure.pairs.T
+    way = balls[:, first] - balls[:, second]
+    gap = np.linalg.norm(way, axis=-1) - figure.apart
+    soft = contacts.touching.any((1, 2))
+    for frame in np.flatnonzero(soft | (gap < 0).any(1)):
+        inside = gap[frame] < 0
+        one, other = np.nonzero(contacts.touching[frame])
+        rest = np.linalg.norm(balls[frame, one] - balls[frame, other], axis=-1)
+        rest = rest - figure.radius[one] - figure.radius[other] + SOFT / 2
+        strength = np.repeat([STRENGTHS["inside"], STRENGTHS["touch"]], [inside.sum(), len(one)])
+        one, other = np.append(first[inside], one), np.append(second[inside], other)
+        towards = balls[frame, one] - balls[frame, other]
+        towards /= np.maximum(np.linalg.norm(towards, axis=-1, keepdims=True), 1e-6)
+        rows = np.einsum("ki,kid->kd", towards, jacobian[frame, one] - jacobian[frame, other])
+        rests = np.append(gap[frame][inside], rest)
+        wish(frame[None], strength[None], rows[None], rests[None])
+    return square, slope
 
 
 def _support(point: np.ndarray, contacts: np.ndarray) -> np.ndarray:

@@ -245,9 +245,9 @@ def _in_hand(bodies: Bodies, vertices: np.ndarray, held: Held) -> tuple[np.ndarr
         points = palm + STICK * ring + held.size * (_PRISM[:, 2:] - 0.25) * across
     else:
         low = palm - [0.0, 0.0, BAG_HANGS + held.size / 2]
+        low[2] = max(low[2], held.size / 2)  # it stands on the ground
         points = low + held.size * _BOX
-    hull = ConvexHull(points)
-    return points, _hull(points, hull.vertices)
+    return points, _hull(points, np.arange(len(points)))
 
 
 def _sphere() -> np.ndarray:
