@@ -16,11 +16,11 @@ def body():
     return vertices
 
 
-def drawn(body, look):
-    """Picture and mask, 128 pixels, of a body seen from its front and left."""
+def drawn(body, look, centre=(0.0, -5.0, 1.0)):
+    """Picture and mask, 128 pixels, of a body seen from in front or from elsewhere."""
     outfit = worn(all_bodies(), body, look)
     aim = np.array([0.0, 0.0, 0.9])
-    rig = looking_at(np.array([[3.0, -4.0, 1.0]]), aim, 280.0, 128)
+    rig = looking_at(np.array([centre]), aim, 280.0, 128)
     seen = outfit.vertices * 1000.0 @ rig.R[0].T + rig.t[0]
     room = cv2.resize(look.room[0], (256, 256))
     grain = np.ones(len(all_bodies().faces))
@@ -33,7 +33,8 @@ def plain(**changes):
 
 
 def held(kind, in_mask):
-    return plain(held=Held("left", kind, 0.4, np.array([0.0, 0.0, 255.0]), in_mask))
+    size = {"ball": 0.12, "stick": 1.0, "bag": 0.4}[kind]
+    return plain(held=Held("left", kind, size, np.array([0.0, 255.0, 0.0]), in_mask))
 
 
 def test_the_quick_look_adds_nothing(body):
@@ -50,9 +51,10 @@ def test_same_seed_same_look():
 
 @pytest.mark.parametrize("kind", looks.THINGS)
 def test_things_are_in_the_picture_and_in_the_mask_only_if_asked(body, kind):
-    bare, alone = drawn(body, plain())
-    picture, mask = drawn(body, held(kind, False))
-    _, both = drawn(body, held(kind, True))
+    left = (5.0, -1.0, 1.0)
+    bare, alone = drawn(body, plain(), left)
+    picture, mask = drawn(body, held(kind, False), left)
+    _, both = drawn(body, held(kind, True), left)
     assert (np.abs(picture - bare).max(-1) > 30).sum() > 8
     assert (mask <= alone).all()  # what it covers is not the person's
     assert both.astype(bool).sum() > alone.astype(bool).sum() + 10
