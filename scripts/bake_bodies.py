@@ -36,8 +36,8 @@ MOST_WEIGHTS = 9  # bones that may move one vertex
 # Who is drawn for the basis of shapes: anny's age is 1/3 for children, 2/3 for young adults, 1 for
 # the old, its gender 0 for men and 1 for women.
 SAMPLES, SEED = 1200, 0
-LOWEST = np.array([0.0, 0.48, 0.05, 0.05, 0.1, 0.1])
-HIGHEST = np.array([1.0, 1.0, 0.95, 0.95, 0.6, 0.95])
+LOWEST = np.array([0.0, 0.48, 0.05, 0.0, 0.1, 0.1])
+HIGHEST = np.array([1.0, 1.0, 0.95, 1.0, 0.6, 0.95])
 HEIGHTS = 1.42, 2.02  # metres, of the people kept
 COMPONENTS = 20
 
@@ -96,6 +96,7 @@ def bake_shapes() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(SEED)
     people = rng.uniform(LOWEST, HIGHEST, (SAMPLES, len(PHENOTYPES)))
     people[:, 0] = np.round(people[:, 0]) * 0.9 + 0.05 + rng.uniform(-0.05, 0.05, SAMPLES)
+    people[:, 3] = (1 - np.cos(np.pi * people[:, 3])) / 2  # more of the light and the heavy
     _, vertices, frames = rest_shape(TOPOLOGY, people)
     _, full, _ = rest_shape("anny", people)
     tall = np.ptp(vertices[..., 2], axis=1)

@@ -7,6 +7,8 @@ import pytest
 from mask_sup.synthetic import data as synthetic
 from mask_sup.synthetic.bodies import JOINTS
 from mask_sup.synthetic.data import PEOPLE, SyntheticData
+from mask_sup.synthetic.motion import ACTIONS
+from mask_sup.synthetic.wide import KINDS
 
 COUNTS = {"train": 12, "val": 2, "mocap": 6}
 
@@ -207,3 +209,52 @@ def test_unknown_names_are_refused(data, tmp_path):
         make(tmp_path, background="beach")
     with pytest.raises(ValueError, match="size 8"):
         make(tmp_path, size=8)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    data = make(tmp_path_factory.mktemp("wide"), world="wide", moments={"train": 24, "val": 11})
+    data.prepare()
+    return data
+
+
+def test_the_wide_world_has_everyday_and_wide_movements(wide):
+    actions = [m.action for m in wide.moments("train")]
+    assert set(actions[:10]) <= set(KINDS)
+    assert set(actions[10:20]) <= set(ACTIONS)
+    assert set(actions[20:]) <= set(KINDS)
+
+
+def test_the_wide_world_shows_everybody_once(wide):
+    people = [m.name.split("/")[1] for s in ("train", "val") for m in wide.moments(s)]
+    assert {p.removeprefix("person") for p in people} == {"8", "9", "10"}
+    thighs = {}
+    for split in ("train", "val"):
+        for moment in wide.moments(split):
+            length = np.linalg.norm(moment.joints_world[4] - moment.joints_world[5])
+            thighs.setdefault((split, moment.sequence), set()).add(round(float(length), 3))
+    assert all(len(lengths) == 1 for lengths in thighs.values())  # one person a sequence
+    assert len(set.union(*thighs.values())) == len(thighs)  # another one in each
+
+
+def test_labels_of_the_wide_world_fall_inside_its_masks(wide):
+    inside = []
+    sure = [JOINTS.index(n) for n in JOINTS if n not in ("nose", "head")]
+    for moment in wide.moments("train"):
+        for view in moment.views:
+            mask = cv2.dilate(read_mask(view), np.ones((3, 3), np.uint8))
+            columns, rows = np.floor(project(view, moment.joints_world[sure])).astype(int).T
+            inside.append(mask[rows, columns] > 0)
+    assert np.mean(inside) > 0.95  # things in hands cover some
+
+
+def test_real_movements_are_the_same_in_both_worlds(tmp_path):
+    quick, wide = (make(tmp_path, world=world) for world in ("quick", "wide"))
+    assert quick._folder("mocap") == wide._folder("mocap")
+    assert quick._folder("train") != wide._folder("train")
+    assert make(tmp_path)._folder("train") == quick._folder("train")
+
+
+def test_unknown_worlds_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="'flat'.*quick.*wide"):
+        make(tmp_path, world="flat")

@@ -71,7 +71,7 @@ CLOTHES = ("shirt", "shirt_front", "sleeves", "forearms", "trousers", "shins", "
 CLOTH_THICKNESS = 0.008  # metres
 # Standing at ease: the hanging arm leaves the body by this slope, and the elbow is a little bent.
 ARM_SLOPE, ELBOW_AT_EASE, LEG_SLOPE = 0.13, 0.12, 0.02
-BLENDED = 0.5  # at most, of the way from one person of the basis to another: who is drawn
+BLENDED = 0.3  # at most, of the way from one person of the basis to another: who is drawn
 
 
 def rotation_to(axes: np.ndarray, target: np.ndarray) -> np.ndarray:
