@@ -58,6 +58,7 @@ def on_the_ground(figure, names, count=1):
 
 
 def test_joints_are_those_of_the_body(figure):
+    assert list(all_bodies()._control_parents) == contact.PARENTS
     rotations, root = anywhere(0), np.array([[1.0, 2.0, 3.0]])
     _, joints, _ = joints_and_balls(figure, Poses(rotations, root))
     _, told = all_bodies().pose(0, rotations[0], root[0])

@@ -167,6 +167,7 @@ def test_mirrored_postures_are_mirror_images():
 def test_every_part_of_every_posture_is_on_the_figure():
     names = set(figure_of(all_bodies(), 0).names)
     for kind in KINDS.values():
+        assert kind.order in wide.ORDERS
         for posture in kind.postures:
             for part in posture.ground:
                 assert set(wide._balls(part)) <= names

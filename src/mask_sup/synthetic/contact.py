@@ -16,14 +16,18 @@ from scipy.spatial.transform import Rotation
 from mask_sup.synthetic.bodies import CONTROLS, SIDES, Bodies, Shape
 
 __all__ = [
+    "CONTROL",
     "LIMITS",
     "Contacts",
     "Figure",
     "Poses",
+    "angles_of",
     "faults",
     "figure_of",
+    "joints_and_balls",
     "limited",
     "resting_heights",
+    "rotations_of",
     "solved",
 ]
 
@@ -64,8 +68,8 @@ MASSES = {"pelvis": 0.13, "spine": 0.15, "chest": 0.16, "neck": 0.01, "head": 0.
 MASSES |= {"upper_arm": 0.026, "lower_arm": 0.015, "hand": 0.006, "clavicle": 0.0}
 MASSES |= {"upper_leg": 0.144, "lower_leg": 0.046, "foot": 0.013}
 
-SOFT = 0.02  # metres that parts of the body give way where they touch
-SOLE = 0.028  # metres, radius of the balls under a foot
+SOFT, BELLY = 0.008, 0.06  # metres that limbs, and belly and thighs, give way where they touch
+SOLE, INSTEP = 0.028, 0.042  # metres, radii of the balls under a foot and in its middle
 MOST_SWING = np.radians(172)  # of an arm
 WALL, FADES = 60.0, 0.6  # stiffness against a joint limit that was run into, and what is left later
 MOST_TURN = 0.4  # radians of a joint in one step of the solver
@@ -183,10 +187,16 @@ def _limb_balls(
 ) -> Iterator[Ball]:
     """Name, control without side, middle and radius of the balls of an arm and a leg."""
     segments = {
-        "upper_arm": ("lower_arm", {"shoulder": 0.08, "biceps": 0.5, "elbow": 0.97}),
-        "lower_arm": ("hand", {"forearm": 0.45, "wrist": 0.9}),
-        "upper_leg": ("lower_leg", {"hip": 0.22, "thigh": 0.55, "knee": 0.98}),
-        "lower_leg": ("foot", {"calf": 0.33, "shin": 0.66, "ankle": 0.95}),
+        "upper_arm": (
+            "lower_arm",
+            {"shoulder": 0.08, "biceps": 0.38, "triceps": 0.68, "elbow": 0.97},
+        ),
+        "lower_arm": ("hand", {"forearm": 0.33, "pulse": 0.63, "wrist": 0.92}),
+        "upper_leg": (
+            "lower_leg",
+            {"hip": 0.22, "groin": 0.42, "thigh": 0.62, "leg": 0.8, "knee": 0.98},
+        ),
+        "lower_leg": ("foot", {"calf": 0.25, "shank": 0.48, "shin": 0.7, "ankle": 0.95}),
     }
     for control, (end, stations) in segments.items():
         first, last = joints[CONTROL[f"{side}_{control}"]], joints[CONTROL[f"{side}_{end}"]]
@@ -212,6 +222,8 @@ def _limb_balls(
     for name, part in (("heel", 0.0), ("ball", 0.68), ("toes", 1.0)):
         y = high[1] - SOLE + part * (low[1] - high[1] + 2 * SOLE)
         yield name, "foot", np.array([middle, y, low[2] + SOLE]), SOLE
+    y = high[1] + 0.4 * (low[1] - high[1])
+    yield "instep", "foot", np.array([middle, y, low[2] + INSTEP]), INSTEP
 
 
 def _pairs(
@@ -228,9 +240,9 @@ def _pairs(
             if one in trunk and other in trunk:
                 continue
             soft = SOFT
-            thigh = {names[i].split("_")[-1], names[j].split("_")[-1]} & {"hip", "thigh"}
+            thigh = {names[i].split("_")[-1], names[j].split("_")[-1]} & {"hip", "groin", "thigh"}
             if thigh and {one, other} & trunk:
-                soft = 3 * SOFT  # belly and thigh give way to each other
+                soft = BELLY  # belly and thigh give way to each other
             pairs.append((i, j))
             rest = np.linalg.norm(at[i] - at[j])
             apart.append(min(radius[i] + radius[j] - soft, rest))
@@ -332,7 +344,7 @@ STRENGTHS = {
     "ground": 30.0,
     "place": 10.0,
     "below": 30.0,
-    "inside": 30.0,
+    "inside": 40.0,
     "touch": 15.0,
     "balance": 12.0,
     "damping": 0.05,

@@ -57,27 +57,28 @@ class Posture(NamedTuple):
     lift: tuple[float, float] = (0.0, 0.0)  # metres over the ground, in the air
 
 
-# Parts of the body by the balls of `contact.py` that stand for them.
+# What can lie on the ground, by the balls of `contact.py`; `left_knees` is that of one side.
 PARTS = {
     "feet": ("heel", "ball", "toes"),
-    "tiptoes": ("toes",),
     "heels": ("heel",),
+    "balls": ("ball",),
+    "toes": ("toes",),
+    "ankles": ("ankle",),
+    "calves": ("calf",),
     "knees": ("knee",),
-    "hands": ("palm", "fingers"),
-    "fists": ("palm",),
+    "thighs": ("thigh",),
+    "buttocks": ("buttock",),
+    "hips": ("hips",),
+    "ribs": ("ribs",),
+    "blades": ("breast",),  # of the shoulders
+    "shoulders": ("shoulder",),
     "elbows": ("elbow",),
     "forearms": ("elbow", "wrist"),
-    "buttocks": ("buttock",),
-    "blades": ("breast",),
-    "ribs": ("ribs",),
-    "hips": ("hips",),
-    "thighs": ("thigh",),
-    "calves": ("calf",),
-    "shoulders": ("shoulder",),
-    "shins": ("shin",),
-    "ankles": ("ankle",),
+    "hands": ("palm", "fingers"),
+    "palms": ("palm",),
+    "fingers": ("fingers",),
 }
-ALONE = {"head": "head", "face": "face"}
+MIDDLE = ("head",)  # balls that have no side
 
 DOWN: Arm = (2, 10, 5, 12, 0)
 PROP_BEHIND: Arm = (-45, 22, -10, 12, -75)
@@ -105,7 +106,7 @@ SIT_CROSS = Posture(
 )
 SIT_SIDE = Posture(
     -2, -8, (8, 8, 0), ((88, 38, -65, 122, 20), (72, 28, 42, 128, 40)),
-    ground=("left_buttock", "left_knee", "right_knee", "left_ankle", "right_ankle"), spread=5,
+    ground=("left_buttocks", "knees", "ankles"), spread=5,
 )  # fmt: skip
 SIT_CHAIR = Posture(-5, 0, (8, 0, 0), both((85, 10, 0, 86, 0)), balanced=False, ground=("feet",))
 KNEEL = Posture(2, 0, (4, 0, 0), both((6, 8, 0, 92, 50)), ground=("knees", "toes"), spread=7)
@@ -292,17 +293,23 @@ LANDED = SQUAT._replace(arms=pair((40, 20, 0, 20, 0)))
 
 
 class Kind(NamedTuple):
-    """A movement: key poses in turn from its postures, or, if at random, from any of them."""
+    """A movement: key poses of one of its postures, or of several."""
 
     postures: tuple[Posture, ...]
     tempo: tuple[float, float] = (0.6, 1.6)  # seconds between key poses
     share: float = 1.0  # how often it is chosen, relative to others
-    in_turn: bool = False
+    order: str = "any"  # of `ORDERS`
+    alternates: bool = False  # left and right swap from each round of postures to the next
     any_joint: float = 0.0  # chance that a free limb goes anywhere within its limits
     tumbles: bool = False  # the trunk may have any orientation
 
 
-QUICK, SLOW = (0.25, 0.6), (1.0, 2.5)
+ORDERS = {
+    "one": "all key poses are of one posture",
+    "any": "now and then another posture, if the trunk is about as upright in all that come",
+    "turn": "one after the other",
+}
+QUICK, SLOW = (0.25, 0.6), (0.8, 2.2)
 KINDS = {
     "sit": Kind(
         (SIT_LONG, SIT_BENT, SIT_CROSS, SIT_SIDE)
@@ -322,39 +329,46 @@ KINDS = {
     ),
     "kneel": Kind((KNEEL, ON_HEELS, ONE_KNEE), share=2.0),
     "crouch": Kind((SQUAT, CROUCH, HALF_SQUAT), share=1.2),
-    "squat": Kind((STAND, SQUAT), in_turn=True, tempo=(0.5, 1.2)),
+    "squat": Kind((STAND, SQUAT), order="turn", tempo=(0.5, 1.2)),
     "lunge": Kind((LUNGE, SIDE_LUNGE, LUNGE), share=1.2),
-    "crawl": Kind((CRAWL_LEFT, ALL_FOURS), share=1.2, tempo=(0.4, 1.0)),
+    "crawl": Kind(
+        (CRAWL_LEFT, ALL_FOURS), share=1.2, tempo=(0.4, 1.0), order="turn", alternates=True
+    ),
     "bear": Kind((BEAR, DOG, PLANK), share=1.0),
-    "push_up": Kind((PLANK, PUSHED_DOWN), in_turn=True, tempo=(0.4, 1.0)),
-    "plank": Kind((ELBOW_PLANK, PLANK), tempo=SLOW, share=0.5),
-    "lie_front": Kind((ON_BELLY, BELLY_STRETCHED, SPHINX), tempo=SLOW, share=1.5),
-    "lie_back": Kind((ON_BACK, BACK_SPREAD, BACK_BENT, LEGS_UP, BEHIND_HEAD), tempo=SLOW, share=2),
-    "lie_side": Kind((ON_SIDE, CURLED, SIDE_PROPPED), tempo=SLOW, share=1.5),
-    "sit_up": Kind((BACK_BENT, SAT_UP), in_turn=True, tempo=(0.6, 1.2), share=0.6),
-    "bridge": Kind((BRIDGE, BACK_BENT), in_turn=True, share=0.5),
-    "balance": Kind((TREE, SCALE, CHAMBER, V_SIT, BACK_KICK), tempo=SLOW, share=1.2),
+    "push_up": Kind((PLANK, PUSHED_DOWN), order="turn", tempo=(0.4, 1.0)),
+    "plank": Kind((ELBOW_PLANK, PLANK), tempo=SLOW, order="one", share=0.5),
+    "lie_front": Kind((ON_BELLY, BELLY_STRETCHED, SPHINX), tempo=SLOW, order="one", share=1.5),
+    "lie_back": Kind(
+        (ON_BACK, BACK_SPREAD, BACK_BENT, LEGS_UP, BEHIND_HEAD),
+        tempo=SLOW, order="one", share=2.0
+    ),
+    "lie_side": Kind((ON_SIDE, CURLED, SIDE_PROPPED), tempo=SLOW, order="one", share=1.5),
+    "sit_up": Kind((BACK_BENT, SAT_UP), order="turn", tempo=(0.6, 1.2), share=0.6),
+    "bridge": Kind((BRIDGE, BACK_BENT), order="turn", share=0.5),
+    "balance": Kind((TREE, SCALE, CHAMBER, V_SIT, BACK_KICK), tempo=SLOW, order="one", share=1.2),
     "handstand": Kind((HANDSTAND, HANDSTAND_SPLIT), share=0.5),
     "shoulder_stand": Kind((SHOULDER_STAND,), share=0.3),
     "bend": Kind((BOW, TOE_TOUCH, ON_KNEES, BENT_BACK), share=2.0),
     "lean": Kind((LEAN_SIDE, TWISTED, STRADDLE), share=1.5),
     "kick": Kind((CHAMBER, FRONT_KICK, SIDE_KICK, BACK_KICK), tempo=QUICK, share=1.5),
-    "run": Kind((STRIDE, FLIGHT), in_turn=True, tempo=(0.2, 0.35), share=1.0),
-    "throw": Kind((WIND_UP, RELEASE, THROUGH), in_turn=True, tempo=(0.3, 0.7)),
-    "swing": Kind((SWING_BACK, SWING_THROUGH), in_turn=True, tempo=(0.4, 0.8)),
+    "run": Kind((STRIDE, FLIGHT), order="turn", alternates=True, tempo=(0.2, 0.35), share=1.0),
+    "throw": Kind((WIND_UP, RELEASE, THROUGH), order="turn", tempo=(0.3, 0.7)),
+    "swing": Kind((SWING_BACK, SWING_THROUGH), order="turn", tempo=(0.4, 0.8)),
     "box": Kind((GUARD, PUNCH, UPPERCUT), tempo=QUICK),
     "jump": Kind((CROUCH, STAR, LANDED, TUCK, HALF_SQUAT, SPLIT, LANDED, PIKE, HALF_SQUAT, ARCHED),
-                 in_turn=True, tempo=(0.35, 0.6), share=1.5),
+                 order="turn", tempo=(0.35, 0.6), share=1.5),
     "tumble": Kind((TUCK, PIKE, ARCHED), tempo=(0.4, 0.8), share=0.5, tumbles=True),
     "range": Kind((STAND, HALF_SQUAT, CHAMBER, STRADDLE, KNEEL), any_joint=0.8, share=2.5),
 }  # fmt: skip
 """The kinds of movement, by the names that become a moment's action."""
 
+CHANGES = 0.5  # of the movements in any order, those with more than one posture
+MOST_TILTED = 50  # degrees of the trunk between two postures that follow each other
 TURNING = 12.0  # degrees, spread of the heading from key to key
-LATER = 0.4  # of a posture's spread that differs from key pose to key pose
+LATER = 0.5  # of a posture's spread that differs from key pose to key pose
 CALM = (1.0, 0.7, 0.4, 0.1)  # of a posture's spread, at each try
-WORST = {"off": 0.035, "below": 0.03, "inside": 0.035}  # metres: a key pose beyond is drawn again
-KEY_STEPS, SKIN_STEPS, FRAME_STEPS = 40, 12, 8  # of the solver
+WORST = {"off": 0.035, "below": 0.03, "inside": 0.025}  # metres: a key pose beyond is drawn again
+KEY_STEPS, SKIN_STEPS, FRAME_STEPS = 40, 12, 12  # of the solver
 LEAST_BENT = np.radians(1.0)  # a knee or an elbow is never quite straight
 GESTURED = 0.65  # of free arms do an everyday gesture, the others anything
 
@@ -401,23 +415,23 @@ def _sequence(kind: Kind, n: int, rng: np.random.Generator) -> list[tuple[Postur
     count = len(kind.postures)
     first = int(rng.integers(count))
     mirror, seed = rng.uniform() < 0.5, int(rng.integers(2**31))
-    # Resting kinds stay in one posture; those in turn go through theirs.
-    steps = [(first + key) % count if kind.in_turn else first for key in range(n)]
-    if not kind.in_turn and kind.tempo != SLOW and rng.uniform() < 0.5:
-        steps = [int(rng.integers(count)) if rng.uniform() < 0.5 else first for _ in range(n)]
+    steps = [first] * n
+    if kind.order == "turn":
+        steps = [(first + key) % count for key in range(n)]
+    elif kind.order == "any" and rng.uniform() < CHANGES:
+        steps = [int(rng.choice([first, rng.integers(count)])) for _ in range(n)]
         steps = steps if _joinable(kind, steps) else [first] * n
     told = []
     for key, step in enumerate(steps):
-        posture = kind.postures[step]
-        swapped = mirror ^ (kind in (KINDS["crawl"], KINDS["run"]) and key // 2 % 2 == 1)
-        told.append((_mirrored(posture) if swapped else posture, seed))
+        swapped = mirror ^ (kind.alternates and key // count % 2 == 1)
+        told.append((_mirrored(kind.postures[step]) if swapped else kind.postures[step], seed))
     return told
 
 
 def _joinable(kind: Kind, steps: list[int]) -> bool:
     """Whether the trunk is about as upright in all of these postures."""
     pitches = [kind.postures[step].pitch for step in steps]
-    return max(pitches) - min(pitches) < 50
+    return max(pitches) - min(pitches) < MOST_TILTED
 
 
 def _mirrored(posture: Posture) -> Posture:
@@ -498,15 +512,12 @@ def _contacts(figure: Figure, postures: list[Posture]) -> Contacts:
 
 
 def _balls(part: str) -> list[str]:
-    """The balls of a part of the body: of both sides, or of one, as `left_knees`."""
-    if part in ALONE:
-        return [ALONE[part]]
+    """The balls of a part of the body, of both sides or of one."""
+    if part in MIDDLE:
+        return [part]
     sides = [side for side in SIDES if part.startswith(side)] or list(SIDES)
-    stem = part.split("_", 1)[1] if part.startswith(SIDES) else part
-    stems = PARTS.get(stem, PARTS.get(f"{stem}s", (stem.removesuffix("s"),)))
-    stems = ("toes",) if stem == "toes" else stems
-    stems = ("fingers",) if stem == "fingers" else stems
-    return [f"{side}_{ball}" for side in sides for ball in stems]
+    stem = part.removeprefix("left_").removeprefix("right_")
+    return [f"{side}_{ball}" for side in sides for ball in PARTS[stem]]
 
 
 def _wanted(
