@@ -70,6 +70,11 @@ MASSES |= {"upper_leg": 0.144, "lower_leg": 0.046, "foot": 0.013}
 
 SOFT, BELLY = 0.008, 0.06  # metres that limbs, and belly and thighs, give way where they touch
 SOLE, INSTEP = 0.028, 0.042  # metres, radii of the balls under a foot and in its middle
+# Of the balls of the trunk, metres: half a slice that is measured, how far off the middle one sits,
+# radii of neck and face, the nose before it; and their radii as parts of what was measured.
+SLICE, SEAT, NECK, FACE, NOSE = 0.06, 0.08, 0.055, 0.07, 0.03
+WITHIN, BUTTOCK = 0.92, 0.39
+PALM, FINGERS = 0.03, 0.02  # metres, radii
 MOST_SWING = np.radians(172)  # of an arm
 WALL, FADES = 60.0, 0.6  # stiffness against a joint limit that was run into, and what is left later
 MOST_TURN = 0.4  # radians of a joint in one step of the solver
@@ -151,35 +156,35 @@ def _trunk_balls(vertices: np.ndarray, owner: np.ndarray, joints: np.ndarray) ->
     """Name, control, middle and radius of the balls of trunk, neck and head."""
     trunk = np.isin(owner, [CONTROL[n] for n in ("pelvis", "spine", "chest")])
     thighs = np.isin(owner, [CONTROL[f"{s}_upper_leg"] for s in SIDES])
-    hip, waist = joints[CONTROL["left_upper_leg"], 2], joints[CONTROL["spine"], 2]
-    chest, neck = joints[CONTROL["chest"], 2], joints[CONTROL["neck"], 2]
+    levels = [CONTROL[n] for n in ("left_upper_leg", "spine", "chest", "neck")]
+    hip, waist, chest, neck = joints[levels, 2]
     stations = {
-        "hips": ("pelvis", 0.45 * hip + 0.55 * waist, 2),
-        "waist": ("spine", 0.3 * waist + 0.7 * chest, 2),
-        "ribs": ("chest", 0.7 * chest + 0.3 * neck, 2),
-        "breast": ("chest", 0.36 * chest + 0.64 * neck, 2),
+        "hips": ("pelvis", 0.45 * hip + 0.55 * waist),
+        "waist": ("spine", 0.3 * waist + 0.7 * chest),
+        "ribs": ("chest", 0.7 * chest + 0.3 * neck),
+        "breast": ("chest", 0.36 * chest + 0.64 * neck),
     }
-    for name, (control, height, count) in stations.items():
-        near = vertices[trunk & (np.abs(vertices[:, 2] - height) < 0.06)]
+    for name, (control, height) in stations.items():
+        # Two balls side by side, as deep as the trunk is there and together as wide.
+        near = vertices[trunk & (np.abs(vertices[:, 2] - height) < SLICE)]
         low, high = near.min(0), near.max(0)
-        radius = min((high - low)[:2]) / 2 * 0.92
-        wide = max((high - low)[0] / 2 * 0.97 - radius, 0.01)
-        middle = np.array([0.0, (low[1] + high[1]) / 2, height])
-        for sign, side in zip((1.0, -1.0)[:count], SIDES, strict=True):
-            yield f"{side}_{name}", control, middle + [sign * wide, 0.0, 0.0], radius
-    low = vertices[trunk | thighs]
+        radius = WITHIN * min((high - low)[:2]) / 2
+        wide = max((high - low)[0] / 2 - radius, 0.01)
+        for sign, side in zip((1.0, -1.0), SIDES, strict=True):
+            middle = np.array([sign * wide, (low[1] + high[1]) / 2, height])
+            yield f"{side}_{name}", control, middle, radius
+    around = vertices[(trunk | thighs) & (np.abs(vertices[:, 2] - hip) < SEAT)]
     for sign, side in zip((1.0, -1.0), SIDES, strict=True):
-        seat = low[(np.abs(low[:, 0] - sign * 0.08) < 0.06) & (np.abs(low[:, 2] - hip) < 0.1)]
-        radius = 0.085 * np.ptp(seat[:, 1]) / 0.22
-        middle = np.array([sign * 0.08, seat[:, 1].max() - radius, hip - 0.02])
+        seat = around[np.abs(around[:, 0] - sign * SEAT) < SLICE]
+        radius = BUTTOCK * np.ptp(seat[:, 1])
+        middle = np.array([sign * SEAT, seat[:, 1].max() - radius, hip - 0.02])
         yield f"{side}_buttock", "pelvis", middle, radius
-    yield "neck", "neck", (joints[CONTROL["neck"]] + joints[CONTROL["head"]]) / 2, 0.055
+    yield "neck", "neck", (joints[CONTROL["neck"]] + joints[CONTROL["head"]]) / 2, NECK
     head = vertices[owner == CONTROL["head"]]
     low, high = head.min(0), head.max(0)
-    radius = (high[0] - low[0]) / 2 * 1.02
-    back = np.array([0.0, high[1] - radius, high[2] - radius])
-    yield "head", "head", back, radius
-    yield "face", "head", np.array([0.0, low[1] + 0.03 + 0.07, high[2] - 0.15]), 0.07
+    radius = (high[0] - low[0]) / 2
+    yield "head", "head", np.array([0.0, high[1] - radius, high[2] - radius]), radius
+    yield "face", "head", np.array([0.0, low[1] + NOSE + FACE, high[2] - 2 * FACE]), FACE
 
 
 def _limb_balls(
@@ -214,7 +219,7 @@ def _limb_balls(
     hand = vertices[owner == CONTROL[f"{side}_hand"]]
     low, high = hand.min(0), hand.max(0)
     across = (low + high)[:2] / 2
-    for name, height, radius in (("palm", 0.7, 0.03), ("fingers", 0.2, 0.02)):
+    for name, height, radius in (("palm", 0.7, PALM), ("fingers", 0.2, FINGERS)):
         yield name, "hand", np.array([*across, low[2] + height * (high[2] - low[2])]), radius
     foot = vertices[owner == CONTROL[f"{side}_foot"]]
     low, high = foot.min(0), foot.max(0)

@@ -42,7 +42,7 @@ PEOPLE = {"train": (0, 1, 2, 3, 4, 5), "val": (6, 7), "mocap": (6, 7)}
 BACKGROUNDS = ("scene", "plain")
 WORLDS = ("quick", "wide")
 
-MOST_PEOPLE = 32000  # numbers of people in the wide world: small enough for 16 bits
+MOST_PEOPLE = 10000  # numbers for those of one split in the wide world: 16 bits hold all
 SEQUENCE = 10  # moments that follow each other in one procedural movement
 FPS = 5.0  # of them
 WORTH_A_POOL = 24  # runs of moments: for fewer, starting processes takes longer than drawing
@@ -341,8 +341,8 @@ def _cast(task: Task, rng: np.random.Generator) -> tuple[int, int | Shape]:
     Every split has its own generators, so nobody is in two of them.
     """
     if task.world == "wide":
-        number = len(all_bodies()) + task.first // SEQUENCE % MOST_PEOPLE
-        return number, all_bodies().people(rng, 1)[0]
+        first = len(all_bodies()) + list(PEOPLE).index(task.split) * MOST_PEOPLE
+        return first + task.first // SEQUENCE % MOST_PEOPLE, all_bodies().people(rng, 1)[0]
     person = int(rng.choice(PEOPLE[task.split]))
     return person, person
 
