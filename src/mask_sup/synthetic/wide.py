@@ -358,18 +358,23 @@ KINDS = {
     "jump": Kind((CROUCH, STAR, LANDED, TUCK, HALF_SQUAT, SPLIT, LANDED, PIKE, HALF_SQUAT, ARCHED),
                  order="turn", tempo=(0.35, 0.6), share=1.5),
     "tumble": Kind((TUCK, PIKE, ARCHED), tempo=(0.4, 0.8), share=0.5, tumbles=True),
-    "range": Kind((STAND, HALF_SQUAT, CHAMBER, STRADDLE, KNEEL), any_joint=0.8, share=2.5),
+    "range": Kind((STAND, HALF_SQUAT, CHAMBER, STRADDLE, KNEEL), tempo=(0.8, 1.8), order="one",
+                  any_joint=0.8, share=2.5),
 }  # fmt: skip
 """The kinds of movement, by the names that become a moment's action."""
 
 CHANGES = 0.5  # of the movements in any order, those with more than one posture
 MOST_TILTED = 50  # degrees of the trunk between two postures that follow each other
+SPIN = (40.0, 130.0)  # degrees that who tumbles turns from key to key
+TUMBLING = (3.0, 1.0, 1.0)  # about these axes of the body rather than others: somersaults
 TURNING = 12.0  # degrees, spread of the heading from key to key
 LATER = 0.5  # of a posture's spread that differs from key pose to key pose
 CALM = (1.0, 0.7, 0.4, 0.1)  # of a posture's spread, at each try
 WORST = {"off": 0.035, "below": 0.03, "inside": 0.025}  # metres: a key pose beyond is drawn again
 KEY_STEPS, SKIN_STEPS, FRAME_STEPS = 40, 12, 12  # of the solver
+BLADE, BLADE_FROM = 0.3, np.radians(60)  # part of an arm's raise beyond, by the shoulder blade
 LEAST_BENT = np.radians(1.0)  # a knee or an elbow is never quite straight
+STAYS = 0.5  # of free limbs
 GESTURED = 0.65  # of free arms do an everyday gesture, the others anything
 
 
@@ -468,7 +473,8 @@ def _key_poses(
 ) -> tuple[Poses, Contacts]:
     """Solved key poses and what they touch; those that came out badly are drawn again."""
     contacts = _contacts(figure, [posture for posture, _ in told])
-    heading = np.cumsum(rng.normal(0, TURNING, len(told))) + rng.uniform(-180, 180)
+    turning = rng.uniform(*SPIN, len(told)) if kind.tumbles else rng.normal(0, TURNING, len(told))
+    heading = np.cumsum(turning) + rng.uniform(-180, 180)
     poses, worst = None, np.full(len(told), np.inf)
     for calm in CALM:
         again = np.flatnonzero(worst > 1.0)
@@ -479,7 +485,6 @@ def _key_poses(
         some = Contacts(*(array[again] for array in contacts))
         tried = solved(figure, start, some, KEY_STEPS)
         skin = resting_heights(all_bodies(), person, figure, tried, some.ground)
-        contacts.height[again] = skin
         some = some._replace(height=skin)
         tried = solved(figure, Poses(rotations, tried.root), some, SKIN_STEPS, tried)
         missed = faults(figure, tried, some)
@@ -489,6 +494,7 @@ def _key_poses(
         better = score < worst[again]
         for old, new in zip(poses, tried, strict=True):
             old[again[better]] = new[better]
+        contacts.height[again[better]] = skin[better]
         worst[again] = np.minimum(worst[again], score)
     return poses, contacts
 
@@ -538,16 +544,18 @@ def _wanted(
     pitch, roll = near(posture.pitch, posture.roll, spread=0.6 * calm)
     turn = _vector(z=np.radians(heading)) @ _vector(y=-roll) @ _vector(x=pitch)
     if kind.tumbles:
-        turn = turn @ Rotation.random(random_state=int(lasting.integers(2**31))).as_matrix()
+        axis = lasting.normal(size=3) * TUMBLING
+        start = Rotation.random(random_state=int(lasting.integers(2**31))).as_matrix()
+        turn = start @ _vector(*(np.radians(heading) * axis / np.linalg.norm(axis)))
     angles = np.zeros((len(CONTROLS), 3))
-    for half in ("spine", "chest"):
-        angles[CONTROL[half]] = near(*posture.trunk) / 2 if half == "spine" else angles[1]
-    for half in ("neck", "head"):
-        angles[CONTROL[half]] = near(*posture.head) / 2 if half == "neck" else angles[3]
+    angles[[CONTROL["spine"], CONTROL["chest"]]] = near(*posture.trunk) / 2
+    angles[[CONTROL["neck"], CONTROL["head"]]] = near(*posture.head) / 2
     for i, side in enumerate(SIDES):
-        leg = near(*_leg_told(side, kind, posture, i, lasting))
-        arm = near(*_arm_told(kind, posture.arms[i], lasting))
-        raised = 0.3 * max(np.hypot(*arm[:2]) - np.radians(60), 0.0)
+        # A free limb stays about where it is, or goes elsewhere in each key pose.
+        leg_from, arm_from = (lasting if lasting.uniform() < STAYS else rng for _ in range(2))
+        leg = near(*_leg_told(side, kind, posture, i, leg_from))
+        arm = near(*_arm_told(kind, posture.arms[i], arm_from))
+        raised = BLADE * max(np.hypot(*arm[:2]) - BLADE_FROM, 0.0)
         told = {
             "upper_leg": leg[:3],
             "lower_leg": (max(leg[3], LEAST_BENT), 0.0, 0.0),
