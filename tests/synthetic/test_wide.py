@@ -5,8 +5,8 @@ from mask_sup.synthetic import contact, wide
 from mask_sup.synthetic.bodies import CONTROLS, JOINTS, all_bodies
 from mask_sup.synthetic.contact import Poses, angles_of, figure_of, joints_and_balls
 from mask_sup.synthetic.data import posed
-from mask_sup.synthetic.motion import LEG
-from mask_sup.synthetic.wide import KINDS, movement, wide_motion
+from mask_sup.synthetic.motion import ACTIONS, LEG, procedural_motion
+from mask_sup.synthetic.wide import KINDS, cleared, movement, wide_motion
 
 JOINT = {name: i for i, name in enumerate(JOINTS)}
 RESTING = ("lie_front", "lie_back", "lie_side", "kneel", "bear", "plank", "push_up", "bridge")
@@ -126,6 +126,24 @@ def test_forearms_and_shanks_stay_out_of_the_trunk(motions):
     # Metres between the axes: a trunk is about 0.11 deep to its axis, a limb 0.04.
     assert min(near["wrist"]) > 0.13
     assert min(near["ankle"]) > 0.10
+
+
+def test_everyday_movements_are_cleared_for_the_heavy():
+    heavy = max(
+        all_bodies().people(np.random.default_rng(4), 20), key=lambda s: np.ptp(s.surface[:, 1])
+    )
+    figure, worst = figure_of(all_bodies(), heavy), {}
+    for name in ("as it is", "cleared"):
+        worst[name] = []
+        for seed, action in enumerate(ACTIONS):
+            motion = procedural_motion(action, np.random.default_rng(seed))
+            if name == "cleared":
+                motion = cleared(motion, heavy)
+            _, _, balls = joints_and_balls(figure, Poses(motion.rotations, np.zeros((10, 3))))
+            first, second = figure.pairs.T
+            gaps = np.linalg.norm(balls[:, first] - balls[:, second], axis=-1) - figure.apart
+            worst[name].append(-gaps.min())
+    assert max(worst["cleared"]) < 0.015 < max(worst["as it is"])  # metres
 
 
 def test_trunks_have_every_orientation_and_headings_go_all_around(motions):

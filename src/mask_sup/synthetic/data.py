@@ -26,7 +26,7 @@ from mask_sup.data.moments import Moment, View
 from mask_sup.synthetic.bodies import Shape, all_bodies
 from mask_sup.synthetic.looks import ROOM, Look, Outfit, random_look, wide_look, worn
 from mask_sup.synthetic.motion import ACTIONS, LEG, Motion, mocap_clips, procedural_motion
-from mask_sup.synthetic.wide import wide_motion
+from mask_sup.synthetic.wide import cleared, wide_motion
 
 __all__ = ["BACKGROUNDS", "PEOPLE", "WORLDS", "SyntheticData"]
 
@@ -364,6 +364,8 @@ def _motions(
     # Actions take turns, so that every split has all of them in equal parts.
     action = ACTIONS[turn % len(ACTIONS)]
     motion = procedural_motion(action, rng, seconds=SEQUENCE / FPS, fps=FPS)
+    if task.world == "wide":
+        motion = cleared(motion, body)
     return [(motion, frame) for frame in range(task.count)]
 
 

@@ -29,7 +29,7 @@ from mask_sup.synthetic.contact import (
 )
 from mask_sup.synthetic.motion import GESTURES, LEG, Motion
 
-__all__ = ["KINDS", "wide_motion"]
+__all__ = ["KINDS", "cleared", "movement", "wide_motion"]
 
 Leg = tuple[float, float, float, float, float]
 """Thigh forward, apart and turned inward, knee, toes pointed: degrees."""
@@ -123,6 +123,7 @@ CROUCH = Posture(
     28, 0, (30, 0, 0), both((125, 14, -8, 140, 20)), ground=("toes", "balls"), arms=pair(ON_KNEE)
 )
 STAND = Posture()
+IN_THE_AIR = Posture(ground=())
 LUNGE = Posture(
     5, 0, (6, 0, 0), ((78, 6, 0, 80, 0), (-18, 4, 0, 28, -10)),
     ground=("left_feet", "right_toes"),
@@ -413,6 +414,15 @@ def movement(
     poses, contacts = _key_poses(person, figure, kind, told, rng)
     lift = np.array([rng.uniform(*posture.lift) for posture, _ in told])
     return _joined(name, figure, keys, poses, contacts, lift, times, fps)
+
+
+def cleared(motion: Motion, person: int | Shape) -> Motion:
+    """The same movement for somebody of another build: no limb is inside another part."""
+    figure = figure_of(all_bodies(), person)
+    frames = len(motion.rotations)
+    wanted = Poses(motion.rotations, np.zeros((frames, 3)))
+    made = solved(figure, wanted, _contacts(figure, [IN_THE_AIR] * frames), FRAME_STEPS)
+    return motion._replace(rotations=made.rotations)
 
 
 def _sequence(kind: Kind, n: int, rng: np.random.Generator) -> list[tuple[Posture, int]]:
