@@ -55,7 +55,8 @@ from mask_sup.files.video import VideoWriter
 from mask_sup.masks.extract import BILEVEL
 from mask_sup.models.checkpoint import load, read_checkpoint
 from mask_sup.predict import BATCH, FINE, _look, predict
-from mask_sup.synthetic.data import SUPERSAMPLING, draw_body, grain_of, posed, random_look
+from mask_sup.synthetic.data import SUPERSAMPLING, draw_body, grain_of, posed
+from mask_sup.synthetic.looks import random_look
 from mask_sup.synthetic.motion import procedural_motion
 from mask_sup.synthetic.rigs import default_rig
 

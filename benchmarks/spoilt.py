@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 
 from mask_sup.synthetic.bodies import JOINTS
-from mask_sup.synthetic.data import draw_body, grain_of, posed, random_look, room_behind
+from mask_sup.synthetic.data import draw_body, grain_of, posed, room_behind
+from mask_sup.synthetic.looks import random_look
 from mask_sup.synthetic.motion import procedural_motion
 from mask_sup.synthetic.rigs import default_rig, project
 from mask_sup.synthetic.spoil import on_floor

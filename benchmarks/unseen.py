@@ -25,7 +25,8 @@ from torch.utils.data import DataLoader
 from mask_sup.data.moments import Moment, MomentDataset, View, expand
 from mask_sup.metrics import PoseMetrics, score
 from mask_sup.models.checkpoint import read_checkpoint, restore
-from mask_sup.synthetic.data import PEOPLE, draw_body, grain_of, posed, random_look, room_behind
+from mask_sup.synthetic.data import PEOPLE, draw_body, grain_of, posed, room_behind
+from mask_sup.synthetic.looks import random_look
 from mask_sup.synthetic.motion import ACTIONS, Motion, procedural_motion
 from mask_sup.synthetic.rigs import (
     AIM,

@@ -29,13 +29,12 @@ from mask_sup.calibration import Calibration, write_calibration
 from mask_sup.files.video import VideoWriter
 from mask_sup.synthetic.data import (
     SUPERSAMPLING,
-    Look,
     draw_body,
     grain_of,
     posed,
-    random_look,
     room_behind,
 )
+from mask_sup.synthetic.looks import Look, random_look
 from mask_sup.synthetic.motion import ACTIONS, procedural_motion
 from mask_sup.synthetic.rigs import default_rig, project
 

@@ -5,7 +5,9 @@ from functools import cache
 import cv2
 import numpy as np
 
-from mask_sup.synthetic.data import all_bodies, draw_body, grain_of, posed, random_look
+from mask_sup.synthetic.bodies import all_bodies
+from mask_sup.synthetic.data import draw_body, grain_of, posed
+from mask_sup.synthetic.looks import random_look
 from mask_sup.synthetic.motion import procedural_motion
 
 NAMES = (

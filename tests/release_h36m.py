@@ -16,7 +16,8 @@ from scipy.spatial.transform import Rotation
 
 from mask_sup.files.video import VideoWriter
 from mask_sup.prepare.human36m import JOINTS
-from mask_sup.synthetic.data import all_bodies, posed
+from mask_sup.synthetic.bodies import all_bodies
+from mask_sup.synthetic.data import posed
 from mask_sup.synthetic.motion import procedural_motion
 
 CAMERAS = ("54138969", "55011271", "58860488", "60457274")

@@ -66,7 +66,7 @@ def test_the_wheel_holds_every_module_config_and_asset(unpacked):
     assert (here / "conf" / "train.yaml").is_file()
     assert files(here / "conf", "*.yaml") == files(ROOT / "conf", "*.yaml")
     assert files(here, "*.py") == files(ROOT / "src" / "mask_sup", "*.py")
-    for asset in ("body_lite.npz", "mocap.npz", "README.md"):
+    for asset in ("body_lite.npz", "body_shapes.npz", "mocap.npz", "README.md"):
         original = ROOT / "src" / "mask_sup" / "assets" / asset
         assert (here / "assets" / asset).read_bytes() == original.read_bytes()
 

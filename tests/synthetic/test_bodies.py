@@ -110,3 +110,76 @@ def test_surface_is_closed_and_faces_point_out(bodies):
 def test_wrong_shape_names_the_controls(bodies):
     with pytest.raises(ValueError, match=r"\(19, 3, 3\).*left_clavicle"):
         bodies.pose(0, STILL[:5], np.zeros(3))
+
+
+# ---------------------------------------------------------------------------------------------
+# Shapes drawn from the basis
+
+
+@pytest.fixture(scope="module")
+def people(bodies):
+    return bodies.people(np.random.default_rng(0), 40)
+
+
+def windings(vertices, faces, points):
+    """How often the surface goes around each point: 1 inside, 0 outside, 2 in two parts at once."""
+    a, b, c = np.moveaxis(vertices[faces][None] - points[:, None, None], 2, 0)
+    x, y, z = (np.linalg.norm(v, axis=-1) for v in (a, b, c))
+    over = (a * np.cross(b, c)).sum(-1)
+    under = x * y * z + (a * b).sum(-1) * z + (b * c).sum(-1) * x + (c * a).sum(-1) * y
+    return np.arctan2(over, under).sum(1) / (2 * np.pi)
+
+
+def test_same_seed_same_people(bodies, people):
+    again = bodies.people(np.random.default_rng(0), len(people))
+    np.testing.assert_array_equal(people[1].surface, again[1].surface)
+    assert np.abs(people[0].surface - people[1].surface).max() > 0.01
+
+
+def test_people_have_human_sizes(bodies, people):
+    heights, legs = [], []
+    for shape in people:
+        vertices, _ = standing(bodies, shape)
+        heights.append(np.ptp(vertices[:, 2]))
+        legs.append(bodies.leg_length(shape) / heights[-1])
+    assert 1.40 < min(heights) < 1.58
+    assert 1.80 < max(heights) < 2.05
+    assert 0.42 < min(legs) < max(legs) < 0.53
+
+
+def test_people_differ_in_build(bodies, people):
+    indices = []
+    for shape in people:
+        vertices, _ = standing(bodies, shape)
+        a, b, c = vertices[bodies.faces].transpose(1, 0, 2)
+        weight = 1000.0 * (a * np.cross(b, c)).sum() / 6  # kg, of the density of water
+        indices.append(weight / np.ptp(vertices[:, 2]) ** 2)
+    assert 15 < min(indices) < 20 < 28 < max(indices) < 38  # body-mass index
+
+
+def test_joints_of_people_are_inside_and_symmetric(bodies, people):
+    inner = [n for n in JOINTS if n not in ("nose", "head")]
+    for shape in people:
+        vertices, joints = standing(bodies, shape)
+        around = windings(vertices, bodies.faces, np.stack([joints[n] for n in inner]))
+        assert around.min() > 0.7
+        assert around.max() < 1.3
+        for name in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist"):
+            left, right = joints[f"left_{name}"], joints[f"right_{name}"]
+            np.testing.assert_allclose(left, right * [-1, 1, 1], atol=0.012)
+        assert joints["nose"][1] < joints["neck"][1] - 0.05
+        np.testing.assert_allclose(joints["head"][2], vertices[:, 2].max(), atol=0.03)
+
+
+def test_no_coefficients_are_the_mean_shape(bodies):
+    mean, few = bodies.drawn(np.zeros(0)), bodies.drawn(np.zeros(3))
+    np.testing.assert_array_equal(mean.surface, few.surface)
+    with pytest.raises(ValueError, match=r"up to 20 coefficients.*\(21,\)"):
+        bodies.drawn(np.zeros(21))
+
+
+def test_a_shape_poses_as_a_person_does(bodies, people):
+    rotations = turned("pelvis", [0.3, -0.2, 1.1])
+    vertices, joints = bodies.pose(people[0], rotations, np.array([1.0, 2.0, 3.0]))
+    still, _ = bodies.pose(people[0], STILL, np.zeros(3))
+    np.testing.assert_allclose(vertices - joints[0], still @ rotations[0].T, atol=1e-6)

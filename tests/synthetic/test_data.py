@@ -9,9 +9,10 @@ import pytest
 
 from mask_sup.synthetic import data as synthetic
 from mask_sup.synthetic.bodies import JOINTS
-from mask_sup.synthetic.data import PEOPLE, WORLDS, SyntheticData
+from mask_sup.synthetic.data import PEOPLE, SPLITS, SyntheticData
 from mask_sup.synthetic.motion import ACTIONS
 from mask_sup.synthetic.rigs import CENTRES, RINGS
+from mask_sup.synthetic.wide import KINDS
 
 COUNTS = {"train": 12, "val": 2, "mocap": 6, "rings": 20, "spoilt": 2}
 HOME = ("train", "val", "mocap")  # splits with clean masks before the cameras like Human3.6M's
@@ -266,7 +267,7 @@ def test_mask_is_where_the_surface_projects(data):
     task = data._tasks("val", data._folder("val"))[0]
     scene = np.random.default_rng([task.seed, list(PEOPLE).index("val"), task.first])
     person = int(scene.choice(PEOPLE["val"]))
-    motion, frame = synthetic._motions(task, scene)[0]
+    motion, frame = synthetic._motions(task, scene, 0)[0]
     vertices, _ = synthetic.posed(person, motion, frame, scene.uniform(-0.4, 0.4, 2))
     errors = []
     for view in data.moments("val")[0].views:
@@ -300,10 +301,10 @@ def test_opposite_cameras_see_the_hips_the_other_way_round(data):
 
 def test_splits_share_no_person_with_training(data):
     people = {s: {m.name.split("/")[1] for m in data.moments(s)} for s in COUNTS}
-    for split in set(WORLDS) - {"train"}:
+    for split in set(COUNTS) - {"train"}:
         assert not people["train"] & people[split]
         assert not set(PEOPLE["train"]) & set(PEOPLE[split])
-    assert set(WORLDS) == set(PEOPLE)
+    assert set(SPLITS) == set(PEOPLE)
     assert PEOPLE["spoilt"] == PEOPLE["val"]
 
 
@@ -365,3 +366,54 @@ def test_unknown_names_are_refused(data, tmp_path):
         make(tmp_path, masks="dirty")
     with pytest.raises(ValueError, match="size 8"):
         make(tmp_path, size=8)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    data = make(tmp_path_factory.mktemp("wide"), world="wide", moments={"train": 24, "wide": 11})
+    data.prepare()
+    return data
+
+
+def test_the_wide_world_has_everyday_and_wide_movements(wide):
+    actions = [m.action for m in wide.moments("train")]
+    assert set(actions[:10]) <= set(KINDS)
+    assert set(actions[10:20]) <= set(ACTIONS)
+    assert set(actions[20:]) <= set(KINDS)
+    assert {m.action for m in wide.moments("wide")} <= set(KINDS)
+
+
+def test_the_wide_world_shows_everybody_once(wide):
+    people = [m.name.split("/")[1] for s in ("train", "wide") for m in wide.moments(s)]
+    assert {p.removeprefix("person") for p in people} == {"8", "9", "10", "40008", "40009"}
+    thighs = {}
+    for split in ("train", "wide"):
+        for moment in wide.moments(split):
+            length = np.linalg.norm(moment.joints_world[4] - moment.joints_world[5])
+            thighs.setdefault((split, moment.sequence), set()).add(round(float(length), 3))
+    assert all(len(lengths) == 1 for lengths in thighs.values())  # one person a sequence
+    assert len(set.union(*thighs.values())) == len(thighs)  # another one in each
+
+
+def test_labels_of_the_wide_world_fall_inside_its_masks(wide):
+    inside = []
+    sure = [JOINTS.index(n) for n in JOINTS if n not in ("nose", "head")]
+    for moment in wide.moments("train"):
+        for view in moment.views:
+            mask = cv2.dilate(read_mask(view), np.ones((3, 3), np.uint8))
+            columns, rows = np.floor(project(view, moment.joints_world[sure])).astype(int).T
+            inside.append(mask[rows, columns] > 0)
+    assert np.mean(inside) > 0.95  # things in hands cover some
+
+
+def test_splits_that_results_are_of_are_the_same_in_both_worlds(tmp_path):
+    quick, wide = (make(tmp_path, world=world) for world in ("quick", "wide"))
+    for split in ("val", "mocap", "rings", "spoilt"):
+        assert quick._folder(split) == wide._folder(split)
+    assert quick._folder("train") != wide._folder("train")
+    assert make(tmp_path)._folder("train") == quick._folder("train")
+
+
+def test_unknown_worlds_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="'flat'.*quick.*wide"):
+        make(tmp_path, world="flat")

