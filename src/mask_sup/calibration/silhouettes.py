@@ -31,6 +31,7 @@ STEPS = 128  # points on a ray
 REACH = 0.75  # of the cameras' distance: half of the way that points on rays are looked at
 CAP = 10.0  # percent; one hopeless ray does not outweigh many
 FAR = 1e3  # percent; the gap of a point behind a camera
+WIDE = 0.5  # of a side of a picture: no person covers as much of it
 RIM = 0.005  # of the longer side of a picture: a mask that comes so near to its border is cut off
 
 
@@ -87,10 +88,10 @@ def outline(mask: Bool[np.ndarray, "h w"], rays: int, rng: np.random.Generator) 
 
 
 def _cut(mask: np.ndarray) -> np.ndarray:
-    """The sides of the picture that the mask comes to."""
+    """The sides of the picture that the mask comes to, as a person does and not a leak."""
     rim = max(1, round(RIM * max(mask.shape)))
-    sides = mask[:, :rim], mask[:rim], mask[:, -rim:], mask[-rim:]
-    return np.array([side.any() for side in sides])
+    sides = mask[:, :rim].any(1), mask[:rim].any(0), mask[:, -rim:].any(1), mask[-rim:].any(0)
+    return np.array([0 < side.mean() < WIDE for side in sides])
 
 
 def _outside(mask: np.ndarray) -> np.ndarray:
