@@ -146,7 +146,7 @@ def test_a_sample_is_spread(clean, look):
 
 
 def test_synthetic_data_is_made_first(look, tmp_path):
-    splits = ("train", "val", "mocap", "rings", "spoilt")
+    splits = ("train", "val", "mocap", "rings", "wide", "spoilt")
     root, counts = tmp_path / "cache", [f"data.source.moments.{split}=1" for split in splits]
     report, _ = look("data=synthetic", f"data.source.root={root}", *counts, "data.source.size=32")
     assert list(report["splits"]) == list(splits)
