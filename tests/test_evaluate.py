@@ -29,6 +29,7 @@ ABOUT = {
     "untrained",
     "split",
     "moments",
+    "weights",
 }
 FIGURES = {"mpjpe_mm", "n_mpjpe_mm", "p_mpjpe_mm", "sf_mpjpe_mm", "pck150_pct", "auc_pct"}
 

@@ -30,14 +30,16 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         ValueError: If the split is unknown or nothing in it is labelled.
     """
     from mask_sup.files.pictures import write_png
-    from mask_sup.models.checkpoint import read_checkpoint
+    from mask_sup.models.checkpoint import fingerprint, read_checkpoint
+    from mask_sup.models.shipped import say_shipped
 
     checkpoint = read_checkpoint(cfg.checkpoint)
+    say_shipped("checkpoint", cfg.checkpoint)
     detector = _detector(cfg, checkpoint)
     data = _data(cfg, checkpoint["config"], detector.skeleton)
     settle_threads()
     values, sheet = _measure(cfg, detector, data)
-    about = _about(cfg, checkpoint, data)
+    about = _about(cfg, checkpoint, data) | {"weights": fingerprint(detector)}
     folder = Path(cfg.output) if cfg.output else _default_folder(cfg)
     write_file(folder / "metrics.json", json.dumps(_strict({**values, **about}), indent=2))
     write_png(folder / "overlays.png", sheet)

@@ -33,7 +33,7 @@ __all__ = ["Inspected", "inspect", "new_project"]
 CONFIG = """\
 # @package _global_
 # python -m mask_sup.train --config-dir {shown} +experiment={name}
-# or from a trained start, in minutes: init=<checkpoint> cascade=adapt
+# or from the detector in the package, in minutes: cascade=adapt
 #
 {cameras}
 defaults:
@@ -276,8 +276,8 @@ def main() -> None:
         shell_command("masks check", masks=folder / "masks", input=folder),
         shell_command("calibration check", input=folder),
         f"python -m mask_sup.train --config-dir {shlex.quote(str(folder))} +experiment={name} "
-        "init=<checkpoint> cascade=adapt",
-        shell_command("predict", checkpoint="<checkpoint>", input=folder, output="poses"),
+        "cascade=adapt",
+        shell_command("predict", input=folder, output="poses"),
         shell_command("export", poses="poses/poses.npz"),
         shell_command("report", poses="poses/poses.npz"),
     )

@@ -79,8 +79,10 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     from mask_sup.geometry.size import scale_in_words
     from mask_sup.method.settings import at_test, of_checkpoint
     from mask_sup.models.checkpoint import read_checkpoint, restore
+    from mask_sup.models.shipped import say_shipped, weights_file
 
     checkpoint = read_checkpoint(cfg.checkpoint)
+    say_shipped("checkpoint", cfg.checkpoint)
     detector = restore(checkpoint).to(cfg.device)
     source = Path(cfg.input).expanduser()
     moments = input_moments(source, cfg.masks, cfg.every, folder)
@@ -95,7 +97,7 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     fitter = _fitter(cfg, detector, moments)
     files = [path for view in views for path in (view.image, view.mask) if path is not None]
     files = [(str(path), _stamp(path)) for path in files]
-    kept = Kept(folder / PARTS, [plain(cfg), _stamp(Path(cfg.checkpoint)), files])
+    kept = Kept(folder / PARTS, [plain(cfg), _stamp(weights_file(cfg.checkpoint)), files])
     settle_threads()
     poses = _in_parts(cfg, detector, checkpoint["config"]["data"], moments, fitter, kept)
     boxes = poses.pop("boxes")

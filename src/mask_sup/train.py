@@ -86,6 +86,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     from mask_sup.method.precision import trainer_node
     from mask_sup.method.settings import merged, of_checkpoint, of_stage
     from mask_sup.models.checkpoint import start_from
+    from mask_sup.models.shipped import say_shipped
 
     check_keys(cfg)
     check_ranges(cfg)
@@ -103,6 +104,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     ancestry = None
     if cfg.init:
         ancestry = of_checkpoint(start_from(cfg.init, parts.detector, parts.shape_prior))
+        say_shipped("init", cfg.init)
     data.prepare_data()
     check_views(data, fuse)
     settle_threads(threads_of(folder))
@@ -301,12 +303,17 @@ def _trainer(
     """The trainer of one stage, with all that watches it."""
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    from mask_sup.method.callbacks import LogOverlays, Redraw, SaveConfig, StageProgress
+    from mask_sup.method.callbacks import (
+        LogOverlays,
+        Redraw,
+        SaveConfig,
+        StageProgress,
+        WholeCheckpointIO,
+    )
     from mask_sup.method.health import HealthMonitor
     from mask_sup.method.precision import trainer_node
     from mask_sup.method.ranks import SameRun
     from mask_sup.method.stopping import SaveAndStop
-    from mask_sup.models.checkpoint import WholeCheckpointIO
 
     bar = [StageProgress(here.name)] if cfg.trainer.get("enable_progress_bar", True) else []
     return build(trainer_node(plain(cfg.trainer), here.parent), "trainer")(

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 __all__ = ["Config", "conf_dir", "load_config", "plain", "renamed"]
@@ -223,19 +222,20 @@ class LookConfig:
     trust: list[str] = field(default_factory=list)
 
 
-store = ConfigStore.instance()
-store.store(name="train_schema", node=Config)
-store.store(name="evaluate_schema", node=EvaluateConfig)
-store.store(name="predict_schema", node=PredictConfig)
-store.store(name="calibration_convert_schema", node=CalibrationConvertConfig)
-store.store(name="calibration_check_schema", node=CalibrationCheckConfig)
-store.store(name="calibration_refine_schema", node=CalibrationRefineConfig)
-store.store(name="sync_schema", node=SyncConfig)
-store.store(name="export_schema", node=ExportConfig)
-store.store(name="report_schema", node=ReportConfig)
-store.store(name="masks_schema", node=MasksConfig)
-store.store(name="check_masks_schema", node=CheckMasksConfig)
-store.store(name="look_schema", node=LookConfig)
+SCHEMAS = {
+    "train_schema": Config,
+    "evaluate_schema": EvaluateConfig,
+    "predict_schema": PredictConfig,
+    "calibration_convert_schema": CalibrationConvertConfig,
+    "calibration_check_schema": CalibrationCheckConfig,
+    "calibration_refine_schema": CalibrationRefineConfig,
+    "sync_schema": SyncConfig,
+    "export_schema": ExportConfig,
+    "report_schema": ReportConfig,
+    "masks_schema": MasksConfig,
+    "check_masks_schema": CheckMasksConfig,
+    "look_schema": LookConfig,
+}
 # A resumed run lives in its own folder; Hydra's record of the new command goes beside it.
 OmegaConf.register_new_resolver(
     "run_dir", lambda resume, fresh: f"{resume}/resumed" if resume else fresh, replace=True
@@ -243,7 +243,14 @@ OmegaConf.register_new_resolver(
 
 
 def conf_dir() -> str:
-    """The folder of YAML files: inside an installed package, or the checkout's top level."""
+    """The folder of YAML files: inside an installed package, or the checkout's top level.
+
+    Hydra knows the root schemas from then on. It is loaded here alone: `mask_sup.load` needs none.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    for name, schema in SCHEMAS.items():
+        ConfigStore.instance().store(name=name, node=schema)
     packaged = Path(__file__).parents[1] / "conf"
     folder = packaged if packaged.is_dir() else Path(__file__).parents[3] / "conf"
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""What happens beside training: the config in every checkpoint, pictures, and the report."""
+"""What happens beside training: checkpoints and the config in them, pictures, and the report."""
 
 import time
 from collections.abc import Callable
@@ -6,13 +6,31 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch.callbacks import RichProgressBar
 
 from mask_sup.geometry.batch import Views
 from mask_sup.method.stages import DetectorStage
+from mask_sup.models.checkpoint import read_checkpoint, save_checkpoint
 
-__all__ = ["LogOverlays", "Redraw", "SaveConfig", "StageProgress"]
+__all__ = ["LogOverlays", "Redraw", "SaveConfig", "StageProgress", "WholeCheckpointIO"]
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Lightning's way to checkpoint files, which it would write by way of the temporary folder."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """See `save_checkpoint`."""
+        save_checkpoint(checkpoint, Path(path))
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """See `read_checkpoint`; tensors come to the processor, nothing in the file is run."""
+        return read_checkpoint(path)
 
 
 class SaveConfig(Callback):

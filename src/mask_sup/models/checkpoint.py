@@ -1,5 +1,10 @@
-"""What a checkpoint holds beside weights, and how a detector comes back from one."""
+"""What a checkpoint holds beside weights, and how a detector comes back from one.
 
+Wherever a checkpoint can be given, so can a pair of files as the package ships one
+(`mask_sup.models.shipped`).
+"""
+
+import hashlib
 import os
 import shutil
 import zipfile
@@ -7,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins import TorchCheckpointIO
 from torch import nn
 
 from mask_sup.figure.skeleton import Skeleton
@@ -16,9 +20,10 @@ from mask_sup.files.config import renamed
 from mask_sup.files.disk import whole
 from mask_sup.models.blocks import CHANNELS_PER_GROUP, group_counts
 from mask_sup.models.detector import Detector
+from mask_sup.models.shipped import SHIPPED, is_pair, read_pair, weights_file
 
 __all__ = [
-    "WholeCheckpointIO",
+    "fingerprint",
     "load",
     "read_checkpoint",
     "restore",
@@ -28,19 +33,27 @@ __all__ = [
 ]
 
 PREVIOUS = "previous.ckpt"
+WRONG_TOLD = 3  # weights that do not fit which an error names
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """A checkpoint of this package, read without executing anything it carries.
 
+    Args:
+        path: Of a training's checkpoint, or of a pair, which has no more than `config`, `settings`,
+            `state_dict` and `card`; the word `shipped` for the package's own pair.
+
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no checkpoint of this package.
     """
+    if is_pair(path):
+        return read_pair(path)
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"no checkpoint at {path}: expected outputs/<run>/<stage>/checkpoints/last.ckpt"
+            f"no checkpoint at {path}: expected outputs/<run>/<stage>/checkpoints/last.ckpt, a "
+            f"folder with detector.safetensors and detector.json, or {SHIPPED}: the package's own"
         )
     try:
         _check_sums(path)
@@ -95,47 +108,44 @@ def save_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
                     shutil.copyfile(path, kept)
 
 
-class WholeCheckpointIO(TorchCheckpointIO):
-    """Lightning's way to checkpoint files, which it would write by way of the temporary folder."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
-    ) -> None:
-        """See `save_checkpoint`."""
-        save_checkpoint(checkpoint, Path(path))
-
-    def load_checkpoint(
-        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """See `read_checkpoint`; tensors come to the processor, nothing in the file is run."""
-        return read_checkpoint(path)
-
-
 def restore(checkpoint: dict[str, Any]) -> Detector:
     """The detector of a checkpoint, in evaluation mode."""
     config = checkpoint["config"]
     skeleton = build(config.get("skeleton"), "skeleton")
-    with torch.device("meta"):  # takes no memory
+    with torch.device("meta"):  # takes no memory, whatever the config asks for
         asked = build(config.get("detector"), "detector", skeleton=skeleton)
-    numbers = sum(p.numel() for p in asked.parameters())
-    held = sum(value.numel() for value in checkpoint["state_dict"].values())
-    if numbers > held:
-        raise ValueError(
-            f"the checkpoint's config asks for a detector of {numbers:,} weights, it holds {held:,}"
-        )
+    _part(asked, "detector.", checkpoint["state_dict"])
     detector = build(config.get("detector"), "detector", skeleton=skeleton)
     _load_part(detector, "detector.", checkpoint["state_dict"])
     return detector.eval()
 
 
-def load(path: str | Path) -> Detector:
-    """A trained detector from a checkpoint file: image crops to joints.
+def fingerprint(detector: Detector) -> str:
+    """What tells a detector's weights from others: 16 hex digits of their SHA-256."""
+    told = hashlib.sha256()
+    for name, value in sorted(detector.state_dict().items()):
+        told.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    return told.hexdigest()[:16]
+
+
+def load(path: str | Path = SHIPPED) -> Detector:
+    """A trained detector in evaluation mode: image crops to joints.
+
+    Its `card` tells what is known of the weights: at least their `config` and `settings`; of the
+    shipped ones `figures`, too. Neither Hydra nor Lightning is imported.
+
+    Args:
+        path: See `read_checkpoint`; without one, the detector that comes with the package.
 
     Example:
-        >>> detector = load("outputs/demo/arms/checkpoints/last.ckpt")  # doctest: +SKIP
+        >>> detector = load()  # doctest: +SKIP
         >>> joints_crop = detector(crops)  # (n, 3, h, w) in [0, 1] -> (n, j, 3)  # doctest: +SKIP
     """
-    return restore(read_checkpoint(path))
+    checkpoint = read_checkpoint(path)
+    detector = restore(checkpoint)
+    known = {key: checkpoint[key] for key in ("config", "settings") if key in checkpoint}
+    detector.card = checkpoint.get("card", known)
+    return detector
 
 
 def start_from(
@@ -168,7 +178,7 @@ def start_from(
             _load_part(shape_prior, "shape_prior.", state)
         if anatomy is not None and any(key.startswith("anatomy.") for key in state):
             _load_part(anatomy, "anatomy.", state)
-    except RuntimeError as error:
+    except ValueError as error:
         raise ValueError(
             f"checkpoint {path} has other networks than this run: use the detector and "
             f"shape_prior it was trained with. {error}"
@@ -180,8 +190,33 @@ def start_from(
 
 
 def _load_part(module: nn.Module, prefix: str, state: dict[str, Any]) -> None:
+    """Give a network its part of the weights; see `_part`."""
+    module.load_state_dict(_part(module, prefix, state))
+
+
+def _part(module: nn.Module, prefix: str, state: dict[str, Any]) -> dict[str, Any]:
+    """A network's part of the weights, by its own names.
+
+    Raises:
+        ValueError: If they are not exactly those that it has.
+    """
     part = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
-    module.load_state_dict(part, strict=True)
+    shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    there = {name: tuple(value.shape) for name, value in part.items()}
+    wrong = [f"{name} is missing" for name in shapes if name not in there]
+    wrong += [f"{name} is unknown" for name in there if name not in shapes]
+    wrong += [
+        f"{name} is {there[name]}, not {shape}"
+        for name, shape in shapes.items()
+        if there.get(name, shape) != shape
+    ]
+    if wrong:
+        more = f", and {len(wrong) - WRONG_TOLD} more" if len(wrong) > WRONG_TOLD else ""
+        raise ValueError(
+            f"weights of {prefix.rstrip('.')} do not fit their config: "
+            f"{', '.join(wrong[:WRONG_TOLD])}{more}"
+        )
+    return part
 
 
 def _check_groups(
@@ -203,6 +238,11 @@ def _check_groups(
 
 
 def run_folder(checkpoint: str | Path) -> Path:
-    """The run that a checkpoint belongs to: <run>/<stage>/checkpoints/<file>."""
-    path = Path(checkpoint).absolute()
+    """The run that a checkpoint belongs to: <run>/<stage>/checkpoints/<file>.
+
+    A pair's is its own folder; what is made of the shipped one goes where it is asked for.
+    """
+    if str(checkpoint) == SHIPPED:
+        return Path()
+    path = weights_file(checkpoint).absolute()
     return path.parents[2] if path.parent.name == "checkpoints" else path.parent
