@@ -6,11 +6,14 @@ import sys
 import zipfile
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "lightning", "torchmetrics", "kornia", "wandb", "matplotlib", "scipy", "cv2")
+ASSETS = ROOT / "src" / "mask_sup" / "assets"
 pytestmark = pytest.mark.slow
 
 
@@ -66,9 +69,9 @@ def test_the_wheel_holds_every_module_config_and_asset(unpacked):
     assert (here / "conf" / "train.yaml").is_file()
     assert files(here / "conf", "*.yaml") == files(ROOT / "conf", "*.yaml")
     assert files(here, "*.py") == files(ROOT / "src" / "mask_sup", "*.py")
-    for asset in ("body_lite.npz", "body_shapes.npz", "mocap.npz", "README.md"):
-        original = ROOT / "src" / "mask_sup" / "assets" / asset
-        assert (here / "assets" / asset).read_bytes() == original.read_bytes()
+    assert files(here / "assets", "*") == files(ASSETS, "*") > {"body_lite.npz", "mocap.npz"}
+    for asset in ASSETS.iterdir():
+        assert (here / "assets" / asset.name).read_bytes() == asset.read_bytes()
 
 
 def test_the_wheel_holds_nothing_else(wheel):
@@ -99,6 +102,20 @@ COMMANDS = ["train", "evaluate", "predict", "export", "report", "sync", "masks",
 def test_the_wheels_commands_explain_themselves(command, installed, tmp_path):
     assert "Powered by Hydra" in installed("-m", f"mask_sup.{command}", "--help")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not (ASSETS / "detector.json").is_file(), reason="no weights are shipped yet")
+def test_predict_of_the_wheel_needs_no_more_than_pictures_and_masks(installed, tmp_path):
+    for name, value in (("pictures", 128), ("masks", 255)):
+        (tmp_path / name).mkdir()
+        picture = np.zeros((60, 50, 3), np.uint8)
+        picture[5:55, 15:30] = value
+        cv2.imwrite(str(tmp_path / name / "000.png"), picture)
+    told = installed("-m", "mask_sup.predict", "input=pictures", "masks=masks")
+    assert "weights: the detector that comes with mask_sup" in told
+    assert (tmp_path / "predictions" / "pictures" / "poses.npz").is_file()
+    told = installed("-c", "import mask_sup\nprint(mask_sup.load().card['settings']['labels'])")
+    assert told == "False\n"
 
 
 def test_the_wheel_finds_its_assets(installed):

@@ -177,7 +177,8 @@ def keys_of(path):
     """Keys of the file where they stand in a config, with the lines that say them."""
     told = path.read_text()
     group = path.parent.relative_to(conf_dir()).as_posix()
-    package = "" if group in (".", "experiment", "ablation", "protocol", "sweep") else f"{group}."
+    at_root = group in (".", "protocol") or told.startswith("# @package _global_")
+    package = "" if at_root else f"{group}."
     for key in leaves(yaml.safe_load(told) or {}):
         if not key.startswith("defaults"):
             pattern = rf"^ *(- )?(.*[ {{])?{re.escape(key.split('.')[-1])}:.*$"

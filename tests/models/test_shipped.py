@@ -135,19 +135,21 @@ def test_joints_of_pictures_move_by_no_more_than_the_card_allows(pair, trained, 
     assert told["dtype"] == "float16"
     with torch.inference_mode():
         moved = 50 * (load(pair)(images()) - load(trained)(images())).norm(dim=-1)
-    assert 0 < moved.max() < ships.TINY_PCT
+    assert 0 < moved.max() < ships.TINY_PCT["largest_pct_of_crop"]
     measured = told["rounding_moves_joints_by"]
-    assert 0 < measured["mean_pct_of_crop"] < measured["largest_pct_of_crop"] < ships.TINY_PCT
+    assert 0 < measured["mean_pct_of_crop"] < measured["largest_pct_of_crop"]
+    assert all(measured[key] < most for key, most in ships.TINY_PCT.items())
     assert measured["joints"] == 3 * 2 * 18  # moments, views
 
 
 def test_weights_that_half_floats_would_change_stay_whole(ships, trained):
     read = read_checkpoint(trained)
-    read["state_dict"][HEAT] *= 10  # narrow heatmaps, in which little decides
+    read["state_dict"][HEAT] *= 100  # narrow heatmaps, in which little decides
     detector = restore(read)
     state, told = ships.rounded(detector, read["config"])
     assert told["dtype"] == "float32"
-    assert told["float16_would_move_joints_by"]["largest_pct_of_crop"] > ships.TINY_PCT
+    measured = told["float16_would_move_joints_by"]
+    assert any(measured[key] > most for key, most in ships.TINY_PCT.items())
     assert all(torch.equal(value, state[name]) for name, value in detector.state_dict().items())
 
 
@@ -194,6 +196,17 @@ def test_a_pair_is_evaluated_as_its_checkpoint_is(pair, metrics, compose_config,
         assert values[key] == pytest.approx(told[key], abs=0.5)
     assert values["settings"] == told["settings"]
     assert values["weights"] == fingerprint(load(pair)) != told["weights"]
+
+
+@pytest.mark.skipif(not shipped.weights_file("shipped").is_file(), reason="none are shipped yet")
+def test_the_packages_own_are_small_without_labels_and_as_the_page_says(ships):
+    card = mask_sup.load().card
+    assert shipped.weights_file("shipped").stat().st_size <= 4_000_000
+    assert card["settings"]["labels"] is False
+    assert card["licence"] == "MIT"
+    assert {"val", "mocap"} <= set(card["figures"])
+    text = (ROOT / card["docs"]).read_text()
+    assert text.split(ships.BEGIN)[1].split(ships.END)[0].strip() == ships.in_words(card).strip()
 
 
 # -- what is no pair ------------------------------------------------------------------------------
