@@ -28,6 +28,7 @@ from mask_sup.models.shipped import ASSETS, write_pair
 
 ROOT = Path(__file__).parents[1]
 NEEDED = ("name", "seed", "skeleton", "detector", "data")  # keys of a config, for inference
+EMBEDDED = "~/.cache/mask_sup/synthetic"
 TINY_PCT = {  # of the crop's side; detectors are off by 2 to 5 %, a hundred times as much
     "mean_pct_of_crop": 0.02,
     "largest_pct_of_crop": 0.5,
@@ -72,7 +73,7 @@ def ship(checkpoint: Path, metrics: Iterable[Path], assets: Path, page: Path) ->
         "training": provenance,
         "settings": settings,
         "figures": figures,
-        "config": {key: read["config"][key] for key in NEEDED if key in read["config"]},
+        "config": portable(read["config"]),
     }
     text = page.read_text()
     if BEGIN not in text or END not in text:
@@ -82,6 +83,15 @@ def ship(checkpoint: Path, metrics: Iterable[Path], assets: Path, page: Path) ->
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     write_file(page, f"{before}{BEGIN}\n{in_words(card)}{END}{after}")
     return card
+
+
+def portable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What inference needs of a config; embedded data lies where it does on any machine."""
+    told = copy.deepcopy({key: config[key] for key in NEEDED if key in config})
+    source = told["data"].get("source", {})
+    if source.get("_target_", "").endswith(".SyntheticData"):
+        source["root"] = EMBEDDED
+    return told
 
 
 def trained(record: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 import mask_sup
 from mask_sup.data.manifest import join, tabulate, write_manifest
 from mask_sup.evaluate import evaluate
+from mask_sup.files.config import plain
 from mask_sup.models import shipped
 from mask_sup.models.checkpoint import (
     fingerprint,
@@ -177,8 +178,16 @@ def test_the_card_tells_ancestry_training_and_figures(pair, metrics, trained):
     assert card["weights"]["bytes"] == (pair / "detector.safetensors").stat().st_size
 
 
+def test_the_card_of_embedded_data_names_no_folder_of_this_machine(ships, compose_config):
+    config = plain(compose_config("train", "data.source.root=/here/alone"))
+    told = ships.portable(config)
+    assert "/here" not in json.dumps(told)
+    assert config["data"]["source"]["root"] == "/here/alone"
+    assert told["data"]["source"]["moments"] == config["data"]["source"]["moments"]
+
+
 def test_a_trainings_checkpoint_has_a_card_too(trained):
-    assert load(trained).card["config"]["detector"] == load(trained).card["config"]["detector"]
+    assert load(trained).card["config"] == read_checkpoint(trained)["config"]
 
 
 def test_the_page_gets_the_figures_and_keeps_its_words(pair, page, ships, metrics):
