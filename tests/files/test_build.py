@@ -200,6 +200,12 @@ def test_wrong_keys_are_named():
         build(GEODESIC | {"gian": 2.0}, "geodesic")
 
 
+def test_a_number_that_nothing_can_be_built_with_is_told_with_its_place(human18):
+    node = DETECTOR | {"backbone": HOURGLASS | {"depth": 1e30}}
+    with pytest.raises(TypeError, match="detector.backbone: cannot build .*StackedHourglass"):
+        build(node, "detector", skeleton=human18)
+
+
 def test_missing_keys_are_named():
     with pytest.raises(TypeError, match=f"cannot build {WEIGHT}.*'background_gain'"):
         build({"_target_": WEIGHT, "gain": 2.0}, "geodesic")

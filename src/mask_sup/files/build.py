@@ -142,7 +142,7 @@ def build(node: Any, key: str, **objects: Any) -> Any:
         return call
     try:
         return call()
-    except (TypeError, AttributeError, LookupError, RuntimeError) as error:
+    except (TypeError, AttributeError, ArithmeticError, LookupError, RuntimeError) as error:
         # Values of another kind than the class expects: a text for a list, too few of them.
         told = f"cannot build {node['_target_']} from the keys {sorted(map(str, node))}: {error}"
         raise TypeError(f"{key}: {told}") from error
