@@ -219,6 +219,7 @@ def test_figures_by_action_count_each_action_the_same(prepared, configure, tmp_p
     assert sit != walk
 
 
+@pytest.mark.slow
 def test_scenes_of_different_numbers_of_views_are_evaluated_together(
     configure, write_checkpoint, tmp_path
 ):

@@ -55,6 +55,7 @@ def centred(package, compose_config, root):
     return cfg
 
 
+@pytest.mark.slow
 def test_a_loss_of_ones_own_is_trained_and_its_checkpoint_loads(
     package, compose_config, tmp_path, monkeypatch
 ):

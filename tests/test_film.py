@@ -45,6 +45,7 @@ def test_a_film_comes_with_its_calibration_and_its_truth(tmp_path):
         assert mask[y, x].mean() > 0.9 * 255
 
 
+@pytest.mark.slow
 def test_a_film_of_two_people_tells_them_apart(tmp_path):
     told = filmed(tmp_path, "two_people", "--seconds", 0.08, "--size", 160)
     assert told == {"fault": "two_people", "cameras": []}

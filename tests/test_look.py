@@ -145,6 +145,7 @@ def test_a_sample_is_spread(clean, look):
     assert [row["masks"] for row in report["masks"]["train"]] == [3, 3]
 
 
+@pytest.mark.slow
 def test_synthetic_data_is_made_first(look, tmp_path):
     splits = ("train", "val", "mocap", "rings", "wide", "spoilt")
     root, counts = tmp_path / "cache", [f"data.source.moments.{split}=1" for split in splits]

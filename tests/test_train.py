@@ -139,6 +139,7 @@ def test_a_finished_run_is_taken_over_without_training(finished, cache):
     assert (folder / "arms" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_what_a_failed_round_told_is_forgotten(finished, cache):
     sign = finished[0] / "relabel" / "relabelling"
     sign.write_text("failed: ValueError: in the run before")
@@ -206,6 +207,7 @@ def images(root: Path, *overrides: str):
         return compose("train", [*given, f"data.source.root={root}", *overrides])
 
 
+@pytest.mark.slow
 def test_single_uncalibrated_views_train_the_mask_terms(single_views):
     metrics = train(images(single_views, *WITHOUT_VIEWS), single_views / "run")
     assert set(metrics) == {"val/skeleton"}  # nothing is labelled

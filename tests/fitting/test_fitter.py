@@ -46,7 +46,7 @@ def test_limbs_are_found_where_the_masks_show_them(scene):
     assert errors(fit.joints_world, truth)[LEGS].mean() < 60
 
 
-@pytest.mark.parametrize("recipe", ["refine", "explore"])
+@pytest.mark.parametrize("recipe", ["refine", pytest.param("explore", marks=pytest.mark.slow)])
 def test_what_lies_beyond_a_picture_is_not_held_against_a_pose(scene, recipe):
     """One picture ends across the trunk: where it is known to, the pose is as without that."""
     truth, camera, mask = scene

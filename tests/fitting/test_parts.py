@@ -248,6 +248,7 @@ def test_masks_with_a_halo_of_a_third_are_learned_in_one_go():
     assert 1.22 < (found / usual).mean() < 1.45
 
 
+@pytest.mark.slow
 def test_a_subject_stays_within_what_bodies_are():
     ours, scenes = fitter(), scenes_of(person()[None])
     scenes = scenes._replace(mask=torch.ones_like(scenes.mask))

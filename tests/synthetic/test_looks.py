@@ -4,8 +4,9 @@ import pytest
 
 from mask_sup.synthetic import looks
 from mask_sup.synthetic.bodies import CONTROLS, all_bodies
-from mask_sup.synthetic.data import draw_body, looking_at, project
+from mask_sup.synthetic.data import draw_body
 from mask_sup.synthetic.looks import Held, random_look, wide_look, worn
+from mask_sup.synthetic.rigs import looking_at, project
 
 STILL = np.tile(np.eye(3), (len(CONTROLS), 1, 1))
 
