@@ -148,14 +148,23 @@ finally:
 """
 
 
+@pytest.fixture(scope="module")
+def loading_networks() -> float:
+    """Seconds of processor time that loading the network libraries takes on this machine."""
+    code = "import resource, torch, lightning\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_utime)"
+    return float(python("-c", code))
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_is_quick_and_loads_no_network_library(command, tmp_path):
+def test_help_is_quick_and_loads_no_network_library(command, loading_networks, tmp_path):
     told = python("-c", HELP.format(command=command, heavy=HEAVY), cwd=tmp_path)
     assert "Powered by Hydra" in told
     (loaded,) = re.findall(r"^LOADED(.*)$", told, re.M)
     assert loaded.split() == []
     (seconds,) = re.findall(r"^SECONDS (.*)$", told, re.M)
-    assert float(seconds) < 2.0  # of processor time; 0.7 on a laptop, 5 with torch and lightning
+    assert (
+        float(seconds) < loading_networks / 2
+    )  # 0.7 and 4 seconds on a laptop, 2.7 and 9 elsewhere
 
 
 @pytest.mark.parametrize(("command", "given"), [("evaluate", []), ("predict", ["input=pictures"])])
