@@ -104,7 +104,6 @@ def test_the_wheels_commands_explain_themselves(command, installed, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(not (ASSETS / "detector.json").is_file(), reason="no weights are shipped yet")
 def test_predict_of_the_wheel_needs_no_more_than_pictures_and_masks(installed, tmp_path):
     for name, value in (("pictures", 128), ("masks", 255)):
         (tmp_path / name).mkdir()

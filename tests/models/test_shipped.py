@@ -207,7 +207,6 @@ def test_a_pair_is_evaluated_as_its_checkpoint_is(pair, metrics, compose_config,
     assert values["weights"] == fingerprint(load(pair)) != told["weights"]
 
 
-@pytest.mark.skipif(not shipped.weights_file("shipped").is_file(), reason="none are shipped yet")
 def test_the_packages_own_are_small_without_labels_and_as_the_page_says(ships):
     card = mask_sup.load().card
     assert shipped.weights_file("shipped").stat().st_size <= 4_000_000
