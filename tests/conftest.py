@@ -192,7 +192,7 @@ TINY = (
     "data.batch_size=1",
     "data.workers=0",
     "renderer.size=16",
-    "detector.backbone.channels=8",
+    "detector.backbone.channels=16",
     "detector.backbone.depth=1",
     "detector.head.depth_bins=8",
 )

@@ -26,7 +26,7 @@ SUBSETS = [subset for count in range(4) for subset in combinations(ABLATIONS, co
 # What makes the networks of any experiment small; groups on the command line always win.
 TINY = (
     "detector=hourglass_tiny",
-    "detector.backbone.channels=8",
+    "detector.backbone.channels=16",
     "detector.backbone.depth=1",
     "shape_prior.channels=[4,8]",
 )

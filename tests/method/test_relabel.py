@@ -32,7 +32,7 @@ OPTIMIZER = {
 
 @pytest.fixture(scope="module")
 def parts(compose_config):
-    tiny = ("detector.backbone.channels=8", "data.image_size=32")
+    tiny = ("detector.backbone.channels=16", "data.image_size=32")
     cfg = compose_config("train", "anatomy=human", *tiny)
     few = {"branches": 12, "beams": 8, "finalists": 8}
     less = {"search": few, "rough_search": few, "improve": {"alternatives": 2}}

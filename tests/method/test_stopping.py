@@ -17,6 +17,7 @@ from mask_sup.method.stopping import StoppedError, exit_code, listening
 from mask_sup.models.checkpoint import read_checkpoint
 from mask_sup.train import train as run_training
 
+WAITS = 20  # seconds, on a busy machine: far less than what is left of the work takes
 SMALL = [
     "+experiment=smoke",
     "data.source.moments={train: 4, val: 1}",
@@ -61,7 +62,7 @@ def test_a_stage_saves_and_goes_on_to_the_same_weights(tmp_path, name):
     process.send_signal(getattr(signal, name))
     start = time.monotonic()
     said, _ = process.communicate()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < WAITS
     assert process.returncode == 128 + getattr(signal, name)
     assert f"stopped by {name}: python -m mask_sup.train resume=" in said
     last = tmp_path / "stopped" / "skeleton" / "checkpoints" / "last.ckpt"
@@ -82,7 +83,7 @@ def test_drawing_data_ends_at_once_and_leaves_nothing_half_done(tmp_path):
     process.send_signal(signal.SIGTERM)
     start = time.monotonic()
     process.communicate()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < WAITS
     assert process.returncode == 128 + signal.SIGTERM
     assert not list(drawn.glob("*/train")) + list(drawn.glob("*/.train-*"))
 

@@ -410,7 +410,7 @@ def test_adapting_starts_from_the_packages_own_unless_another_is_named(compose_c
 def test_a_training_starts_from_a_pair(in_the_package, pair, compose_config, tmp_path, capsys):
     cfg = compose_config(
         *("train", "+experiment=smoke", "cascade=adapt", "~cascade.second_round"),
-        *("detector.backbone.channels=8", "detector.backbone.depth=1"),
+        *("detector.backbone.channels=16", "detector.backbone.depth=1"),
         *("detector.head.depth_bins=8", "data.image_size=16", "cascade.first_round.max_steps=1"),
         *("data.source.moments={train: 2, val: 1}", "data.source.size=32", "data.batch_size=1"),
         *("optimizer.lr=1e-30", "trainer.val_check_interval=1"),
