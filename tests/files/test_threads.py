@@ -22,7 +22,7 @@ def machine(monkeypatch):
 
     def make(cores: int, busy: float, quota: str = "max 100000"):
         shares = [100.0 * min(max(busy - core, 0), 1) for core in range(cores)]
-        monkeypatch.setattr(threads, "_own_cores", lambda: range(cores))
+        monkeypatch.setattr(threads, "own_cores", lambda: range(cores))
         monkeypatch.setattr(psutil, "cpu_percent", lambda seconds, percpu: shares)
         monkeypatch.setattr(threads, "QUOTA", type("", (), {"read_text": lambda _: quota})())
         torch.set_num_threads(cores)

@@ -15,6 +15,7 @@ __all__ = [
     "outside",
     "straight_crop",
     "straight_mask",
+    "window",
 ]
 
 NEXT_TO_NOTHING = 1.25  # factor of shrinking from which on colours are averaged
@@ -139,17 +140,14 @@ def straight_crop(
     if step == 1 and not bent:
         return crop_square(pixels, box, size, into)
     count = int(np.ceil(side / step))
-    scale = count / side
     K = K if bent else np.eye(3)  # any will do
     taken = np.diag([1 / step, 1 / step, 1.0]) @ K
-    straight = np.array([[scale, 0, -scale * left], [0, scale, -scale * top], [0, 0, 1.0]]) @ K
-    maps = lens_maps(taken, distortion, (count, count), straight)
+    maps = lens_maps(taken, distortion, (count, count), window(box, count) @ K)
     smoothly = cv2.INTER_LINEAR if step == 1 else cv2.INTER_CUBIC  # coarse ones stay sharp
     crop = cv2.remap(pixels, *maps, smoothly)
-    centres = (np.arange(count) + 0.5) / scale
     width, height = picture.size
-    crop[(top + centres < 0) | (top + centres > height)] = 0
-    crop[:, (left + centres < 0) | (left + centres > width)] = 0
+    crop[_off(top, side, count, height)] = 0
+    crop[:, _off(left, side, count, width)] = 0
     return crop_square(crop, (0, 0, count), size, into)
 
 
@@ -192,15 +190,29 @@ def outside(
         box: Left, top and side of the crop in continuous pixels of the ideal lens.
         size: Side of the crop, its pixels.
     """
+    (left, top, side), (width, height) = box, picture
+    K = K if np.any(distortion) else np.eye(3)  # any will do
+    x, y = lens_maps(K, distortion, (size, size), window(box, size) @ K)
+    beyond = (x < -0.5) | (y < -0.5) | (x > width - 0.5) | (y > height - 0.5)
+    return beyond | _off(left, side, size, width) | _off(top, side, size, height)[:, None]
+
+
+def window(box: tuple[float, float, float], size: int) -> np.ndarray:
+    """Pixels of a picture -> pixels of a square window of it that is resized, (3, 3).
+
+    Args:
+        box: Left, top and side of the window, continuous pixels of the picture.
+        size: Its side once it is resized, pixels.
+    """
     left, top, side = box
     scale = size / side
-    K = K if np.any(distortion) else np.eye(3)  # any will do
-    straight = np.array([[scale, 0, -scale * left], [0, scale, -scale * top], [0, 0, 1.0]]) @ K
-    x, y = lens_maps(K, distortion, (size, size), straight)
-    beyond = (x < -0.5) | (y < -0.5) | (x > picture[0] - 0.5) | (y > picture[1] - 0.5)
-    centres = (np.arange(size) + 0.5) / scale
-    beyond |= (left + centres < 0) | (left + centres > picture[0])
-    return beyond | ((top + centres < 0) | (top + centres > picture[1]))[:, None]
+    return np.array([[scale, 0, -scale * left], [0, scale, -scale * top], [0, 0, 1.0]])
+
+
+def _off(first: float, side: float, count: int, length: int) -> np.ndarray:
+    """Which of so many pixels, that share `side` from `first` on, lie off a picture of a length."""
+    centres = first + (np.arange(count) + 0.5) * side / count
+    return (centres < 0) | (centres > length)
 
 
 def _reach(mask: np.ndarray, K: np.ndarray, distortion: np.ndarray) -> tuple[int, int, int, int]:

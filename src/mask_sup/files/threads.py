@@ -9,7 +9,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-__all__ = ["settle_threads"]
+__all__ = ["own_cores", "settle_threads"]
 
 TOLD = "OMP_NUM_THREADS"
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds, of how many
@@ -36,7 +36,7 @@ def settle_threads(before: int | None = None) -> int:
     elif before:
         threads, why = before, "as when this run began"
     else:
-        cores, busy = len(_own_cores()), busy_cores()
+        cores, busy = len(own_cores()), busy_cores()
         free = min(cores - busy, _quota())
         threads = max(1, min(most, round(free)))
         why = f"{free:.1f} of {cores} cores are free ({TOLD}=n sets another number)"
@@ -50,10 +50,10 @@ def busy_cores() -> float:
     import psutil
 
     shares = psutil.cpu_percent(SECONDS, percpu=True)
-    return sum(shares[core] for core in _own_cores() if core < len(shares)) / 100
+    return sum(shares[core] for core in own_cores() if core < len(shares)) / 100
 
 
-def _own_cores() -> Collection[int]:
+def own_cores() -> Collection[int]:
     """The cores that this process may use: not all, where it was bound to some."""
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)

@@ -219,7 +219,7 @@ class LimbSearch:
         radius = scenes.radius[:, None].expand(-1, ways.shape[1], -1)
         capsules = self.objective.capsules(poses, radius).only(self.body.of_limbs([limb]))
         each = scenes.camera.part((slice(None), None))
-        drawn = self.body.draw(capsules, each, base.shape[-1]) * scenes.known[:, None]
+        drawn = self.body.draw(capsules, each, base.shape[-1]).mul_(scenes.known[:, None])
         return Tried(ways, torch.maximum(drawn, base[:, None], out=drawn))
 
     def _pairs(

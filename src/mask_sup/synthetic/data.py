@@ -7,7 +7,6 @@ the same settings, and `moments()` lists them like any other data set.
 import hashlib
 import json
 import multiprocessing
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ import numpy as np
 from rich.progress import track
 
 from mask_sup.data.moments import Moment, View
+from mask_sup.files.threads import own_cores
 from mask_sup.synthetic.bodies import Shape, all_bodies
 from mask_sup.synthetic.looks import ROOM, Look, Outfit, random_look, wide_look, worn
 from mask_sup.synthetic.motion import ACTIONS, LEG, Motion, mocap_clips, procedural_motion
@@ -72,6 +72,11 @@ class Split(NamedTuple):
     """Of `RIGS`; None: as the settings tell."""
     masks: str | None
     """Of `MASKS`; None: as the settings tell."""
+
+    @property
+    def apart(self) -> bool:
+        """Whether moments are frames of captured clips that lie far apart in time."""
+        return "captured" in (self.motions or ())
 
 
 SPLITS = {
@@ -281,7 +286,7 @@ class SyntheticData:
     def _tasks(self, split: str, folder: Path) -> list[Task]:
         """The moments of a split in runs of `SEQUENCE`: what one process draws at a time."""
         count = self._counts[split]
-        frames = _mocap_frames(count) if "captured" in (SPLITS[split].motions or ()) else ()
+        frames = _mocap_frames(count) if SPLITS[split].apart else ()
         return [
             Task(
                 folder=str(folder),
@@ -343,8 +348,7 @@ def _moment(folder: Path, manifest: dict[str, np.ndarray], index: int, first: in
         for camera in range(manifest["views"][index])
     )
     name, person = str(manifest["names"][index]), f"person{manifest['people'][index]}"
-    in_one_go = "captured" not in (SPLITS[folder.name].motions or ())  # whose moments lie far apart
-    sequence = f"{index // SEQUENCE}" if in_one_go else ""
+    sequence = "" if SPLITS[folder.name].apart else f"{index // SEQUENCE}"
     action = name.split("/")[2]
     return Moment(name, views, manifest["joints_world"][index], person, sequence, action)
 
@@ -376,8 +380,8 @@ def _may_have_children() -> bool:
 
 
 def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may use."""
+    return len(own_cores())
 
 
 def _draw_run(task: Task) -> list[Drawn]:
@@ -397,8 +401,9 @@ def _draw_run(task: Task) -> list[Drawn]:
         rng = np.random.default_rng([task.seed, stream, index, 1])
         name = f"{task.split}/person{person}/{motions[step][0].action}/{index:06d}"
         figure = Figure(vertices, joints, _pace([surface for surface, _ in shown], step))
+        outfit = worn(all_bodies(), vertices, look)
         K = [
-            _draw_view(task, index, camera, rig, figure, person, look, rng)
+            _draw_view(task, index, camera, rig, figure, outfit, person, look, rng)
             for camera in range(len(rig.K))
         ]
         drawn.append(Drawn(name, person, joints * 1000.0, np.stack(K), rig.R, rig.t))
@@ -411,7 +416,7 @@ def _cast(task: Task, rng: np.random.Generator) -> tuple[int, int | Shape]:
     Every split has its own generators, so nobody is in two of them.
     """
     if task.world == "wide":
-        first = len(all_bodies()) + list(PEOPLE).index(task.split) * MOST_PEOPLE
+        first = len(all_bodies()) + SPLITS[task.split].stream * MOST_PEOPLE
         return first + task.first // SEQUENCE % MOST_PEOPLE, all_bodies().people(rng, 1)[0]
     person = int(rng.choice(PEOPLE[task.split]))
     return person, person
@@ -525,15 +530,14 @@ def _draw_view(
     camera: int,
     rig: Rig,
     figure: Figure,
+    outfit: Outfit,
     person: int,
     look: Look,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Writes picture and mask of one view; returns K (3, 3) of the stored picture."""
-    whole_body = len(figure.vertices)
-    outfit = worn(all_bodies(), figure.vertices, look)
     in_camera = outfit.vertices * 1000.0 @ rig.R[camera].T + rig.t[camera]
-    whole = project(rig.K[camera], in_camera[:whole_body])
+    whole = project(rig.K[camera], in_camera[: len(figure.vertices)])
     cut = cut_out
     if task.rig == "rings" and rng.uniform() < RINGS.cut_chance:
         cut = cut_through

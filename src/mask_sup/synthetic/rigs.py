@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mask_sup.data.lens import window
+
 __all__ = [
     "AIM",
     "CENTRES",
@@ -192,7 +194,7 @@ def cut_out(K: np.ndarray, points: np.ndarray, size: int, rng: np.random.Generat
     # The person stays inside, but not in the middle: some of the margin goes to either side.
     slack = (side - (high - low)) / 2 * 0.9
     corner = (low + high) / 2 - side / 2 + rng.uniform(-1.0, 1.0, 2) * np.minimum(slack, side / 4)
-    return _window(corner, side, size) @ K
+    return window((*corner, side), size) @ K
 
 
 def cut_through(
@@ -206,20 +208,14 @@ def cut_through(
 
     A `share` of their width or height, drawn from the range, is left out on one of the four sides.
     """
-    window = cut_out(K, points, size, rng) @ np.linalg.inv(K)
-    side = size / window[0, 0]
-    corner = -window[:2, 2] / window[0, 0]
+    whole = cut_out(K, points, size, rng) @ np.linalg.inv(K)
+    side = size / whole[0, 0]
+    corner = -whole[:2, 2] / whole[0, 0]
     low, high = points.min(0), points.max(0)
     axis, out = int(rng.integers(2)), rng.uniform(*share)
     beyond = out * (high - low)[axis]
     corner[axis] = low[axis] + beyond if rng.uniform() < 0.5 else high[axis] - beyond - side
-    return _window(corner, side, size) @ K
-
-
-def _window(corner: np.ndarray, side: float, size: int) -> np.ndarray:
-    """Pixels of a picture -> pixels of a square window of it that is resized, (3, 3)."""
-    scale = size / side
-    return np.array([[scale, 0, -scale * corner[0]], [0, scale, -scale * corner[1]], [0, 0, 1.0]])
+    return window((*corner, side), size) @ K
 
 
 def project(K: np.ndarray, in_camera: np.ndarray) -> np.ndarray:
