@@ -262,6 +262,70 @@ def test_a_camera_that_is_turned_far_shows_nobody_else(rig):
     assert not explained_by_a_pose(Look(swaying, 8, 30).scene(), 1)
 
 
+# ---- moments that tell nothing -------------------------------------------------------------------
+
+
+def test_a_shift_is_no_better_for_the_moments_that_it_loses(rig):
+    """Two moments lack the legs, and the frames beside them show nobody."""
+    bad = [Look(rig, 8, 30).frames[i] for i in (2, 5)]
+
+    def mask(view, frame):
+        whole = rig.mask(view, frame).copy()
+        if view == 1 and frame in bad:
+            rows = np.flatnonzero(whole.any(1))
+            whole[rows[len(rows) // 3] :] = False
+        elif view == 1 and any(abs(frame - f) < 6 for f in bad):
+            whole[:] = False
+        return whole
+
+    wrong = replace(rig, mask=mask)
+    look = Look(wrong, 8, 30)
+    assert len(look.shifted(1, 1)[0]) == len(look.frames) - 2
+    finding = check(wrong, moments=8, rays=30)
+    assert finding.gap > 0.5
+    assert finding.fault in ("masks", "unclear"), finding
+    assert not finding.left_out  # frames beside those that were looked at are not told
+
+
+def garbage(rig, bad):
+    """Masks of one camera that lose the person's legs in some frames."""
+
+    def mask(view, frame):
+        whole = rig.mask(view, frame).copy()
+        if view == 1 and bad(frame):
+            rows = np.flatnonzero(whole.any(1))
+            whole[rows[len(rows) // 2] :] = False
+        return whole
+
+    return mask
+
+
+def test_masks_that_are_guesses_are_not_looked_at(rig):
+    def touching(frame):
+        return frame % 40 < 20
+
+    told = replace(rig, mask=garbage(rig, touching), guessed=lambda v, f: v == 1 and touching(f))
+    assert check(replace(told, guessed=rig.guessed), 8, 30).fault != "none"
+    finding = check(told, 8, 30)
+    assert (finding.fault, finding.cameras) == ("none", ())
+    (line,) = finding.left_out
+    assert re.fullmatch(r"\d+ frames in which people touch in cam1, and masks are guesses", line)
+    assert abs(int(line.split()[0]) - rig.frames // 2) <= 10
+
+
+def test_a_shift_takes_no_moment_to_a_guess(rig):
+    look = Look(replace(rig, guessed=lambda v, f: v == 1 and f % 20 == 7), 8, 10)
+    kept, scene = look.shifted(1, 2)
+    assert [look.frames[k] for k in kept] == [f for f in look.frames if f % 20 != 5]
+    assert len(scene.moments) == len(kept)
+
+
+def test_guesses_everywhere_are_the_masks_fault(rig):
+    finding = check(replace(rig, guessed=lambda v, f: v == 2), 8, 10)
+    assert (finding.fault, finding.cameras) == ("masks", ("cam2",))
+    assert "people touch, and masks of ['cam2'] are guesses" in finding.words
+
+
 # ---- settle --------------------------------------------------------------------------------------
 
 
@@ -449,6 +513,17 @@ def test_masks_of_half_the_size_agree_as_well(recording):
         cv2.imwrite(str(path), half)
     finding = check(rig_from_masks(calibration, recording / "masks"), moments=4, rays=20)
     assert finding.fault == "none"
+
+
+def test_frames_in_which_people_touch_are_read_beside_the_masks(recording):
+    touching = {"cam1": {"people": 2, "touching": [4, 8]}}
+    (recording / "masks" / "people.json").write_text(json.dumps(touching))
+    calibration = read_calibration(recording / "cameras.json")
+    late = {"cam0": 0, "cam1": 1, "cam2": 0}
+    for offsets, frames in ((None, [2, 4]), (late, [1, 3])):  # files 0, 2, 4, ...
+        found = rig_from_masks(calibration, recording / "masks", offsets)
+        assert [f for f in range(found.frames) if found.guessed(1, f)] == frames
+        assert not any(found.guessed(0, f) for f in range(found.frames))
 
 
 def test_cameras_that_lack_different_masks_are_refused(recording):

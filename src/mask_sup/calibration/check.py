@@ -20,6 +20,7 @@ from mask_sup.calibration.silhouettes import (
     Silhouettes,
     gaps,
     mean_gap,
+    moment_gaps,
     outline,
     person_sizes,
     ray_gaps,
@@ -69,6 +70,7 @@ class Rig:
 
     `mask(view, frame)` is a boolean picture without lens distortion; K is for its pixels.
     `number(view, frame)` is what people call the frame, as in the name of the mask's file.
+    `guessed(view, frame)` tells whether whoever made the mask had to guess whose its pixels are.
     """
 
     names: tuple[str, ...]
@@ -78,6 +80,7 @@ class Rig:
     frames: int
     mask: Callable[[int, int], Bool[np.ndarray, "h w"]]
     number: Callable[[int, int], int] = lambda view, frame: frame
+    guessed: Callable[[int, int], bool] = lambda view, frame: False
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ class _Trial:
     words: str
     scene: Silhouettes
     amount: float | None = None
+    kept: list[int] | None = None  # places of its moments among all that are looked at; None: all
 
 
 def check(rig: Rig, moments: int = 8, rays: int = 60) -> Finding:
@@ -162,7 +166,7 @@ def check(rig: Rig, moments: int = 8, rays: int = 60) -> Finding:
     if before < ALARM:
         return finding("none", (), "all cameras agree", before)
     suspects = [int(view) for view in np.argsort(without)]
-    best, mended = _best(look.trials(suspects), CLOSES * before)
+    best, mended = _best(look.trials(suspects), moment_gaps(found))
     closed = max(ALARM, AS_OTHERS * min(without))  # masks that are rough leave gaps everywhere
     if best is not None and best.fault != "extrinsics" and (
         best.fault not in SIZES or mended <= closed
@@ -218,27 +222,46 @@ def _misses(found: Float[np.ndarray, "v m n s v"], view: int) -> tuple[float, fl
     return float(judged[view].mean()), float(added.mean(axis=(1, 2)).sum())
 
 
-def _best(trials: Iterator[_Trial], least: float) -> tuple[_Trial | None, float]:
-    """The trial that closes the gaps best, and what it leaves of them; None if none is below."""
+def _best(trials: Iterator[_Trial], before: Float[np.ndarray, " m"]) -> tuple[_Trial | None, float]:
+    """The trial that closes the gaps best, and what it leaves of them.
+
+    Args:
+        trials: What is tried.
+        before: The gap of each moment with nothing undone.
+
+    Returns:
+        None, and the highest gap that would have been low enough, where no trial leaves less.
+    """
+    least = CLOSES * float(before.mean())
     quick = []
     for i, trial in enumerate(trials):
-        score = mean_gap(gaps(trial.scene.thinned()))
+        score = _left(trial, trial.scene.thinned(), before)
         if trial.fault in SURE and score < min(CLOSED, least):
-            return trial, mean_gap(gaps(trial.scene))
+            return trial, _left(trial, trial.scene, before)
         quick.append((score, i, trial))
     best, mended, lowest = None, least, least
     for _, _, trial in sorted(quick)[:FINALISTS]:
-        score = mean_gap(gaps(trial.scene))
+        score = _left(trial, trial.scene, before)
         handicap = FREE if trial.fault == "extrinsics" else 1.0
         if score < least and handicap * score < lowest:
             best, mended, lowest = trial, score, handicap * score
     return best, mended
 
 
+def _left(trial: _Trial, scene: Silhouettes, before: Float[np.ndarray, " m"]) -> float:
+    """Mean gap that a trial leaves; moments that it cannot be judged by stay as they were."""
+    left = mean_gap(gaps(scene))
+    if trial.kept is None:
+        return left
+    lost = np.delete(before, trial.kept)
+    return float((len(trial.kept) * left + lost.sum()) / len(before))
+
+
 class Look:
     """The moments that are looked at, and the scenes that each trial makes of them.
 
-    Moments in which a mask shows no person (`geometry/degenerate.py`) are left out.
+    Moments in which a mask shows no person (`geometry/degenerate.py`), or in which whoever made it
+    had to guess whose its pixels are, are left out.
 
     Args:
         rig: Cameras and masks.
@@ -257,9 +280,9 @@ class Look:
         self.apart: dict[int, Moment] = {}  # how silhouettes meet, by frame
         self.words: list[dict[int, str]] = [{} for _ in rig.names]  # of bad masks, by frame
         self.sketches: dict[tuple[int, int], Sketch] = {}
-        margin = min(SHIFTS, rig.frames // 4)
-        frames = np.linspace(margin, rig.frames - 1 - margin, 2 * moments)
-        frames = sorted({round(frame) for frame in frames})
+        clear = self._clear()
+        frames = sorted({clear[round(i)] for i in np.linspace(0, len(clear) - 1, 2 * moments)})
+        self.looked_at = frozenset(frames)
         self.seen = len(frames)
         for view in range(self.views):
             for frame in frames:
@@ -270,6 +293,22 @@ class Look:
             self._refuse(len(full))
         self.moments, self.full = moments, full
         self.frames = self._spread(full)
+
+    def _clear(self) -> list[int]:
+        """Frames in which no mask is a guess; their neighbours are in the recording, too."""
+        margin = min(SHIFTS, self.rig.frames // 4)
+        frames = range(margin, self.rig.frames - margin)
+        guessed = [{f for f in frames if self.rig.guessed(v, f)} for v in range(self.views)]
+        self.guesses = [len(one) for one in guessed]
+        clear = [frame for frame in frames if not any(frame in one for one in guessed)]
+        if any(self.guesses) and len(clear) < LEAST:
+            names = tuple(n for n, count in zip(self.rig.names, self.guesses, strict=True) if count)
+            raise MasksError(
+                f"in {len(frames) - len(clear)} of {len(frames)} frames people touch, and masks of "
+                f"{list(names)} are guesses: a check needs {LEAST} moments or more without that",
+                names,
+            )
+        return clear
 
     def _spread(self, full: list[int]) -> list[int]:
         count = min(self.moments, len(full))
@@ -283,7 +322,7 @@ class Look:
         """
         if self.views < STRANGERS_FROM:
             return
-        whole = Silhouettes(self._complete(self.full), self.rig.K, self.rig.R, self.rig.t)
+        whole = self._scene([self._moment(frame) for frame in self.full])
         self.apart = dict(zip(self.full, strangers(whole), strict=True))
         meeting = [frame for frame, moment in self.apart.items() if moment.meets]
         anybody = any(moment.elsewhere for moment in self.apart.values())
@@ -311,11 +350,12 @@ class Look:
         )
 
     def _outline(self, view: int, frame: int) -> Outline | None:
-        if not 0 <= frame < self.rig.frames:
+        if not 0 <= frame < self.rig.frames or self.rig.guessed(view, frame):
             return None
         mask = self.rig.mask(view, frame)
         if word := degenerate(mask):
-            self.words[view][frame] = word
+            if frame in self.looked_at:
+                self.words[view][frame] = word
             return None
         self.sketches[view, frame] = sketch(mask)
         return outline(mask, self.rays, np.random.default_rng([view, frame]))
@@ -351,30 +391,35 @@ class Look:
 
     def left_out(self) -> tuple[str, ...]:
         """A line for each camera whose masks cost moments."""
-        return tuple(self._told(view) for view, words in enumerate(self.words) if words)
+        guesses = tuple(
+            f"{count} frames in which people touch in {name}, and masks are guesses"
+            for name, count in zip(self.rig.names, self.guesses, strict=True)
+            if count
+        )
+        return guesses + tuple(self._told(view) for view, words in enumerate(self.words) if words)
 
-    def scene(
-        self, taker: list[int] | None = None, shift: dict[int, int] | None = None
-    ) -> Silhouettes:
-        """Silhouettes with the masks of camera `taker[v]`, `shift[v]` frames later, in view v.
+    def scene(self, taker: list[int] | None = None) -> Silhouettes:
+        """Silhouettes with the masks of camera `taker[v]` in view v."""
+        return self._scene([self._moment(frame, taker) for frame in self.frames])
 
-        Moments that a shift takes out of the recording, or to an empty mask, are left out.
+    def shifted(self, view: int, shift: int) -> tuple[list[int], Silhouettes]:
+        """Silhouettes with a view's masks some frames later, and which of the moments are in them.
+
+        Moments that a shift takes out of the recording, to a mask that is a guess, or to one of
+        nobody are not. Compare others by the same moments alone.
         """
-        moments = self._complete(self.frames, taker, shift)
+        moments = [self._moment(frame, shift={view: shift}) for frame in self.frames]
+        kept = [place for place, moment in enumerate(moments) if all(moment)]
+        return kept, self._scene([moments[place] for place in kept])
+
+    def _scene(self, moments: list[list[Outline]]) -> Silhouettes:
         return Silhouettes(moments, self.rig.K, self.rig.R, self.rig.t)
 
-    def _complete(
-        self,
-        frames: list[int],
-        taker: list[int] | None = None,
-        shift: dict[int, int] | None = None,
-    ) -> list[list[Outline]]:
+    def _moment(
+        self, frame: int, taker: list[int] | None = None, shift: dict[int, int] | None = None
+    ) -> list[Outline | None]:
         taker, shift = taker or list(range(self.views)), shift or {}
-        moments = [
-            [self.outline(taker[v], frame + shift.get(v, 0)) for v in range(self.views)]
-            for frame in frames
-        ]
-        return [moment for moment in moments if all(moment)]
+        return [self.outline(taker[v], frame + shift.get(v, 0)) for v in range(self.views)]
 
     def trials(self, suspects: list[int]) -> Iterator[_Trial]:
         """All that is tried, for the two likeliest cameras and for all pairs."""
@@ -388,9 +433,9 @@ class Look:
             yield from _poses(scene, view, names[view])
             for shift in (s for s in range(-SHIFTS, SHIFTS + 1) if s):
                 words = f"{names[view]} runs {abs(shift)} frames {'late' if shift > 0 else 'early'}"
-                shifted = self.scene(shift={view: shift})
-                if shifted.moments:  # a short recording may have none
-                    yield _Trial("time", (view,), words, shifted, shift)
+                kept, shifted = self.shifted(view, shift)
+                if len(kept) >= LEAST:
+                    yield _Trial("time", (view,), words, shifted, shift, kept)
             yield from self._sizes(scene, view)
             settled = settle(scene.thinned(), [view])
             mended = scene.with_camera(view, R=settled.R[view], t=settled.t[view])

@@ -21,6 +21,7 @@ from mask_sup.calibration.silhouettes import gaps, mean_gap
 from mask_sup.files.disk import write_file
 from mask_sup.files.masks import fitted, misfit, read_mask
 from mask_sup.files.names import check_steps, numbered
+from mask_sup.files.people import touching_in
 from mask_sup.files.pictures import list_pictures
 from mask_sup.files.poses import read_poses
 from mask_sup.geometry.degenerate import degenerate
@@ -155,15 +156,15 @@ def rig_from_masks(
         return cv2.remap(full, *maps[view], cv2.INTER_LINEAR, **edge) > 127
 
     numbers = [list(numbered(paths)) for paths in files]
-    return Rig(
-        scaled.names,
-        K,
-        scaled.R,
-        scaled.t,
-        frames,
-        mask,
-        lambda view, frame: numbers[view][start[view] + frame],
-    )
+    touching = [frozenset(touching_in(folder, name)) for name in scaled.names]
+
+    def number(view: int, frame: int) -> int:
+        return numbers[view][start[view] + frame]
+
+    def guessed(view: int, frame: int) -> bool:
+        return number(view, frame) in touching[view]
+
+    return Rig(scaled.names, K, scaled.R, scaled.t, frames, mask, number, guessed)
 
 
 def _refuse_turned(

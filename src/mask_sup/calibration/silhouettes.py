@@ -21,6 +21,7 @@ __all__ = [
     "centre_of_rays",
     "gaps",
     "mean_gap",
+    "moment_gaps",
     "outline",
     "person_sizes",
     "points_on_rays",
@@ -250,7 +251,14 @@ def ray_gaps(found: Float[np.ndarray, "v m n s v"], views: list[int]) -> Float[n
     return outside.min(-1)
 
 
-def mean_gap(found: Float[np.ndarray, "v m n s v"], views: list[int] | None = None) -> float:
-    """Mean gap of the rays of these views, judged by these views alone; None: of all, percent."""
+def moment_gaps(
+    found: Float[np.ndarray, "v m n s v"], views: list[int] | None = None
+) -> Float[np.ndarray, " m"]:
+    """Mean gap of the rays of these views in each moment, judged by them; None: of all, percent."""
     views = list(range(len(found))) if views is None else views
-    return float(np.minimum(ray_gaps(found, views), CAP).mean())
+    return np.minimum(ray_gaps(found, views), CAP).mean(axis=(0, 2))
+
+
+def mean_gap(found: Float[np.ndarray, "v m n s v"], views: list[int] | None = None) -> float:
+    """The same over all moments."""
+    return float(moment_gaps(found, views).mean())

@@ -193,6 +193,7 @@ def shifted(rig: Rig, late: list[int]) -> Rig:
         frames=rig.frames - max(late),
         mask=lambda view, frame: rig.mask(view, frame + late[view]),
         number=lambda view, frame: rig.number(view, frame + late[view]),
+        guessed=lambda view, frame: rig.guessed(view, frame + late[view]),
     )
 
 

@@ -11,10 +11,10 @@ from mask_sup.calibration import (
 )
 from mask_sup.calibration.offsets import OFFSETS, read_offsets
 from mask_sup.files.disk import write_file
+from mask_sup.files.people import PEOPLE
 from mask_sup.masks.footage import Footage
 from mask_sup.masks.hull import FEWEST_VIEWS
 from mask_sup.masks.person import Following, people_among
-from mask_sup.masks.several import PEOPLE
 from mask_sup.masks.survey import Survey
 from mask_sup.masks.views import over_views
 

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from mask_sup.files.disk import write_file
 from mask_sup.files.masks import misfit, read_mask
 from mask_sup.files.names import check_paired, natural_order, numbered, spans
+from mask_sup.files.people import touching_in
 from mask_sup.files.pictures import list_pictures
 from mask_sup.geometry.degenerate import DEGENERATE, Sketch, degenerate, frozen, sketch
 from mask_sup.masks.crumbs import REMEDY, crumb_limits
@@ -24,7 +25,7 @@ from mask_sup.masks.extractor import components
 from mask_sup.masks.footage import Footage, find_footage, shrink
 from mask_sup.masks.motion import MOTION, swapped
 from mask_sup.masks.scene import SCENE, scene_in
-from mask_sup.masks.several import SEVERAL, several_in, touching_in
+from mask_sup.masks.several import SEVERAL, several_in
 
 __all__ = ["KINDS", "Limits", "Measured", "check", "flag", "list_masks", "measure"]
 

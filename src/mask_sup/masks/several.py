@@ -4,7 +4,6 @@ Told from the masks alone, and carefully: a second part is nobody where it is sm
 or legs that something cuts off), flat (a shadow), or never moves (a chair; `scene.py` tells that).
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -13,13 +12,13 @@ import cv2
 import numpy as np
 from jaxtyping import Bool
 
+from mask_sup.files.people import PEOPLE
 from mask_sup.masks.extractor import components
 from mask_sup.masks.person import ALL
 from mask_sup.masks.sample import FEWEST, near, sampled
 
-__all__ = ["SEVERAL", "PEOPLE", "leaps", "second_figure", "several_in", "touching_in"]
+__all__ = ["SEVERAL", "leaps", "second_figure", "several_in"]
 
-PEOPLE = "people.json"  # file beside the masks' folders: how many there are, and where they touch
 SEVERAL: Mapping[str, str] = {
     "people": (
         "two people: a second figure is in the mask, or it leaps from one to the other. Make the "
@@ -71,14 +70,6 @@ def several_in(
         if len(seen) > OFTEN * len(masks):
             found |= set(near(seen, list(masks), numbers))
     return {i: ["people"] for i in sorted(found)}
-
-
-def touching_in(root: Path, camera: str) -> list[int]:
-    """Frames in which an extraction guessed whose pixels are."""
-    try:
-        return json.loads((root / PEOPLE).read_text())[camera]["touching"]
-    except (FileNotFoundError, KeyError):
-        return []
 
 
 def second_figure(mask: Bool[np.ndarray, "h w"], stays: Bool[np.ndarray, "h w"]) -> bool:
