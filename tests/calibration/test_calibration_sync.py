@@ -1,6 +1,7 @@
 """Cameras started by hand, set right by their masks."""
 
 import json
+from dataclasses import replace
 
 import calibration as bench
 import cv2
@@ -9,6 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 from scipy.ndimage import gaussian_filter1d
 
+import mask_sup.calibration.sync as sync_module
 from mask_sup.calibration import write_calibration
 from mask_sup.calibration.cameras import Calibration
 from mask_sup.calibration.check import Rig
@@ -20,6 +22,7 @@ from mask_sup.calibration.sync import (
     settled_offsets,
     shifted,
     sync,
+    unsure,
 )
 from mask_sup.data.recording import RecordingData
 from mask_sup.sync import main
@@ -106,6 +109,20 @@ def test_masks_of_nobody_give_no_signal_and_are_told(tmp_path, capsys, word):
         outline_signals(tmp_path)
 
 
+def test_slivers_at_the_border_give_no_signal(tmp_path, capsys):
+    """A hand that comes into the picture is one pixel wide."""
+    mask = np.zeros((40, 50), np.uint8)
+    mask[5:25, 10:18] = 255
+    line = np.zeros_like(mask)
+    line[7:12, 0] = 255
+    for i, picture in enumerate((mask, line, line.T[:40, :40], mask)):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), picture)
+    signals = outline_signals(tmp_path)
+    assert np.isnan(signals).all(1).tolist() == [False, True, True, False]
+    assert np.isfinite(signals[[0, 3]]).all()
+    assert "2 of 4 masks" in capsys.readouterr().out
+
+
 def filmed(action):
     for seed in range(100):
         rng = np.random.default_rng(seed)
@@ -125,6 +142,51 @@ def test_silhouettes_decide_the_last_frames():
     offsets, gap = agreed_offsets(hand, [0, 40, 31])  # steps of a walk look alike at many shifts
     assert offsets == late
     assert gap < 0.2
+
+
+def test_a_camera_that_is_turned_is_not_late():
+    """An offset makes its silhouettes meet a little better; that proves nothing."""
+    rig = filmed("walking")
+    turned = np.array(
+        [[1, 0, 0], [0, np.cos(0.04), -np.sin(0.04)], [0, np.sin(0.04), np.cos(0.04)]]
+    )
+    R, t = rig.R.copy(), rig.t.copy()
+    R[1], t[1] = turned @ R[1], turned @ t[1]
+    wrong = replace(rig, R=R, t=t)
+    none = sync_module._gap(wrong, [0, 0, 0])
+    told = unsure(wrong, [0, 2, 0], 0.8 * none)
+    assert "(cam1 +2 frames)" in told
+    assert "cam1 stands out, and may be turned or moved, not late" in told
+    assert unsure(wrong, [0, 0, 0], none) == ""  # nobody is said to be late
+    late = shifted(rig, [0, 4, 0])
+    assert unsure(late, [0, -4, 0], sync_module._gap(late, [0, -4, 0])) == ""
+
+
+def test_offsets_are_compared_by_the_same_moments():
+    """A shift that loses the moments with bad masks is no better for it."""
+    rig = filmed("walking")
+    bad = sync_module.Look(rig, **sync_module.LOOK).frames[2::3]
+
+    def mask(view, frame):
+        whole = rig.mask(view, frame).copy()
+        if view == 1 and frame in bad:
+            rows = np.flatnonzero(whole.any(1))
+            whole[rows[len(rows) // 3] :] = False
+        elif view == 1 and any(abs(frame - f) < 6 for f in bad):
+            whole[:] = False
+        return whole
+
+    look = sync_module.Look(replace(rig, mask=mask), **sync_module.LOOK)
+    assert sync_module._better_by(look, 1) == 0
+
+
+def test_offsets_at_which_nobody_is_seen_are_no_start(monkeypatch):
+    """Movement may be taken for that of another time, in which a camera shows nobody."""
+    rig = filmed("walking")
+    gone = replace(rig, mask=lambda v, f: rig.mask(v, f) & (v != 1 or f < rig.frames // 2))
+    monkeypatch.setattr(sync_module, "settled_offsets", lambda rig, late: late)
+    far = rig.frames // 2
+    assert agreed_offsets(gone, [0, far, 0])[0] == [0, 0, 0]
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +237,18 @@ def test_the_command_finds_the_same_whether_or_not_names_are_padded(
         moments = RecordingData(tmp_path / "bare", None, joints=18, every=1).moments("train")
         stems = [[view.mask.stem for view in moments[i].views] for i in (0, 1, 9, 10)]
         assert stems == [[str(i), str(i + 4), str(i)] for i in (0, 1, 9, 10)]
+
+
+@pytest.mark.slow
+def test_no_offset_is_written_for_a_camera_that_is_turned(greeting, tmp_path):
+    wrong, views = bench.extrinsics(greeting, 1, 0, np.random.default_rng(2))
+    cameras = replace(wrong, mask=greeting.mask)
+    write(tmp_path, cameras, dict.fromkeys(cameras.names, 0), "{:06d}.png", 100)
+    given = {"input": str(tmp_path), "masks": None, "output": None, "most": 10}
+    with pytest.raises(ValueError, match="no offset is sure.*cam1 stands out") as error:
+        sync(OmegaConf.create(given))
+    assert f"calibration check input={tmp_path}" in str(error.value)
+    assert not (tmp_path / "sync.json").exists()
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ from mask_sup.calibration.strangers import (
 from mask_sup.geometry.degenerate import Sketch, degenerate, frozen, sketch
 from mask_sup.geometry.size import scale_in_words
 
-__all__ = ["Finding", "Look", "MasksError", "Rig", "check"]
+__all__ = ["Finding", "Look", "MasksError", "Rig", "check", "odd_one_out"]
 
 ALARM = 0.12  # percent of the person's size: mean gap from which on a rig is suspected
 CLOSES = 0.5  # a fault is named where undoing it leaves this share of the gap or less
@@ -173,7 +173,7 @@ def check(rig: Rig, moments: int = 8, rays: int = 60) -> Finding:
     ):  # fmt: skip
         return finding(best.fault, best.views, best.words, mended, best.amount)
     view = best.views[0] if best is not None else suspects[0]
-    if best is None and not _stands_out(before, without):
+    if best is None and odd_one_out(found) is None:
         words = "masks and cameras disagree, by rough masks, several people or several faults"
         return finding("unclear", (), words, without[view])
     if words := _of_masks(found, view, rig.names[view]):
@@ -193,10 +193,12 @@ def _without(found: Float[np.ndarray, "v m n s v"]) -> tuple[float, ...]:
     return tuple(mean_gap(found, [v for v in views if v != left_out]) for left_out in views)
 
 
-def _stands_out(before: float, without: tuple[float, ...]) -> bool:
-    """Whether gaps close when one camera is left out, and with none of the others."""
+def odd_one_out(found: Float[np.ndarray, "v m n s v"]) -> int | None:
+    """The view without which gaps close, as they do without none of the others; None: no such."""
+    without = _without(found)
     best, second = sorted(without)[:2]
-    return best <= min(CLOSES * before, STANDS_OUT * second)
+    closes = best <= min(CLOSES * mean_gap(found), STANDS_OUT * second)
+    return without.index(best) if closes else None
 
 
 def _of_masks(found: Float[np.ndarray, "v m n s v"], view: int, name: str) -> str | None:

@@ -7,6 +7,7 @@ silhouettes agree on a shape (`calibration/silhouettes.py`) decides the last fra
 """
 
 import json
+import shlex
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -16,10 +17,10 @@ from jaxtyping import Float
 from omegaconf import DictConfig
 
 from mask_sup.calibration import Calibration, find_calibration, read_calibration
-from mask_sup.calibration.check import Look, Rig
+from mask_sup.calibration.check import ALARM, CLOSES, LEAST, Look, Rig, odd_one_out
 from mask_sup.calibration.from_masks import rig_from_masks
 from mask_sup.calibration.offsets import OFFSETS
-from mask_sup.calibration.silhouettes import gaps, mean_gap
+from mask_sup.calibration.silhouettes import gaps, mean_gap, moment_gaps
 from mask_sup.files.disk import write_file
 from mask_sup.files.masks import read_mask
 from mask_sup.files.names import check_steps, natural_order
@@ -34,6 +35,7 @@ __all__ = [
     "settled_offsets",
     "shifted",
     "sync",
+    "unsure",
 ]
 
 SMOOTH, DRIFT = 2.0, 20.0  # frames: of noise that is smoothed away, of drift that is taken away
@@ -57,11 +59,14 @@ def outline_signals(folder: Path) -> Float[np.ndarray, "t 6"]:
     rows, words = [], []
     for path in track(list_pictures(folder), f"masks of {folder.name}", transient=True):
         mask = read_mask(path, may_be_empty=True) > 127
+        y, x = np.nonzero(mask)
         if word := degenerate(mask):
             words.append(word)
             rows.append((np.nan,) * 6)
+        elif not (np.ptp(y) and np.ptp(x)):  # a line at the border, whose spread has no logarithm
+            words.append("slivers")
+            rows.append((np.nan,) * 6)
         else:
-            y, x = np.nonzero(mask)
             spread = (y.std(), x.std(), np.hypot(x.std(), y.std()))
             rows.append((np.ptp(y) + 1, np.ptp(x) + 1, len(y), *spread))
     told = f"{len(words)} of {len(rows)} masks in {folder} are {' or '.join(sorted(set(words)))}"
@@ -160,14 +165,22 @@ def settled_offsets(rig: Rig, late: list[int]) -> list[int]:
     for _ in range(SWEEPS):
         before = list(late)
         for view in range(len(late)):
-            look = Look(shifted(rig, late), **LOOK)
-            scenes = {step: look.scene(shift={view: step}) for step in range(-FINE, FINE + 1)}
-            curve = {k: mean_gap(gaps(scene)) for k, scene in scenes.items() if scene.moments}
-            late[view] += min(curve, key=lambda step: (curve[step], abs(step)))
+            late[view] += _better_by(Look(shifted(rig, late), **LOOK), view)
             late = [value - min(late) for value in late]
         if late == before:
             break
     return [value - late[0] for value in late]
+
+
+def _better_by(look: Look, view: int) -> int:
+    """Frames later at which a view agrees better than now, in the same moments."""
+    now = moment_gaps(gaps(look.scene()))
+    opened = {0: 0.0}
+    for step in (step for step in range(-FINE, FINE + 1) if step):
+        kept, scene = look.shifted(view, step)
+        if len(kept) >= LEAST:
+            opened[step] = mean_gap(gaps(scene)) - float(now[kept].mean())
+    return min(opened, key=lambda step: (opened[step], abs(step)))
 
 
 def agreed_offsets(rig: Rig, late: list[int]) -> tuple[list[int], float]:
@@ -182,8 +195,41 @@ def agreed_offsets(rig: Rig, late: list[int]) -> tuple[list[int], float]:
 
 
 def _gap(rig: Rig, late: list[int]) -> float:
+    """Infinite where too few moments show the person in all masks at these offsets."""
     cut = shifted(rig, [value - min(late) for value in late])
-    return mean_gap(gaps(Look(cut, **LOOK).scene()))
+    try:
+        return mean_gap(gaps(Look(cut, **LOOK).scene()))
+    except ValueError:
+        return float("inf")
+
+
+def unsure(rig: Rig, late: list[int], gap: float) -> str:
+    """Why offsets prove nothing, as silhouettes hardly meet better with them; empty: they do.
+
+    A camera that is turned finds an offset, too, at which it agrees a little better.
+
+    Args:
+        rig: Calibrated cameras, no offset applied.
+        late: Frames that each runs late, the best that were found.
+        gap: That is left at these, percent of the person's size.
+    """
+    if not any(late):
+        return ""
+    none = _gap(rig, [0] * len(late))
+    if gap <= min(WIDE, max(ALARM, CLOSES * none)):
+        return ""
+    found = ", ".join(
+        f"{name} {value:+d}" for name, value in zip(rig.names, late, strict=True) if value
+    )
+    told = f"no offset is sure. At the best that were found ({found} frames) silhouettes still "
+    told += f"miss each other by {gap:.2f} % of the person's size"
+    if not np.isfinite(none):
+        return f"{told}: the calibration or masks are wrong"
+    told += f", with no offset by {none:.2f} %"
+    view = odd_one_out(gaps(Look(rig, **LOOK).scene()))
+    if view is None:
+        return f"{told}: the calibration or masks may be wrong"
+    return f"{told}. {rig.names[view]} stands out, and may be turned or moved, not late"
 
 
 def shifted(rig: Rig, late: list[int]) -> Rig:
@@ -203,7 +249,7 @@ def sync(cfg: DictConfig) -> dict[str, int]:
     Raises:
         FileNotFoundError: If the masks are missing.
         ValueError: If there is one camera, one that moves like no other, or one that lacks masks
-            in between.
+            in between, or if calibrated cameras do not meet at any offset; nothing is written then.
     """
     source = Path(cfg.input).expanduser()
     masks = Path(cfg.masks).expanduser() if cfg.masks else source / "masks"
@@ -211,11 +257,19 @@ def sync(cfg: DictConfig) -> dict[str, int]:
     if len(names) < 2:
         raise ValueError(f"expected masks of two cameras or more in {masks}, found {names}")
     check_steps({name: list_pictures(masks / name) for name in names})
+    output = Path(cfg.output).expanduser() if cfg.output else source / OFFSETS
     late, peaks = offsets_of([outline_signals(masks / name) for name in names], cfg.most)
     calibration, gap = _calibration(source, names), 0.0
     if calibration is not None:
         rig = rig_from_masks(calibration, masks, dict.fromkeys(names, 0))
         late, gap = agreed_offsets(rig, late)
+        if why := unsure(rig, late, gap):
+            told = json.dumps({"late": dict(zip(names, late, strict=True))})
+            raise ValueError(
+                f"{why}.\nNothing is written. First: python -m mask_sup.calibration check "
+                f"input={shlex.quote(str(source))}\nIf you know that cameras were started by hand, "
+                f"and how late each runs, write that into {output}, like\n{told}"
+            )
     for view, name in enumerate(names):
         best = np.delete(peaks[view], view).max()
         print(f"{name}: {late[view]:+d} frames, correlation {best:.2f}")
@@ -225,7 +279,6 @@ def sync(cfg: DictConfig) -> dict[str, int]:
             "these: the calibration or masks are wrong, or the offsets: see calibration check"
         )
     told = dict(zip(names, late, strict=True))
-    output = Path(cfg.output).expanduser() if cfg.output else source / OFFSETS
     write_file(output, json.dumps({"late": told}, indent=2) + "\n")
     print(f"written to {output}")
     return told
