@@ -13,8 +13,9 @@ from mask_sup.masks.hull import Hull, divided
 from mask_sup.masks.person import Region, people_among, person_asked
 from mask_sup.masks.several import leaps, second_figure
 from mask_sup.masks.spool import Spool
-from mask_sup.masks.survey import joined
+from mask_sup.masks.survey import SCALE, Survey, joined
 from mask_sup.masks.tracks import Detection, Tracker, colours_of, unlike
+from mask_sup.masks.views import over_views
 
 RED, BLUE = (np.eye(4, dtype=np.float32)[i] * 0.97 + 0.01 for i in (0, 1))
 
@@ -182,6 +183,42 @@ def test_as_many_people_are_found_as_there_are_where_they_are(places, cameras, h
 def test_silhouettes_of_different_people_make_nobody(cameras, hull):
     labels = [joined(pillar(cameras, v, *((-900, 0), (900, 0))[v % 2])) for v in range(4)]
     assert hull.people(labels) == []
+
+
+def survey_of(cameras, view, walks, touching):
+    """Two pillars at the places of `walks`, one part of the foreground while they touch."""
+    one = Survey(cameras.names[view], 1, (200, 200), Spool(), Spool(), Spool())
+    for moment, places in enumerate(walks):
+        masks = [pillar(cameras, view, *place) for place in places]
+        labels = np.maximum(masks[0], 2 * masks[1] * ~masks[0]).astype(np.uint16)
+        colours = np.stack([RED, BLUE])
+        if moment in touching:
+            labels = (labels > 0).astype(np.uint16)
+            colours = np.stack([(RED + BLUE) / 2] * 2)
+        one.parts.append(labels)
+        one.whose.append(labels)
+        one.looks.append(np.rint(np.column_stack([[0.01, 0.01], colours]) * SCALE))
+    return one
+
+
+def test_two_who_are_one_part_in_all_views_are_told_and_followed(cameras):
+    """They walk on, then turn back: their motion before they touched tells nothing of that."""
+    touching = range(12, 40)
+    x = np.concatenate([np.linspace(-800, 400, 20), np.linspace(400, -800, 25)])
+    walks = [((along, 900.0), (along, -900.0)) for along in x]
+    surveys = [survey_of(cameras, view, walks, touching) for view in range(4)]
+    joined_up = over_views(surveys, cameras, None)
+    first = [{int(label) for label in np.unique(one.whose[5]) if label} for one in joined_up]
+    assert all(numbers == {1, 2} for numbers in first)
+    wrong = []
+    for view, one in enumerate(joined_up):
+        assert set(touching) <= set(one.touching)
+        own = np.bincount(one.whose[5][pillar(cameras, view, *walks[5][0])]).argmax()
+        for moment in touching:
+            mine, theirs = (pillar(cameras, view, *place) for place in walks[moment])
+            alone = one.whose[moment][mine & ~theirs]
+            wrong.append((alone != own).mean() if len(alone) else 0.0)
+    assert np.mean(wrong) < 0.15
 
 
 def test_who_is_in_front_owns_what_both_cover():

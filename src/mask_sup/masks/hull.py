@@ -37,6 +37,7 @@ class Body(NamedTuple):
     regions: list[np.ndarray]  # where their cubes are in each view, (h, w) bool
     depths: list[float]  # mm from each camera
     cubes: Integer[np.ndarray, "c"]  # numbers of their cubes
+    spread: float  # mm: of the cubes about their middle, root mean square
 
 
 class Hull:
@@ -136,7 +137,12 @@ class Hull:
     def _body(self, cubes: np.ndarray, keys: Sequence[np.ndarray]) -> Body:
         parts = [{int(key[view]) for key in keys} - {OUTSIDE, 0} for view in range(len(self.sizes))]
         depths = [float(np.median(depth[cubes])) for depth in self.depths]
-        return Body(self.cubes[cubes].mean(0), parts, self._regions(cubes), depths, cubes)
+        place = self.cubes[cubes].mean(0)
+        return Body(place, parts, self._regions(cubes), depths, cubes, self._spread(cubes, place))
+
+    def _spread(self, cubes: np.ndarray, place: np.ndarray) -> float:
+        off = np.linalg.norm(self.cubes[cubes] - place, axis=1)
+        return float(np.sqrt(np.square(off).mean())) if len(cubes) else 0.0
 
     def parted(self, body: Body, places: Sequence[Float[np.ndarray, "3"]]) -> list[Body]:
         """People who touch in all views, each with the cubes nearest to where they should be."""
@@ -145,8 +151,10 @@ class Hull:
         found = []
         for i, place in enumerate(places):
             cubes = body.cubes[nearest == i]
+            middle = self.cubes[cubes].mean(0) if len(cubes) else np.asarray(place)
             depths = [float(np.median(d[cubes])) if len(cubes) else np.inf for d in self.depths]
-            found.append(Body(np.asarray(place), body.parts, self._regions(cubes), depths, cubes))
+            regions, spread = self._regions(cubes), self._spread(cubes, middle)
+            found.append(Body(middle, body.parts, regions, depths, cubes, spread))
         return found
 
     def _regions(self, cubes: np.ndarray) -> list[np.ndarray]:

@@ -62,6 +62,11 @@ class Track:
         """Place at a moment."""
         return self.place + self.velocity * min(moment - self.at, KNOWN)
 
+    def go_to(self, place: np.ndarray) -> None:
+        """Correct the place of this moment, as something better than the motion tells it."""
+        self.velocity = self.velocity + STEADY * (place - self.place)
+        self.place = place
+
 
 class Tracker:
     """Joins detections of one moment after another."""
@@ -78,7 +83,7 @@ class Tracker:
             held[d].append(t)
         lost = [t for t in alive if t not in owner]
         for t in lost:
-            d = self._hidden_in(moment, t, found, held)
+            d = self._hidden_in(moment, t, lost, found, held)
             if d is not None:
                 held[d].append(t)
         for d, detection in enumerate(found):
@@ -113,17 +118,26 @@ class Tracker:
         }
 
     def _hidden_in(
-        self, moment: int, t: int, found: Sequence[Detection], held: Sequence[Sequence[int]]
+        self,
+        moment: int,
+        t: int,
+        lost: Sequence[int],
+        found: Sequence[Detection],
+        held: Sequence[Sequence[int]],
     ) -> int | None:
-        """The detection of others that a track which is lost lies in."""
-        place = self.tracks[t].expected(moment)
-        off = [
-            np.linalg.norm(place - detection.place) / detection.size if held[d] else np.inf
+        """The detection of others, or of others who are lost, that a lost track lies in."""
+
+        def off(track: int, detection: Detection) -> float:
+            away = self.tracks[track].expected(moment) - detection.place
+            return float(np.linalg.norm(away)) / detection.size
+
+        shared = [
+            d
             for d, detection in enumerate(found)
+            if held[d] or any(off(other, detection) <= INSIDE for other in lost if other != t)
         ]
-        if not off or min(off) > INSIDE:
-            return None
-        return int(np.argmin(off))
+        best = min(shared, key=lambda d: off(t, found[d]), default=None)
+        return best if best is not None and off(t, found[best]) <= INSIDE else None
 
     def _known(self, moment: int, detection: Detection, taken: set[int]) -> int:
         """The track of somebody who comes back, or a new one."""

@@ -14,7 +14,7 @@ from mask_sup.masks.tracks import Detection, Tracker
 
 __all__ = ["over_views"]
 
-SIZE_MM = 500.0  # of a person, for `Detection.size`
+SIZE_MM = 500.0  # of a person, for `Detection.size`; two who touch may be wider
 NEARBY = 20  # moments: a part without a hull is whose its track was that long before or after
 
 
@@ -71,9 +71,15 @@ def _people(
     held = tracker.step(moment, [_detection(body, bodies, surveys, places) for body in bodies])
     people, numbers = [], []
     for body, tracks in zip(bodies, held, strict=True):
-        expected = [tracker.tracks[t].place for t in tracks]
-        people += hull.parted(body, expected) if len(tracks) > 1 else [body]
         numbers += tracks
+        if len(tracks) == 1:
+            people.append(body)
+            continue
+        parted = hull.parted(body, [tracker.tracks[t].place for t in tracks])
+        for t, part in zip(tracks, parted, strict=True):
+            if len(part.cubes):
+                tracker.tracks[t].go_to(part.place)
+        people += parted
     return people, numbers
 
 
@@ -96,7 +102,9 @@ def _detection(
     rows = np.stack(alone or shared)
     colours = rows[:, 1:].mean(0) + 1e-9
     moved = float(rows[:, 0].sum())
-    return Detection(body.place, SIZE_MM, colours / colours.sum(), moved, alone=bool(alone))
+    return Detection(
+        body.place, max(SIZE_MM, body.spread), colours / colours.sum(), moved, alone=bool(alone)
+    )
 
 
 def _whose(
