@@ -46,6 +46,15 @@ def test_a_still_picture_tells_nothing(walk):
     assert swapped({"cam01": still, "cam02": still}) == {}
 
 
+def test_masks_that_are_empty_in_some_frames_are_not_swapped(walk):
+    """Another camera's lie much where the figure walks, and are all there."""
+    frames, masks = walk(bystander=False)
+    other = motion(frames, [cv2.dilate(np.uint8(mask), np.ones((9, 9))) > 0 for mask in masks])
+    gone = [mask & (i < len(masks) // 2) for i, mask in enumerate(masks)]
+    assert swapped({"cam01": motion(frames, gone), "cam02": other}) == {}
+    assert swapped({"cam01": motion(frames, [mask[::-1] for mask in masks]), "cam02": other})
+
+
 @pytest.fixture
 def two(tmp_path, walk):
     """Footage and masks of two cameras, one of which sees the figure from the other side."""

@@ -39,7 +39,7 @@ class Motion(NamedTuple):
 
     moves: Bool[np.ndarray, "n h w"]
     masks: Bool[np.ndarray, "n h w"]
-    """What is in the mask of either moment, or close to it."""
+    """What is in the mask of either moment, or close to it; nothing where one is empty."""
 
 
 def moving(
@@ -57,7 +57,9 @@ def motion_of(
 ) -> Motion:
     """What moves from each picture (Lab) to the next, and both masks."""
     moves = [moving(one, other) for one, other in pairwise(pictures)]
-    both = [(one | other).astype(np.uint8) for one, other in pairwise(masks)]
+    both = [
+        ((one | other) & one.any() & other.any()).astype(np.uint8) for one, other in pairwise(masks)
+    ]
     return Motion(np.stack(moves), np.stack([cv2.dilate(mask, disc(REACH)) > 0 for mask in both]))
 
 
@@ -73,14 +75,18 @@ def partial(motion: Motion) -> bool:
 
 
 def swapped(cameras: Mapping[str, Motion]) -> dict[str, str]:
-    """The cameras whose pictures move in the masks of another one -> that one."""
+    """The cameras whose pictures move in the masks of another one -> that one.
+
+    Pairs in which a camera's own masks are empty tell nothing of whose these are.
+    """
     found = {}
     for name, own in cameras.items():
-        total = own.moves.sum()
+        moves = own.moves & own.masks.any((1, 2), keepdims=True)
+        total = moves.sum()
         if total < ENOUGH:
             continue
         held = {
-            other: float((own.moves & motion.masks).sum() / total)
+            other: float((moves & motion.masks).sum() / total)
             for other, motion in cameras.items()
             if motion.masks.shape == own.moves.shape
         }
