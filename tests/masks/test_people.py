@@ -65,6 +65,14 @@ def test_two_who_meet_and_turn_back_are_known_by_their_colours():
     assert held[-1] == [[0], [1]]
 
 
+def test_two_who_stop_as_one_blob_are_not_walked_out_of_it():
+    moments = [[seen(60 + 5 * k, RED), seen(140 - 5 * k, BLUE)] for k in range(7)]
+    moments += [[seen(100, (RED + BLUE) / 2, size=28, alone=False)]] * 30
+    tracker, held = follow(moments)
+    assert all(sorted(tracks) == [0, 1] for (tracks,) in held[7:])
+    assert len(tracker.tracks) == 2
+
+
 def test_who_comes_back_elsewhere_is_the_same_and_somebody_else_is_not():
     there = [[seen(20 + k, RED)] for k in range(10)]
     tracker, held = follow([*there, *[[]] * 15, [seen(180, BLUE)], [seen(150, RED)]])
@@ -178,6 +186,19 @@ def test_as_many_people_are_found_as_there_are_where_they_are(places, cameras, h
         for v, masks in enumerate(views):
             here = masks[places.index(place)]
             assert set(np.unique(labels[v][here]).tolist()) <= body.parts[v]
+
+
+def test_who_leaves_a_picture_is_not_who_stays_in_it(cameras, hull):
+    """What is left of them at the border lies in front of somebody who is near that camera."""
+    across, to_camera = cameras.R[0, 0], -cameras.R[0, 2]
+    own = 2050.0 * across
+    other = 900.0 * across + 1500.0 * to_camera
+    labels = [joined(pillar(cameras, v, *own[:2])) for v in range(4)]
+    assert hull.people(labels)[0].parts == [{1}, {1}, {1}, {1}]  # as long as they are alone
+    labels[0] = joined((labels[0] > 0) | pillar(cameras, 0, *other[:2]))
+    assert labels[0].max() == 1
+    (body,) = hull.people(labels)
+    assert body.parts == [set(), {1}, {1}, {1}]
 
 
 def test_silhouettes_of_different_people_make_nobody(cameras, hull):

@@ -24,7 +24,9 @@ FEWEST_VIEWS = 3  # two views agree on almost anything
 LEAST = 6  # cubes of a person
 SMALL = 0.1  # of the cubes of the largest person: below that it is a ghost or a crumb
 APART_MM = 400.0  # between two people who are not one
+OFF_MM = 150.0  # from the nearest cube of people who touch: nobody's place is farther off
 COVER = 0.7  # of the parts, in half of the views: less of them is in the hull of a ghost
+HALF = 0.5  # of a part: who is partly beside a picture covers more of theirs
 NEW = 0.25  # of what somebody covers: more than that has to be covered by nobody else
 OUTSIDE = 65535  # the part of a cube that a camera does not see
 
@@ -132,17 +134,31 @@ class Hull:
             else:
                 continue
             left = [open_ & ~mine for open_, mine in zip(left, covers[best], strict=True)]
-        return [self._body(cubes, keys_of) for cubes, keys_of in bodies]
+        return [self._body(cubes, keys_of, labels) for cubes, keys_of in bodies]
 
-    def _body(self, cubes: np.ndarray, keys: Sequence[np.ndarray]) -> Body:
-        parts = [{int(key[view]) for key in keys} - {OUTSIDE, 0} for view in range(len(self.sizes))]
+    def _body(
+        self, cubes: np.ndarray, keys: Sequence[np.ndarray], labels: Sequence[np.ndarray]
+    ) -> Body:
+        regions = self._regions(cubes)
+        parts = []
+        for view, (region, label) in enumerate(zip(regions, labels, strict=True)):
+            told = {int(key[view]) for key in keys}
+            theirs = told - {OUTSIDE, 0}
+            if OUTSIDE in told:  # who is beside a picture may reach into somebody else's part
+                theirs = {p for p in theirs if region[label == p].mean() > HALF}
+            parts.append(theirs)
         depths = [float(np.median(depth[cubes])) for depth in self.depths]
         place = self.cubes[cubes].mean(0)
-        return Body(place, parts, self._regions(cubes), depths, cubes, self._spread(cubes, place))
+        return Body(place, parts, regions, depths, cubes, self._spread(cubes, place))
 
     def _spread(self, cubes: np.ndarray, place: np.ndarray) -> float:
         off = np.linalg.norm(self.cubes[cubes] - place, axis=1)
         return float(np.sqrt(np.square(off).mean())) if len(cubes) else 0.0
+
+    def nearest(self, body: Body, place: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
+        """The place, or where somebody's cubes are nearest to it if it lies off all of them."""
+        away = np.linalg.norm(self.cubes[body.cubes] - place, axis=1)
+        return place if away.min() < OFF_MM else self.cubes[body.cubes[away.argmin()]]
 
     def parted(self, body: Body, places: Sequence[Float[np.ndarray, "3"]]) -> list[Body]:
         """People who touch in all views, each with the cubes nearest to where they should be."""

@@ -75,11 +75,9 @@ def _people(
         if len(tracks) == 1:
             people.append(body)
             continue
-        parted = hull.parted(body, [tracker.tracks[t].place for t in tracks])
-        for t, part in zip(tracks, parted, strict=True):
-            if len(part.cubes):
-                tracker.tracks[t].go_to(part.place)
-        people += parted
+        for t in tracks:
+            tracker.tracks[t].place = hull.nearest(body, tracker.tracks[t].place)
+        people += hull.parted(body, [tracker.tracks[t].place for t in tracks])
     return people, numbers
 
 
