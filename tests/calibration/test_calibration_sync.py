@@ -144,15 +144,18 @@ def test_silhouettes_decide_the_last_frames():
     assert gap < 0.2
 
 
+def aside(rig, view, degrees=2.5):
+    """A camera that was turned to the side, as if the person had walked on."""
+    turn = cv2.Rodrigues(np.array([0.0, np.radians(degrees), 0.0]))[0]
+    R, t = rig.R.copy(), rig.t.copy()
+    R[view], t[view] = turn @ R[view], turn @ t[view]
+    return replace(rig, R=R, t=t)
+
+
 def test_a_camera_that_is_turned_is_not_late():
     """An offset makes its silhouettes meet a little better; that proves nothing."""
     rig = filmed("walking")
-    turned = np.array(
-        [[1, 0, 0], [0, np.cos(0.04), -np.sin(0.04)], [0, np.sin(0.04), np.cos(0.04)]]
-    )
-    R, t = rig.R.copy(), rig.t.copy()
-    R[1], t[1] = turned @ R[1], turned @ t[1]
-    wrong = replace(rig, R=R, t=t)
+    wrong = aside(rig, 1)
     none = sync_module._gap(wrong, [0, 0, 0])
     told = unsure(wrong, [0, 2, 0], 0.8 * none)
     assert "(cam1 +2 frames)" in told
@@ -240,12 +243,13 @@ def test_the_command_finds_the_same_whether_or_not_names_are_padded(
 
 
 @pytest.mark.slow
-def test_no_offset_is_written_for_a_camera_that_is_turned(greeting, tmp_path):
-    wrong, views = bench.extrinsics(greeting, 1, 0, np.random.default_rng(2))
-    cameras = replace(wrong, mask=greeting.mask)
-    write(tmp_path, cameras, dict.fromkeys(cameras.names, 0), "{:06d}.png", 100)
+def test_no_offset_is_written_for_a_camera_that_is_turned(tmp_path, monkeypatch):
+    """Steps look alike at many shifts: where movement says nothing, silhouettes decide."""
+    monkeypatch.setattr(sync_module, "offsets_of", lambda *_: ([0, 0, 0], np.ones((3, 3))))
+    rig = aside(filmed("walking"), 1)
+    write(tmp_path, rig, dict.fromkeys(rig.names, 0), "{:06d}.png", 100)
     given = {"input": str(tmp_path), "masks": None, "output": None, "most": 10}
-    with pytest.raises(ValueError, match="no offset is sure.*cam1 stands out") as error:
+    with pytest.raises(ValueError, match=r"(?s)no offset is sure.*cam1 [+-]\d+ frames") as error:
         sync(OmegaConf.create(given))
     assert f"calibration check input={tmp_path}" in str(error.value)
     assert not (tmp_path / "sync.json").exists()
