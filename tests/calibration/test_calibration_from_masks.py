@@ -320,6 +320,13 @@ def test_a_shift_takes_no_moment_to_a_guess(rig):
     assert len(scene.moments) == len(kept)
 
 
+@pytest.mark.parametrize("frames", [0, -7])
+def test_cameras_that_share_no_frame_cannot_be_looked_at(rig, frames):
+    """As where sync takes them for later than they are long."""
+    with pytest.raises(ValueError, match="only 0 of 0 moments"):
+        Look(replace(rig, frames=frames), 8, 10)
+
+
 def test_guesses_everywhere_are_the_masks_fault(rig):
     finding = check(replace(rig, guessed=lambda v, f: v == 2), 8, 10)
     assert (finding.fault, finding.cameras) == ("masks", ("cam2",))

@@ -283,7 +283,8 @@ class Look:
         self.words: list[dict[int, str]] = [{} for _ in rig.names]  # of bad masks, by frame
         self.sketches: dict[tuple[int, int], Sketch] = {}
         clear = self._clear()
-        frames = sorted({clear[round(i)] for i in np.linspace(0, len(clear) - 1, 2 * moments)})
+        spread = np.linspace(0, len(clear) - 1, 2 * moments if clear else 0)
+        frames = sorted({clear[round(i)] for i in spread})
         self.looked_at = frozenset(frames)
         self.seen = len(frames)
         for view in range(self.views):

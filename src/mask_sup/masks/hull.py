@@ -24,7 +24,6 @@ FEWEST_VIEWS = 3  # two views agree on almost anything
 LEAST = 6  # cubes of a person
 SMALL = 0.1  # of the cubes of the largest person: below that it is a ghost or a crumb
 APART_MM = 400.0  # between two people who are not one
-OFF_MM = 150.0  # from the nearest cube of people who touch: nobody's place is farther off
 COVER = 0.7  # of the parts, in half of the views: less of them is in the hull of a ghost
 HALF = 0.5  # of a part: who is partly beside a picture covers more of theirs
 NEW = 0.25  # of what somebody covers: more than that has to be covered by nobody else
@@ -155,11 +154,6 @@ class Hull:
         off = np.linalg.norm(self.cubes[cubes] - place, axis=1)
         return float(np.sqrt(np.square(off).mean())) if len(cubes) else 0.0
 
-    def nearest(self, body: Body, place: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
-        """The place, or where somebody's cubes are nearest to it if it lies off all of them."""
-        away = np.linalg.norm(self.cubes[body.cubes] - place, axis=1)
-        return place if away.min() < OFF_MM else self.cubes[body.cubes[away.argmin()]]
-
     def parted(self, body: Body, places: Sequence[Float[np.ndarray, "3"]]) -> list[Body]:
         """People who touch in all views, each with the cubes nearest to where they should be."""
         away = [np.linalg.norm(self.cubes[body.cubes] - place, axis=1) for place in places]
@@ -167,10 +161,9 @@ class Hull:
         found = []
         for i, place in enumerate(places):
             cubes = body.cubes[nearest == i]
-            middle = self.cubes[cubes].mean(0) if len(cubes) else np.asarray(place)
             depths = [float(np.median(d[cubes])) if len(cubes) else np.inf for d in self.depths]
-            regions, spread = self._regions(cubes), self._spread(cubes, middle)
-            found.append(Body(middle, body.parts, regions, depths, cubes, spread))
+            regions, spread = self._regions(cubes), self._spread(cubes, np.asarray(place))
+            found.append(Body(np.asarray(place), body.parts, regions, depths, cubes, spread))
         return found
 
     def _regions(self, cubes: np.ndarray) -> list[np.ndarray]:

@@ -29,7 +29,6 @@ ALIKE = 0.4  # unlikeness below which somebody who comes back is the same
 DOUBT = 15  # moments after people touched, in which colours tell who is who
 LOOSE = 0.3  # what places count in doubt
 INSIDE = 1.4  # sizes off the middle of a detection in which a track that is lost hides in it
-STILL = 2.8  # the same of a track that hid in one the moment before: motion led it astray
 
 
 class Detection(NamedTuple):
@@ -133,8 +132,7 @@ class Tracker:
             if held[d] or any(off(other, detection) <= INSIDE for other in lost if other != t)
         ]
         best = min(shared, key=lambda d: off(t, found[d]), default=None)
-        within = STILL if self.tracks[t].touched == moment - 1 else INSIDE
-        return best if best is not None and off(t, found[best]) <= within else None
+        return best if best is not None and off(t, found[best]) <= INSIDE else None
 
     def _known(self, moment: int, detection: Detection, taken: set[int]) -> int:
         """The track of somebody who comes back, or a new one."""

@@ -71,13 +71,9 @@ def _people(
     held = tracker.step(moment, [_detection(body, bodies, surveys, places) for body in bodies])
     people, numbers = [], []
     for body, tracks in zip(bodies, held, strict=True):
+        expected = [tracker.tracks[t].place for t in tracks]
+        people += hull.parted(body, expected) if len(tracks) > 1 else [body]
         numbers += tracks
-        if len(tracks) == 1:
-            people.append(body)
-            continue
-        for t in tracks:
-            tracker.tracks[t].place = hull.nearest(body, tracker.tracks[t].place)
-        people += hull.parted(body, [tracker.tracks[t].place for t in tracks])
     return people, numbers
 
 
