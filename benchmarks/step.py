@@ -30,7 +30,7 @@ from mask_sup.method import optim
 from mask_sup.method.precision import BF16, FULL, has_bf16
 
 SIDE = 64  # pixels of crops and masks in quickstart
-WIDE = ("detector=patch", "detector.backbone.stem_stride=8", "data.image_size=128")
+WIDE = ("detector=patch128", "data.image_size=128")
 GROUPS = "detector.backbone.channels_per_group"
 
 

@@ -118,7 +118,7 @@ def test_it_comes_back_from_a_checkpoint(detector, config, tmp_path):
 
 
 def test_128_pixels_give_as_many_joints_from_the_same_map(compose_config, human18):
-    overrides = ("detector=patch", "detector.backbone.stem_stride=8", "data.image_size=128")
+    overrides = ("detector=patch128", "data.image_size=128")
     cfg = compose_config("train", *overrides)
     detector = build(cfg.detector, "detector", skeleton=human18)
     assert detector(images(1, 3, 128, 128)).shape == (1, 18, 3)
