@@ -8,6 +8,7 @@ import calibration as bench
 import cv2
 import numpy as np
 import pytest
+from legless import near, without_legs
 
 from mask_sup.calibration import read_calibration, write_calibration
 from mask_sup.calibration.__main__ import main
@@ -267,19 +268,9 @@ def test_a_camera_that_is_turned_far_shows_nobody_else(rig):
 
 def test_a_shift_is_no_better_for_the_moments_that_it_loses(rig):
     """Two moments lack the legs, and the frames beside them show nobody."""
-    bad = [Look(rig, 8, 30).frames[i] for i in (2, 5)]
-
-    def mask(view, frame):
-        whole = rig.mask(view, frame).copy()
-        if view == 1 and frame in bad:
-            rows = np.flatnonzero(whole.any(1))
-            whole[rows[len(rows) // 3] :] = False
-        elif view == 1 and any(abs(frame - f) < 6 for f in bad):
-            whole[:] = False
-        return whole
-
-    wrong = replace(rig, mask=mask)
-    look = Look(wrong, 8, 30)
+    bad = [Look(rig, moments=8, rays=30).frames[i] for i in (2, 5)]
+    wrong = replace(rig, mask=without_legs(rig, bad, 1 / 3, nobody=near(bad)))
+    look = Look(wrong, moments=8, rays=30)
     assert len(look.shifted(1, 1)[0]) == len(look.frames) - 2
     finding = check(wrong, moments=8, rays=30)
     assert finding.gap > 0.5
@@ -287,26 +278,12 @@ def test_a_shift_is_no_better_for_the_moments_that_it_loses(rig):
     assert not finding.left_out  # frames beside those that were looked at are not told
 
 
-def garbage(rig, bad):
-    """Masks of one camera that lose the person's legs in some frames."""
-
-    def mask(view, frame):
-        whole = rig.mask(view, frame).copy()
-        if view == 1 and bad(frame):
-            rows = np.flatnonzero(whole.any(1))
-            whole[rows[len(rows) // 2] :] = False
-        return whole
-
-    return mask
-
-
 def test_masks_that_are_guesses_are_not_looked_at(rig):
-    def touching(frame):
-        return frame % 40 < 20
-
-    told = replace(rig, mask=garbage(rig, touching), guessed=lambda v, f: v == 1 and touching(f))
-    assert check(replace(told, guessed=rig.guessed), 8, 30).fault != "none"
-    finding = check(told, 8, 30)
+    touching = {frame for frame in range(rig.frames) if frame % 40 < 20}
+    mask = without_legs(rig, touching, 1 / 2)
+    told = replace(rig, mask=mask, guessed=lambda v, f: v == 1 and f in touching)
+    assert check(replace(told, guessed=rig.guessed), moments=8, rays=30).fault != "none"
+    finding = check(told, moments=8, rays=30)
     assert (finding.fault, finding.cameras) == ("none", ())
     (line,) = finding.left_out
     assert re.fullmatch(r"\d+ frames in which people touch in cam1, and masks are guesses", line)
@@ -314,7 +291,8 @@ def test_masks_that_are_guesses_are_not_looked_at(rig):
 
 
 def test_a_shift_takes_no_moment_to_a_guess(rig):
-    look = Look(replace(rig, guessed=lambda v, f: v == 1 and f % 20 == 7), 8, 10)
+    guessed = replace(rig, guessed=lambda v, f: v == 1 and f % 20 == 7)
+    look = Look(guessed, moments=8, rays=10)
     kept, scene = look.shifted(1, 2)
     assert [look.frames[k] for k in kept] == [f for f in look.frames if f % 20 != 5]
     assert len(scene.moments) == len(kept)
@@ -324,11 +302,11 @@ def test_a_shift_takes_no_moment_to_a_guess(rig):
 def test_cameras_that_share_no_frame_cannot_be_looked_at(rig, frames):
     """As where sync takes them for later than they are long."""
     with pytest.raises(ValueError, match="only 0 of 0 moments"):
-        Look(replace(rig, frames=frames), 8, 10)
+        Look(replace(rig, frames=frames), moments=8, rays=10)
 
 
 def test_guesses_everywhere_are_the_masks_fault(rig):
-    finding = check(replace(rig, guessed=lambda v, f: v == 2), 8, 10)
+    finding = check(replace(rig, guessed=lambda v, f: v == 2), moments=8, rays=10)
     assert (finding.fault, finding.cameras) == ("masks", ("cam2",))
     assert "people touch, and masks of ['cam2'] are guesses" in finding.words
 

@@ -194,13 +194,22 @@ def agreed_offsets(rig: Rig, late: list[int]) -> tuple[list[int], float]:
     return settled, _gap(rig, settled)
 
 
-def _gap(rig: Rig, late: list[int]) -> float:
-    """Infinite where too few moments show the person in all masks at these offsets."""
+def _gaps(rig: Rig, late: list[int]) -> Float[np.ndarray, "v m n s v"] | None:
+    """None where too few moments show the person in all masks at these offsets."""
     cut = shifted(rig, [value - min(late) for value in late])
     try:
-        return mean_gap(gaps(Look(cut, **LOOK).scene()))
+        return gaps(Look(cut, **LOOK).scene())
     except ValueError:
-        return float("inf")
+        return None
+
+
+def _mean(found: Float[np.ndarray, "v m n s v"] | None) -> float:
+    """Percent of the person's size; infinite where there are no gaps to judge by."""
+    return float("inf") if found is None else mean_gap(found)
+
+
+def _gap(rig: Rig, late: list[int]) -> float:
+    return _mean(_gaps(rig, late))
 
 
 def unsure(rig: Rig, late: list[int], gap: float) -> str:
@@ -215,7 +224,8 @@ def unsure(rig: Rig, late: list[int], gap: float) -> str:
     """
     if not any(late):
         return ""
-    none = _gap(rig, [0] * len(late))
+    at_none = _gaps(rig, [0] * len(late))
+    none = _mean(at_none)
     if gap <= min(WIDE, max(ALARM, CLOSES * none)):
         return ""
     found = ", ".join(
@@ -223,10 +233,10 @@ def unsure(rig: Rig, late: list[int], gap: float) -> str:
     )
     told = f"no offset is sure. At the best that were found ({found} frames) silhouettes still "
     told += f"miss each other by {gap:.2f} % of the person's size"
-    if not np.isfinite(none):
+    if at_none is None:
         return f"{told}: the calibration or masks are wrong"
     told += f", with no offset by {none:.2f} %"
-    view = odd_one_out(gaps(Look(rig, **LOOK).scene()))
+    view = odd_one_out(at_none)
     if view is None:
         return f"{told}: the calibration or masks may be wrong"
     return f"{told}. {rig.names[view]} stands out, and may be turned or moved, not late"

@@ -38,7 +38,6 @@ class Body(NamedTuple):
     regions: list[np.ndarray]  # where their cubes are in each view, (h, w) bool
     depths: list[float]  # mm from each camera
     cubes: Integer[np.ndarray, "c"]  # numbers of their cubes
-    spread: float  # mm: of the cubes about their middle, root mean square
 
 
 class Hull:
@@ -147,12 +146,12 @@ class Hull:
                 theirs = {p for p in theirs if region[label == p].mean() > HALF}
             parts.append(theirs)
         depths = [float(np.median(depth[cubes])) for depth in self.depths]
-        place = self.cubes[cubes].mean(0)
-        return Body(place, parts, regions, depths, cubes, self._spread(cubes, place))
+        return Body(self.cubes[cubes].mean(0), parts, regions, depths, cubes)
 
-    def _spread(self, cubes: np.ndarray, place: np.ndarray) -> float:
-        off = np.linalg.norm(self.cubes[cubes] - place, axis=1)
-        return float(np.sqrt(np.square(off).mean())) if len(cubes) else 0.0
+    def spread(self, body: Body) -> float:
+        """Of somebody's cubes about their place, root mean square, mm."""
+        off = np.linalg.norm(self.cubes[body.cubes] - body.place, axis=1)
+        return float(np.sqrt(np.square(off).mean()))
 
     def parted(self, body: Body, places: Sequence[Float[np.ndarray, "3"]]) -> list[Body]:
         """People who touch in all views, each with the cubes nearest to where they should be."""
@@ -162,8 +161,7 @@ class Hull:
         for i, place in enumerate(places):
             cubes = body.cubes[nearest == i]
             depths = [float(np.median(d[cubes])) if len(cubes) else np.inf for d in self.depths]
-            regions, spread = self._regions(cubes), self._spread(cubes, np.asarray(place))
-            found.append(Body(np.asarray(place), body.parts, regions, depths, cubes, spread))
+            found.append(Body(np.asarray(place), body.parts, self._regions(cubes), depths, cubes))
         return found
 
     def _regions(self, cubes: np.ndarray) -> list[np.ndarray]:

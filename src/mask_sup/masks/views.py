@@ -68,7 +68,11 @@ def _people(
 ) -> tuple[list[Body], list[int]]:
     """Everybody in a moment, and the numbers of their tracks."""
     bodies = hull.people(parts)
-    held = tracker.step(moment, [_detection(body, bodies, surveys, places) for body in bodies])
+    found = [
+        _detection(body, max(SIZE_MM, hull.spread(body)), bodies, surveys, places)
+        for body in bodies
+    ]
+    held = tracker.step(moment, found)
     people, numbers = [], []
     for body, tracks in zip(bodies, held, strict=True):
         expected = [tracker.tracks[t].place for t in tracks]
@@ -84,7 +88,11 @@ def _moments(surveys: Sequence[Survey], starts: Sequence[int]) -> Iterator[list[
 
 
 def _detection(
-    body: Body, people: Sequence[Body], surveys: Sequence[Survey], places: Sequence[int]
+    body: Body,
+    size: float,
+    people: Sequence[Body],
+    surveys: Sequence[Survey],
+    places: Sequence[int],
 ) -> Detection:
     """Where somebody is, and what they look like where nobody else is in the same part."""
     alone, shared = [], []
@@ -96,9 +104,7 @@ def _detection(
     rows = np.stack(alone or shared)
     colours = rows[:, 1:].mean(0) + 1e-9
     moved = float(rows[:, 0].sum())
-    return Detection(
-        body.place, max(SIZE_MM, body.spread), colours / colours.sum(), moved, alone=bool(alone)
-    )
+    return Detection(body.place, size, colours / colours.sum(), moved, alone=bool(alone))
 
 
 def _whose(
