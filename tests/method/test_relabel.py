@@ -1,4 +1,5 @@
 import functools
+import math
 
 import numpy as np
 import pytest
@@ -14,7 +15,15 @@ from mask_sup.geometry.batch import Batch, Camera, Labels, Views
 from mask_sup.geometry.triangulate import Independent, Triangulate
 from mask_sup.method.losses import anchor_loss
 from mask_sup.method.pseudo import PseudoPoses
-from mask_sup.method.regression import SupervisedStage, crop_targets, mirrored, recoloured, zoomed
+from mask_sup.method.regression import (
+    PATCH,
+    SupervisedStage,
+    crop_targets,
+    mirrored,
+    patched,
+    recoloured,
+    zoomed,
+)
 from mask_sup.method.relabel import RelabelStage, look, some_runs
 from mask_sup.method.stages import Parts
 from mask_sup.models.detector import Detector
@@ -432,3 +441,17 @@ def test_a_round_knows_where_pictures_end(parts):
     scenes = parts.fitter.scenes(found.camera, found.mask, parts.fitter.usual())
     assert scenes.known.shape == scenes.mask.shape
     assert not scenes.known[0, 2, :, -1].any()
+
+
+def test_patches_show_an_ellipse_of_the_crop_before_in_a_share_of_all():
+    crops = torch.arange(200.0).view(200, 1, 1, 1).expand(-1, 3, 32, 32)
+    seen = patched(crops, 0.4, torch.Generator().manual_seed(0))
+    other = seen != crops
+    assert torch.equal(seen[other], crops.roll(1, 0)[other])  # of that one crop alone
+    assert torch.equal(other.all(1), other.any(1))  # in all channels alike
+    area = other[:, 0].float().mean((1, 2))
+    assert 0.3 < (area > 0).float().mean() < 0.45  # a small one may lie beyond the border
+    assert area.max() < math.pi * PATCH[1] ** 2 + 0.01
+    rows = other[:, 0].any(-1).float().mean(-1)
+    assert rows.max() <= 2 * PATCH[1] + 1 / 32
+    assert torch.equal(patched(crops, 0.0, torch.Generator()), crops)

@@ -177,6 +177,12 @@ def test_rings_for_training_show_the_same_people_and_movements(tmp_path):
     assert not np.array_equal(second[0], third[0])
 
 
+def test_studio_is_a_rig_of_five_cameras_or_more_for_every_run(tmp_path):
+    data = make(tmp_path, moments={"train": 40}, rig="studio", size=32, background="plain")
+    data.prepare()
+    assert all(len(moment.views) in range(5, 9) for moment in data.moments("train"))
+
+
 def test_rings_show_half_motion_capture_before_cameras_of_all_kinds(tmp_path):
     data = make(tmp_path, moments={"rings": 200}, size=32, background="plain")
     moments = data.moments("rings")

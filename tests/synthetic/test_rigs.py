@@ -4,6 +4,7 @@ import pytest
 from mask_sup.synthetic.rigs import (
     PICTURE,
     RINGS,
+    STUDIO,
     cut_out,
     cut_through,
     project,
@@ -43,6 +44,15 @@ def test_rings_fill_their_ranges(rings):
     np.testing.assert_array_equal(K[:, 0, 0], K[:, 1, 1])
     for axis in (0, 1):
         assert fills(K[:, axis, 2] / PICTURE - 0.5, *RINGS.principal)
+
+
+def test_studio_rigs_stand_all_about_the_person_with_five_to_eight_cameras():
+    rigs = [random_ring(np.random.default_rng(seed), MIDDLE, STUDIO) for seed in range(100)]
+    assert {len(rig.K) for rig in rigs} == {5, 6, 7, 8}
+    for away, _ in map(directions, rigs):
+        turn = np.sort(np.arctan2(away[:, 1], away[:, 0]))
+        gaps = np.diff(np.append(turn, turn[0] + 2 * np.pi))
+        assert np.degrees(gaps.max()) < 180  # on no side nobody looks
 
 
 def test_rings_are_rotations_and_see_the_person_off_their_middle(rings):

@@ -16,10 +16,19 @@ from mask_sup.geometry.camera import cam_from_world, crop_from_cam
 from mask_sup.method.stages import DetectorStage, Parts
 from mask_sup.models.detector import Detector
 
-__all__ = ["RegressionStage", "SupervisedStage", "crop_targets", "mirrored", "recoloured", "zoomed"]
+__all__ = [
+    "RegressionStage",
+    "SupervisedStage",
+    "crop_targets",
+    "mirrored",
+    "patched",
+    "recoloured",
+    "zoomed",
+]
 
 WARMUP_STEPS = 50
 THIRD = 2 * math.pi / 3  # of the circle of hues: from red to green
+PATCH = (0.04, 0.2)  # half axes of a patch, in sides of the crop
 LAST_RATE = 0.02  # share of the learning rate at the last step
 
 
@@ -77,6 +86,28 @@ def recoloured(
     return torch.where(behind, image, other)
 
 
+def patched(
+    image: Float[Tensor, "n c h w"], share: float, generator: torch.Generator
+) -> Float[Tensor, "n c h w"]:
+    """A share of the crops with an elliptic patch of another crop of the batch.
+
+    In crops that show what is in the mask alone, the grey of another one makes a hole or takes a
+    hand away, and its person is a leak: the detector learns what faulty masks look like, while
+    poses are fitted to masks as they came. CutMix (Yun et al. 2019) with ellipses, and without
+    mixing what is learned.
+    """
+    n, _, height, width = image.shape
+    chance, x, y, across, along = torch.rand(5, n, generator=generator).to(image.device)
+    least, most = PATCH
+    rows = (torch.arange(height, device=image.device) + 0.5) / height
+    columns = (torch.arange(width, device=image.device) + 0.5) / width
+    off_x = (columns - x[:, None]) / (least + (most - least) * across[:, None])
+    off_y = (rows - y[:, None]) / (least + (most - least) * along[:, None])
+    inside = off_x.square()[:, None] + off_y.square()[:, :, None] < 1
+    inside &= (chance < share)[:, None, None]
+    return torch.where(inside[:, None], image.roll(1, 0), image)
+
+
 class RegressionStage(DetectorStage):
     """Regress poses with an L1 loss, varied crops, and a learning rate that falls as a cosine.
 
@@ -86,6 +117,7 @@ class RegressionStage(DetectorStage):
         mirror: Whether half of the crops are seen in a mirror.
         zoom: Crops are magnified by at most this share, or made as much smaller.
         colour: Brightness, contrast, saturation and hue vary by at most this share (`recoloured`).
+        patches: Share of the crops that show a patch of another one (`patched`).
     """
 
     def __init__(
@@ -94,10 +126,11 @@ class RegressionStage(DetectorStage):
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
         mirror: bool,
         zoom: float,
-        colour: float = 0.0,  # stages of before it was there go on as they were
+        colour: float = 0.0,  # stages of before these were there go on as they were
+        patches: float = 0.0,
     ):
         super().__init__(detector, optimizer)
-        self.mirror, self.zoom, self.colour = mirror, zoom, colour
+        self.mirror, self.zoom, self.colour, self.patches = mirror, zoom, colour, patches
 
     def targets(self, batch: Batch) -> tuple[Float[Tensor, "n j 3"], Bool[Tensor, "n"]]:
         """World poses to learn, mm, and which of the batch have one."""
@@ -118,13 +151,15 @@ class RegressionStage(DetectorStage):
         return loss
 
     def _varied(self, image: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
-        """The crops, mirrored, magnified and recoloured at random, with their joints."""
+        """The crops, recoloured, patched, mirrored and magnified at random, with their joints."""
         seed = self.global_step + self.global_rank * APART  # the same when resumed
         generator = torch.Generator().manual_seed(seed)
         flip, grow = torch.rand(2, len(image), generator=generator).to(image.device)
         if self.colour:
             by = self.colour * (2 * torch.rand(4, len(image), generator=generator) - 1)
             image = recoloured(image, by.to(image.device))
+        if self.patches:
+            image = patched(image, self.patches, generator)
         if self.mirror:
             image, joints = mirrored(image, joints, flip < 0.5, self.detector.skeleton.flip)
         if self.zoom:

@@ -31,6 +31,7 @@ from mask_sup.synthetic.rigs import (
     PICTURE,
     RIGS,
     RINGS,
+    STUDIO,
     Rig,
     cut_out,
     cut_through,
@@ -152,8 +153,8 @@ class SyntheticData:
         size: Side of the stored square pictures, pixels.
         seed: Of all randomness.
         background: `scene` (floors, walls, clutter, noise) or `plain` (one colour).
-        rig: The cameras of `train`: `h36m`, four like Human3.6M's, or `rings`, see
-            `mask_sup.synthetic.rigs.RINGS`.
+        rig: The cameras of `train`: `h36m`, four like Human3.6M's, `rings` or `studio`, see
+            `RINGS` and `STUDIO` in `mask_sup.synthetic.rigs`.
         world: That of `train`: `quick`, or `wide`: everybody is somebody else, of any build,
             dressed and lit in any way, and half of the movements go over the whole range of the
             joints, on the floor, at sports, in the air.
@@ -426,8 +427,8 @@ def _rig_of(task: Task, middle: np.ndarray) -> Rig:
     """The cameras before a person whose middle mostly is there, metres."""
     if task.rig == "h36m":
         return default_rig()
-    stream = SPLITS[task.split].stream
-    return random_ring(np.random.default_rng([task.seed, stream, task.first, RIG_STREAM]), middle)
+    rng = np.random.default_rng([task.seed, SPLITS[task.split].stream, task.first, RIG_STREAM])
+    return random_ring(rng, middle, STUDIO if task.rig == "studio" else RINGS)
 
 
 def _pace(surfaces: list[np.ndarray], step: int) -> np.ndarray:
@@ -539,7 +540,7 @@ def _draw_view(
     in_camera = outfit.vertices * 1000.0 @ rig.R[camera].T + rig.t[camera]
     whole = project(rig.K[camera], in_camera[: len(figure.vertices)])
     cut = cut_out
-    if task.rig == "rings" and rng.uniform() < RINGS.cut_chance:
+    if task.rig != "h36m" and rng.uniform() < RINGS.cut_chance:
         cut = cut_through
     K = cut(rig.K[camera], whole, task.size, rng)
     grain = grain_of(person, look)

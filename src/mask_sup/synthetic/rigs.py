@@ -17,6 +17,7 @@ __all__ = [
     "PICTURE",
     "RIGS",
     "RINGS",
+    "STUDIO",
     "Rig",
     "Rings",
     "cut_out",
@@ -28,7 +29,7 @@ __all__ = [
     "strength",
 ]
 
-RIGS = ("h36m", "rings")
+RIGS = ("h36m", "rings", "studio")
 
 # A rig like Human3.6M's: metres, z up; pictures of 1000x1000 pixels.
 CENTRES = np.array(
@@ -84,6 +85,8 @@ RINGS = Rings(
     cut_chance=0.15,
     cut=(0.1, 0.4),
 )
+STUDIO = RINGS._replace(views=(5, 8), arc_deg=(240.0, 360.0))
+"""The same cameras, but so many of them, all about the person, that masks alone tell a pose."""
 ATTEMPTS = 1000  # at directions of cameras; a few suffice
 
 
