@@ -53,7 +53,7 @@ def parts(compose_config):
 class Scenes(torch.utils.data.Dataset):
     """Walking people as a data set: masks of the body itself, pictures of noise."""
 
-    def __init__(self, body, poses, label=None):
+    def __init__(self, body, poses, label=None, people=None):
         self.poses, self.moments = poses, [Named(f"walk/{i}") for i in range(len(poses))]
         self.items = []
         label = poses if label is None else label
@@ -63,7 +63,7 @@ class Scenes(torch.utils.data.Dataset):
             image = torch.full((4, 3, 32, 32), i, dtype=torch.uint8)
             views = Views(
                 image, mask, torch.ones_like(mask).half(), Camera(*(c[0] for c in camera)),
-                torch.tensor(i), torch.tensor(0), torch.tensor(i),
+                torch.tensor(i), torch.tensor(people[i] if people else 0), torch.tensor(i),
             )  # fmt: skip
             xy, head = torch.full((4, 18, 2), torch.nan), torch.full((4,), torch.nan)
             self.items.append(Batch(views, Labels(label[i], f"walk/{i}", "", xy, head)))
@@ -152,6 +152,19 @@ def test_labels_never_reach_the_pseudo_labels(relabelled, two_scenes):
     ]
     assert torch.equal(*(f.joints_world for f in found))
     assert torch.equal(*(f.kept for f in found))
+
+
+def test_a_later_round_may_meet_people_whom_the_first_one_has_not_seen(parts, tmp_path):
+    poses = torch.stack([walking(), walking()])
+    ours = parts._replace(detector=Oracle(poses), poses=PseudoPoses())
+    stage = RelabelStage(ours, Triangulate(), how="polish", **SETTINGS, **OPTIMIZER)
+    stage.relabel(Scenes(parts.body, poses[:1]), Kept(tmp_path / "first", ""))
+    first = stage.poses.lengths
+    stage.relabel(Scenes(parts.body, poses, people=[0, 1]), Kept(tmp_path / "second", ""))
+    assert first.shape[0] == 1
+    assert stage.poses.lengths.shape == stage.poses.radius.shape[:1] + first.shape[1:]
+    assert len(stage.poses.lengths) == 2
+    assert ((stage.poses.joints_world - poses).norm(dim=-1).mean(-1) < 50).all()
 
 
 def interrupt(monkeypatch, after):

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset, Subset, default_collate
 from mask_sup.data.moments import expand
 from mask_sup.files.kept import Kept, digest
 from mask_sup.fitting.fitter import PoseFitter
-from mask_sup.fitting.scenes import Build, Fit, Scenes
+from mask_sup.fitting.scenes import Fit, Scenes
 from mask_sup.geometry.batch import Batch, Camera
 from mask_sup.method.regression import RegressionStage
 from mask_sup.method.stages import Parts
@@ -129,9 +129,9 @@ class RelabelStage(RegressionStage):
         start = _kept_start(start, self.detector, chosen, kept)
         follows = (chosen.diff() == 1) & (sequence.diff() == 0)
         sequence = F.pad((~follows).cumsum(0), (1, 0))
-        build = fitter.usual(int(person.max()) + 1)
-        if len(poses.radius):
-            build = Build(poses.lengths, poses.radius)
+        build = fitter.usual(max(int(person.max()) + 1, len(poses.radius)))
+        if met := len(poses.radius):  # a round before this one; it may not have seen everybody
+            build.lengths[:met], build.radius[:met] = poses.lengths, poses.radius
         found = fitter.fit(self.how, start, camera, mask, person, sequence, build)
         residual, front = found.residual, found.front
         trusted = residual <= residual.quantile(self.keep)
