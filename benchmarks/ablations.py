@@ -32,7 +32,8 @@ ROWS = {
         *("cascade=three_stage", "anatomy=none", "optimizer.lr=2e-4"),
         *("renderer.merge=sum", "renderer.width=0.0548", "cascade.skeleton.max_steps=1300"),
         *("cascade.physique.max_steps=600", "cascade.arms.max_steps=1100"),
-        "cascade.physique.module.ramp_steps=300",
+        *("cascade.physique.module.ramp_steps=300", "shape_prior=unet"),
+        "shape_prior.channels=[8,16,32]",
     ],
 }
 FIGURES = (

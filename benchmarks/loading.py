@@ -2,12 +2,17 @@
 
     python benchmarks/loading.py
     python benchmarks/loading.py --root data/h36m --shards data/h36m_shards --moments 500
+    python benchmarks/loading.py --weights
 
 Without --root a small store is drawn from the embedded bodies, as files and in archives. All rows
 are measured turn by turn in one process, each on one thread or in so many worker processes, which
 are started before. Decoding is measured anew before each; ratios are of the two, per worker, and
 all figures are medians, written to benchmarks/results/loading.json. Files are in memory after the
 first turn, which does not count: disks are not measured.
+
+Weights of masks, which the first epoch makes, are timed by themselves, too, against two solves by
+fast marching on the whole picture, one from the middle of the mask, one from its border; written
+to benchmarks/results/weights.json. With --weights nothing else is measured.
 """
 
 import argparse
@@ -105,6 +110,48 @@ def jobs(moments: Sequence[Moment], cache: Path) -> dict[tuple[str, int], Callab
     return found
 
 
+def two_solves(mask: np.ndarray) -> None:
+    """What G would cost by fast marching alone."""
+    import skfmm
+
+    pixels = np.argwhere(mask)
+    front = np.ones(mask.shape)
+    front[tuple(pixels[((pixels - pixels.mean(0)) ** 2).sum(1).argmin()])] = -1.0
+    skfmm.distance(np.ma.masked_array(front, ~mask))
+    skfmm.distance(np.where(mask, -1.0, 1.0))
+
+
+def time_weights(moments: Sequence[Moment], repeats: int) -> list[dict[str, float]]:
+    """Milliseconds a mask by either way, one row per size: medians, turn by turn."""
+    joints, rows = len(moments[0].joints_world), []
+    ways = {"two_solves": two_solves, "weight": GeodesicWeight(2.0, 0.5)}
+    for size in SIZES:
+        settings = (joints, SIZES[0], size, PADDING, False, None, False)
+        items = MomentDataset(moments, *settings)
+        masks = [mask > 127 for i in range(len(items)) for mask in items[i].views.mask.numpy()]
+        times: dict[str, list[float]] = {what: [] for what in ways}
+        for _ in range(repeats):
+            for what, way in ways.items():
+                taken = timed(lambda way=way, masks=masks: [way(mask) for mask in masks])
+                times[what].append(1e3 * taken / len(masks))
+        row = {f"{what}_ms": statistics.median(found) for what, found in times.items()}
+        rows.append({"size": size, **row, "faster": row["two_solves_ms"] / row["weight_ms"]})
+    return rows
+
+
+def tell_weights(moments: Sequence[Moment], repeats: int) -> None:
+    """Print and write what `time_weights` finds."""
+    rows = time_weights(moments, repeats)
+    table = Table(title=f"weights of a mask, one thread, {repeats} turns")
+    for column in ("pixels", "two solves", "G", "faster"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        both = (f"{row[name]:.2f} ms" for name in ("two_solves_ms", "weight_ms"))
+        table.add_row(str(row["size"]), *both, f"{row['faster']:.1f}x")
+    record("weights", moments=len(moments), rows=rows)
+    Console(width=100).print(table)
+
+
 def main() -> None:
     """Print one row per source, kind of item and number of workers."""
     parser = argparse.ArgumentParser(
@@ -115,6 +162,7 @@ def main() -> None:
     parser.add_argument("--split", default="train")
     parser.add_argument("--moments", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--weights", action="store_true", help="measure weights of masks alone")
     given = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -123,6 +171,10 @@ def main() -> None:
         if given.root is None:
             files, shards = fabricate(Path(folder), given.moments)
             roots = {"files": files, "archives": shards}
+        read = PreparedData(next(root for root in roots.values() if root is not None))
+        tell_weights(read.moments(given.split)[: given.moments], given.repeats)
+        if given.weights:
+            return
         todo, views = {}, 0
         for source, root in roots.items():
             if root is not None:

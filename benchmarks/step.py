@@ -5,9 +5,9 @@
 One thread. All rows take their steps turn by turn in one process, on random crops and targets, the
 second of two in a row; figures are medians, ratios are to the first row of as many crops:
 quickstart's step as it was, with 4 channels a group and Muon's iteration on the wide matrix. psi,
-forward and backward alone, is as in quickstart; beside it as it was, with each channel a plane of
-its own. Without AMX or AVX512-BF16, bf16 is emulated, and timed in one turn. Written to
-benchmarks/results/step.json.
+forward and backward alone, is as in quickstart, on patches; beside it as it was, a U-Net at full
+size; its ratio is to forward and backward of quickstart's detector. Without AMX or AVX512-BF16,
+bf16 is emulated, and timed in one turn. Written to benchmarks/results/step.json.
 """
 
 import argparse
@@ -30,7 +30,12 @@ from mask_sup.method import optim
 from mask_sup.method.precision import BF16, FULL, has_bf16
 
 SIDE = 64  # pixels of crops and masks in quickstart
+PRIORS = {
+    "psi, U-Net": ("shape_prior=unet", "shape_prior.channels=[8,16,32]"),
+    "psi, patches": ("shape_prior=patch",),
+}
 WIDE = ("detector=patch128", "data.image_size=128")
+HERE = "hourglass, 4 a group"  # quickstart's detector
 GROUPS = "detector.backbone.channels_per_group"
 
 
@@ -48,7 +53,7 @@ def rows(crops: int) -> list[Row]:
     """All kinds of steps, the one of before first."""
     kinds = [
         Row("hourglass, 4 a group, wide Muon", (f"{GROUPS}=4",), crops, FULL, True),
-        Row("hourglass, 4 a group", (f"{GROUPS}=4",), crops),
+        Row(HERE, (f"{GROUPS}=4",), crops),
         Row("patch, wide Muon", ("detector=patch",), crops, FULL, True),
     ]
     for what, overrides in {
@@ -98,13 +103,12 @@ def step_of(row: Row) -> Callable[[], dict[str, float]]:
     return step
 
 
-def psi_of(planes: bool, per_group: int, crops: int) -> Callable[[], float]:
+def psi_of(overrides: tuple[str, ...], crops: int) -> Callable[[], float]:
     """Seconds of psi, forward and backward."""
     with initialize_config_dir(conf_dir(), version_base="1.3"):
-        size = f"shape_prior.channels_per_group={per_group}"
-        cfg = compose("train", ["+experiment=quickstart", size])
+        cfg = compose("train", ["+experiment=quickstart", *overrides])
+    torch.manual_seed(0)
     psi: nn.Module = build(cfg.shape_prior, "shape_prior")
-    psi.to(memory_format=torch.contiguous_format if planes else torch.channels_last)
     masks = torch.rand(crops, SIDE, SIDE, requires_grad=True)
 
     def step() -> float:
@@ -132,13 +136,9 @@ def main() -> None:
     torch.set_num_threads(1)
     todo = {row: step_of(row) for crops in given.crops for row in rows(crops)}
     priors = {
-        (what, crops): psi_of(planes, per_group, crops)
+        (what, crops): psi_of(overrides, crops)
         for crops in given.crops
-        for what, planes, per_group in (
-            ("psi, 4 a group, planes", True, 4),
-            ("psi, 4 a group", False, 4),
-            ("psi, 16 a group", False, 16),
-        )
+        for what, overrides in PRIORS.items()
     }
     times: dict[Row, list[dict[str, float]]] = {row: [] for row in todo}
     prior_times: dict[tuple[str, int], list[float]] = {key: [] for key in priors}
@@ -167,8 +167,11 @@ def main() -> None:
     psi = []
     for (what, crops), seconds in prior_times.items():
         ms = 1e3 * statistics.median(seconds)
-        psi.append({"what": what, "crops": crops, "ms": ms})
-        table.add_row(what, str(crops), FULL, f"{ms:.0f} ms", "", f"{1e3 * crops / ms:.0f}", "")
+        detector = next(row for row in found if row["what"] == HERE and row["crops"] == crops)
+        share = ms / detector["passes_ms"]
+        psi.append({"what": what, "crops": crops, "ms": ms, "of_detector": share})
+        rate, told = f"{1e3 * crops / ms:.0f}", f"{share:.2f} of detector"
+        table.add_row(what, str(crops), FULL, f"{ms:.0f} ms", "", rate, told)
     record("step", bf16_in_processor=has_bf16(), repeats=given.repeats, rows=found, psi=psi)
     Console(width=110).print(table)
 

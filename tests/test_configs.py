@@ -17,7 +17,7 @@ from mask_sup.figure.skeleton import Skeleton
 from mask_sup.files.build import build
 from mask_sup.files.config import conf_dir
 from mask_sup.geometry.triangulate import Independent, Triangulate
-from mask_sup.models.shape_prior import ShapePrior
+from mask_sup.models.shape_prior import PatchShapePrior, ShapePrior
 from mask_sup.train import build_data, build_parts, build_stage
 
 CONF = Path(conf_dir())
@@ -399,11 +399,13 @@ def test_wrong_types_are_refused(override, value, train_config):
     assert override.split("=")[0].split(".")[-1] in told
 
 
-def test_a_shape_prior_is_built_for_the_drawn_size(train_config):
-    parts, _, _ = build_parts(train_config("renderer.size=20", "shape_prior.channels=[4,8,8]"))
-    assert type(parts.shape_prior) is ShapePrior
+@pytest.mark.parametrize(("option", "kind"), [("unet", ShapePrior), ("patch", PatchShapePrior)])
+def test_a_shape_prior_is_built_for_the_drawn_size(option, kind, train_config):
+    sizes = ("renderer.size=24", "shape_prior.channels=[4,8,8]")
+    parts, _, _ = build_parts(train_config(*sizes, f"shape_prior={option}"))
+    assert type(parts.shape_prior) is kind
     assert (
-        parts.shape_prior(torch.zeros(1, parts.renderer.size, parts.renderer.size)).shape[-1] == 20
+        parts.shape_prior(torch.zeros(1, parts.renderer.size, parts.renderer.size)).shape[-1] == 24
     )
 
 

@@ -1,5 +1,8 @@
+import cv2
 import numpy as np
 import pytest
+import skfmm
+from scipy.ndimage import label
 
 from mask_sup.geometry.geodesic import GeodesicWeight, geodesic_distance
 
@@ -81,3 +84,60 @@ def test_weights_are_continuous_at_the_border_and_rise_outwards():
 def test_an_empty_mask_is_refused():
     with pytest.raises(ValueError, match="need a foreground"):
         geodesic_distance(np.zeros((8, 8), bool))
+
+
+# -- against fast marching on the whole picture ---------------------------------------------------
+
+
+def figure(seed, size=64):
+    """A body with four limbs that bend at random, some of them in two pieces."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((size, size), np.uint8)
+    middle = rng.uniform(0.4, 0.6, 2) * size
+    cv2.ellipse(mask, middle.astype(int).tolist(), (size // 12, size // 6), 0, 0, 360, 1, -1)
+    for direction in rng.uniform(0, 2 * np.pi, 4):
+        joint = middle
+        for turn in rng.uniform(-1, 1, 2):
+            step = size * 0.2 * np.array([np.cos(direction + turn), np.sin(direction + turn)])
+            ends = [tuple(np.int32(point).tolist()) for point in (joint, joint + step)]
+            cv2.line(mask, *ends, 1, size // 20)
+            joint = joint + step
+    mask[rng.integers(size)] = 0
+    return mask.astype(bool)
+
+
+def marched(mask):
+    """Fast marching as the definition has it, with walls wherever the largest piece is not."""
+    pieces, count = label(mask)
+    largest = pieces == 1 + np.argmax([(pieces == k).sum() for k in range(1, count + 1)])
+    pixels = np.argwhere(largest)
+    start = pixels[((pixels - np.argwhere(mask).mean(0)) ** 2).sum(1).argmin()]
+    front = np.ones(mask.shape)
+    front[tuple(start)] = -1
+    found = skfmm.distance(np.ma.masked_array(front, ~largest)).filled(0).clip(0)
+    return np.where(mask & ~largest, found.max(), found)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_distances_are_those_of_fast_marching_on_the_whole_picture(seed):
+    mask = figure(seed)
+    np.testing.assert_allclose(geodesic_distance(mask), marched(mask), rtol=1e-6)
+    np.testing.assert_array_equal(geodesic_distance(mask.T.copy().T), geodesic_distance(mask))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_outside_it_is_the_weight_of_a_nearest_pixel_and_a_rise(seed):
+    mask, gain, rise = figure(seed, 40), 1.5, 0.25
+    weight = GeodesicWeight(gain, rise)(mask)
+    distance = marched(mask)
+    expected = np.exp(gain * distance / distance.max())
+    pixels, values = np.argwhere(mask), expected[mask]
+    away = np.linalg.norm(np.argwhere(~mask)[:, None] - pixels, axis=-1)
+    nearest = away.min(1)
+    # Where several pixels are as near, any of them will do: the one that the weight is closest to.
+    raised = values + rise * (nearest / nearest.max())[:, None]
+    scale = expected[mask][0] / weight[mask][0]
+    off = np.abs(scale * weight[~mask][:, None] - raised)
+    off[away > nearest[:, None] + 1e-9] = np.inf
+    assert off.min(1).max() < 1e-4
+    np.testing.assert_allclose(scale * weight[mask], values, rtol=1e-5)

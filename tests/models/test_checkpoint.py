@@ -261,6 +261,7 @@ def test_another_skeleton_is_refused(run, last):
         "detector.backbone.depth=1",
         "detector.head.depth_bins=16",
         "shape_prior.channels=[4,8]",
+        "shape_prior=patch",
     ],
 )
 def test_another_architecture_is_refused(override, last, compose_config):

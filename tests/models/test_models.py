@@ -8,7 +8,7 @@ from mask_sup.models.blocks import ResidualBlock, norm
 from mask_sup.models.detector import Detector, FactorisedHead, VolumeHead, expectation
 from mask_sup.models.hourglass import StackedHourglass
 from mask_sup.models.resnet import ResNet50
-from mask_sup.models.shape_prior import ShapePrior
+from mask_sup.models.shape_prior import PatchShapePrior, ShapePrior
 
 HEADS = {"volume": VolumeHead, "factorised": FactorisedHead}
 
@@ -128,6 +128,7 @@ def test_detectors_normalise_by_groups_alone(option, compose_config):
         lambda **size: StackedHourglass(1, 2, 96, 4, **size),
         lambda **size: ResNet50(channels=32, **size),
         lambda **size: ShapePrior([16, 32], **size),
+        lambda **size: PatchShapePrior([16, 32], **size),
     ],
 )
 def test_every_layer_of_a_network_has_groups_of_the_asked_size(network):
@@ -141,8 +142,10 @@ def test_every_layer_of_a_network_has_groups_of_the_asked_size(network):
         assert min(layer.num_channels // layer.num_groups for layer in layers) == least
 
 
-def test_psi_normalises_by_groups_alone(compose_config):
-    assert_groups_alone(build(compose_config("train").shape_prior, "shape_prior"))
+@pytest.mark.parametrize("option", ["unet", "patch"])
+def test_psi_normalises_by_groups_alone(option, compose_config):
+    cfg = compose_config("train", f"shape_prior={option}")
+    assert_groups_alone(build(cfg.shape_prior, "shape_prior"))
 
 
 def assert_groups_alone(network):
@@ -321,18 +324,30 @@ def test_psi_has_about_the_parameters_of_the_paper(compose_config):
     assert 0.46e6 < sum(p.numel() for p in prior.parameters()) < 0.48e6
 
 
-@pytest.mark.parametrize("shape", [(16, 16), (3, 16, 24), (2, 4, 8, 8)])
-def test_psi_draws_a_mask_in_0_to_1_of_the_same_shape(shape):
+def make_psi(kind, channels):
+    """psi with weights all over, as after training: fresh patch networks add nothing."""
     torch.manual_seed(0)
-    physique = ShapePrior([8, 16, 16])(images(*shape))
+    prior = kind(channels)
+    nn.init.normal_(prior.out.weight, std=0.1)
+    return prior
+
+
+BOTH = pytest.mark.parametrize("kind", [ShapePrior, PatchShapePrior])
+
+
+@BOTH
+@pytest.mark.parametrize("shape", [(16, 16), (3, 16, 24), (2, 4, 8, 8)])
+def test_psi_draws_a_mask_in_0_to_1_of_the_same_shape(kind, shape):
+    physique = make_psi(kind, [8, 16, 16])(images(*shape))
     assert physique.shape == shape
     assert physique.min() > 0
     assert physique.max() < 1
     assert physique.std() > 0
 
 
-def test_psi_keeps_channels_of_a_pixel_together_all_the_way():
-    prior, seen = ShapePrior([8, 16, 16]), []
+@BOTH
+def test_psi_keeps_channels_of_a_pixel_together_all_the_way(kind):
+    prior, seen = make_psi(kind, [8, 16, 16]), []
     for layer in prior.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.GroupNorm)):
             layer.register_forward_hook(lambda layer, given, out: seen.append(out))
@@ -341,31 +356,77 @@ def test_psi_keeps_channels_of_a_pixel_together_all_the_way():
     assert all(out.is_contiguous(memory_format=torch.channels_last) for out in seen)
 
 
-def test_psi_sees_every_mask_alone():
-    torch.manual_seed(0)
-    prior = ShapePrior([4, 8])
+@BOTH
+def test_psi_sees_every_mask_alone(kind):
+    prior = make_psi(kind, [4, 8])
     masks = images(3, 2, 8, 8)
     together = prior(masks)
     torch.testing.assert_close(together[1, 1], prior(masks[1, 1]), atol=1e-6, rtol=1e-5)
 
 
-def test_gradients_pass_through_psi_to_the_skeleton_mask():
-    torch.manual_seed(0)
+@BOTH
+def test_gradients_pass_through_psi_to_the_skeleton_mask(kind):
     mask = images(1, 16, 16).requires_grad_()
-    prior = ShapePrior([4, 8, 8])
+    prior = make_psi(kind, [4, 8, 8])
     prior(mask).square().sum().backward()
     assert (mask.grad != 0).float().mean() > 0.9
     for name, parameter in prior.named_parameters():
         assert parameter.grad.abs().max() > 0, name
 
 
+@BOTH
+def test_gradients_of_psi_are_those_of_finite_differences(kind):
+    prior, mask = make_psi(kind, [2, 4]).double(), images(1, 8, 8).double()
+    # psi's mask is in single precision, so the step is wide.
+    pixels = torch.randn(1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    mask.requires_grad_()
+    (slope,) = torch.autograd.grad((prior(mask) * pixels).sum(), mask)
+    step = 1e-3 * torch.sign(slope)
+    with torch.no_grad():
+        rise = ((prior(mask + step) - prior(mask - step)).double() * pixels).sum() / 2
+    assert rise.item() == pytest.approx((slope * step).sum().item(), rel=0.02)
+
+
 def test_psi_of_one_level_does_not_halve():
     assert ShapePrior([4])(images(1, 5, 7)).shape == (1, 5, 7)
+    assert PatchShapePrior([4])(images(1, 6, 8)).shape == (1, 6, 8)
 
 
-def test_masks_that_cannot_be_halved_are_refused():
+@pytest.mark.parametrize(("kind", "multiple"), [(ShapePrior, 4), (PatchShapePrior, 8)])
+def test_masks_that_cannot_be_halved_are_refused(kind, multiple):
     message = (
-        r"psi with 3 levels needs mask sides that are multiples of 4, got \(8, 10\): .*renderer"
+        rf"psi with 3 levels needs mask sides that are multiples of {multiple}, "
+        r"got \(8, 10\): .*renderer"
     )
     with pytest.raises(ValueError, match=message):
-        ShapePrior([4, 4, 4])(images(1, 8, 10))
+        kind([4, 4, 4])(images(1, 8, 10))
+
+
+def test_a_fresh_patch_psi_draws_the_skeleton_itself():
+    bones = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0, 3.0])  # sums of bones exceed 1
+    drawn = bones.repeat_interleave(4).reshape(1, 4, 6)
+    expected = (1 / (1 + (4 - 8 * drawn.clamp(max=1)).exp())).reshape(1, 4, 6)
+    torch.testing.assert_close(PatchShapePrior([4])(drawn), expected)
+
+
+@pytest.mark.slow
+@BOTH
+def test_psi_learns_to_fatten(kind):
+    # Thin crosses, and the same as wide as a limb: what is between them is found from all around.
+    y, x = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
+    generator = torch.Generator().manual_seed(0)
+    middles = torch.randint(8, 24, (48, 2, 1, 1), generator=generator)
+    off = torch.minimum((y - middles[:, 0]).abs(), (x - middles[:, 1]).abs())
+    bones, bodies = (off < 1).float(), (off < 4).float()
+    torch.manual_seed(0)
+    prior = kind([8, 16])
+    optimizer = torch.optim.Adam(prior.parameters(), 1e-2)
+    for step in range(120):
+        some = torch.arange(40)[step % 5 :: 5]
+        optimizer.zero_grad()
+        (prior(bones[some]) - bodies[some]).square().mean().backward()
+        optimizer.step()
+    with torch.no_grad():
+        error = (prior(bones[40:]) - bodies[40:]).square().mean()
+    assert error < 0.02
+    assert (bones[40:] - bodies[40:]).square().mean() > 0.2

@@ -37,7 +37,10 @@ KINDS: Mapping[str, tuple[str, ...]] = {
         "mask_sup.figure.render.GaussianRenderer",
         "mask_sup.figure.render.SkeletonRenderer",
     ),
-    "shape_prior": ("mask_sup.models.shape_prior.ShapePrior",),
+    "shape_prior": (
+        "mask_sup.models.shape_prior.PatchShapePrior",
+        "mask_sup.models.shape_prior.ShapePrior",
+    ),
     "geodesic": ("mask_sup.geometry.geodesic.GeodesicWeight",),
     "fitter": ("mask_sup.fitting.fitter.PoseFitter",),
     "fuse": (

@@ -6,7 +6,7 @@
     | phi | `Detector` |
     | x, X | `xy`, `joints_world` |
     | B_b, M_Skel | `SkeletonRenderer`, `skeleton_mask` |
-    | psi, M_Phys | `ShapePrior`, `physique_mask` |
+    | psi, M_Phys | `shape_prior`, `physique_mask` |
     | G | `views.weight` |
     | Delta, Pi | `fuse`, `Camera` |
     | lambda_s, lambda_p | `weights["skeleton"]`, `weights["physique"]` |
@@ -42,7 +42,7 @@ from mask_sup.method.losses import (
 from mask_sup.method.pseudo import PseudoPoses
 from mask_sup.metrics import PoseMetrics, score
 from mask_sup.models.detector import Detector
-from mask_sup.models.shape_prior import ShapePrior
+from mask_sup.models.shape_prior import PatchShapePrior, ShapePrior
 
 __all__ = [
     "ArmsStage",
@@ -65,7 +65,7 @@ class Parts(NamedTuple):
 
     detector: Detector
     renderer: SkeletonRenderer
-    shape_prior: ShapePrior | None = None
+    shape_prior: ShapePrior | PatchShapePrior | None = None
     """None: trained without psi."""
     anatomy: nn.Module | None = None
     """Terms on triangulated joints (`mask_sup.figure.anatomy`); None: none."""
