@@ -1,7 +1,8 @@
-"""What `make demo` ended with, as its evaluations left it: benchmarks/results/demo.json.
+"""What a run ended with, as its evaluations and rounds left it: benchmarks/results/<name>.json.
 
     make demo
     python benchmarks/demo.py outputs/demo
+    python benchmarks/demo.py outputs/general/<time> --name general
 
 One run, of the revision and threads that it says; `benchmarks/learning.py` is for several seeds.
 """
@@ -22,16 +23,22 @@ def figures(path: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Collect every metrics.json of the run's evaluations."""
+    """Collect every metrics.json of the run's evaluations, and how pure its pseudo-labels were."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path, help="run folder, e.g. outputs/demo")
-    run = parser.parse_args().run
+    parser.add_argument("--name", default="demo", help="of the result")
+    given = parser.parse_args()
+    run = given.run
     found = sorted(run.glob("evaluation/*/metrics.json"))
     if not found:
         raise SystemExit(f"no evaluation/*/metrics.json in {run}: run python -m mask_sup.evaluate")
     record(
-        "demo",
+        given.name,
         trained=json.loads((run / "run.json").read_text())["git"],
+        rounds={
+            path.parent.name: json.loads(path.read_text())
+            for path in sorted(run.glob("*/relabel.json"))
+        },
         evaluations={path.parent.name: figures(path) for path in found},
     )
 
