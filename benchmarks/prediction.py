@@ -155,7 +155,8 @@ def crop_before(
     if mask_input:
         share = crop_square(mask, box, image_size)[..., None] / 255
         image = np.rint(image * share + GREY * (1 - share)).astype(np.uint8)
-    return Crop(image, crop_square(mask, box, mask_size), box, size)
+    small = crop_square(mask, box, mask_size)
+    return Crop(image, small, np.zeros(small.shape, bool), box, size)  # nobody asked what is beyond
 
 
 @contextmanager
