@@ -28,16 +28,17 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="run folder, e.g. outputs/demo")
     parser.add_argument("--name", default="demo", help="of the result")
     given = parser.parse_args()
-    run = given.run
-    found = sorted(run.glob("evaluation/*/metrics.json"))
+    found = sorted(given.run.glob("evaluation/*/metrics.json"))
     if not found:
-        raise SystemExit(f"no evaluation/*/metrics.json in {run}: run python -m mask_sup.evaluate")
+        raise SystemExit(
+            f"no evaluation/*/metrics.json in {given.run}: run python -m mask_sup.evaluate"
+        )
     record(
         given.name,
-        trained=json.loads((run / "run.json").read_text())["git"],
+        trained=json.loads((given.run / "run.json").read_text())["git"],
         rounds={
             path.parent.name: json.loads(path.read_text())
-            for path in sorted(run.glob("*/relabel.json"))
+            for path in sorted(given.run.glob("*/relabel.json"))
         },
         evaluations={path.parent.name: figures(path) for path in found},
     )

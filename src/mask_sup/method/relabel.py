@@ -62,7 +62,7 @@ class RelabelStage(RegressionStage):
     Args:
         parts: Shared networks; needs a fitter.
         fuse: Ties the views together.
-        how: Recipe of the fitter: `explore` for the first round, whose detector is rough.
+        how: Recipe of the fitter: `explore` or `anew` for a first round: its detector is rough.
         scenes: At most so many scenes, in short runs drawn at random, are relabelled; null: all.
             A later round draws the same ones again, and more.
         keep: Share of them whose masks are explained best that is learned from.
@@ -129,8 +129,9 @@ class RelabelStage(RegressionStage):
         start = _kept_start(start, self.detector, chosen, kept)
         follows = (chosen.diff() == 1) & (sequence.diff() == 0)
         sequence = F.pad((~follows).cumsum(0), (1, 0))
-        build = fitter.usual(max(int(person.max()) + 1, len(poses.radius)))
-        if met := len(poses.radius):  # a round before this one; it may not have seen everybody
+        met = len(poses.radius)  # by the round before, which may not have seen everybody
+        build = fitter.usual(max(met, int(person.max()) + 1))
+        if met:
             build.lengths[:met], build.radius[:met] = poses.lengths, poses.radius
         found = fitter.fit(self.how, start, camera, mask, person, sequence, build)
         residual, front = found.residual, found.front

@@ -30,8 +30,6 @@ from mask_sup.synthetic.rigs import (
     AIM,
     PICTURE,
     RIGS,
-    RINGS,
-    STUDIO,
     Rig,
     cut_out,
     cut_through,
@@ -425,10 +423,11 @@ def _cast(task: Task, rng: np.random.Generator) -> tuple[int, int | Shape]:
 
 def _rig_of(task: Task, middle: np.ndarray) -> Rig:
     """The cameras before a person whose middle mostly is there, metres."""
-    if task.rig == "h36m":
+    rings = RIGS[task.rig]
+    if rings is None:
         return default_rig()
     rng = np.random.default_rng([task.seed, SPLITS[task.split].stream, task.first, RIG_STREAM])
-    return random_ring(rng, middle, STUDIO if task.rig == "studio" else RINGS)
+    return random_ring(rng, middle, rings)
 
 
 def _pace(surfaces: list[np.ndarray], step: int) -> np.ndarray:
@@ -539,8 +538,8 @@ def _draw_view(
     """Writes picture and mask of one view; returns K (3, 3) of the stored picture."""
     in_camera = outfit.vertices * 1000.0 @ rig.R[camera].T + rig.t[camera]
     whole = project(rig.K[camera], in_camera[: len(figure.vertices)])
-    cut = cut_out
-    if task.rig != "h36m" and rng.uniform() < RINGS.cut_chance:
+    cut, rings = cut_out, RIGS[task.rig]
+    if rings is not None and rng.uniform() < rings.cut_chance:
         cut = cut_through
     K = cut(rig.K[camera], whole, task.size, rng)
     grain = grain_of(person, look)

@@ -29,8 +29,6 @@ __all__ = [
     "strength",
 ]
 
-RIGS = ("h36m", "rings", "studio")
-
 # A rig like Human3.6M's: metres, z up; pictures of 1000x1000 pixels.
 CENTRES = np.array(
     [
@@ -87,6 +85,8 @@ RINGS = Rings(
 )
 STUDIO = RINGS._replace(views=(5, 8), arc_deg=(240.0, 360.0))
 """The same cameras, but so many of them, all about the person, that masks alone tell a pose."""
+RIGS = {"h36m": None, "rings": RINGS, "studio": STUDIO}
+"""What the rigs of each name are drawn from; None: there is one, `default_rig`."""
 ATTEMPTS = 1000  # at directions of cameras; a few suffice
 
 
