@@ -1,6 +1,7 @@
 import functools
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,7 @@ from mask_sup.method.regression import (
     mirrored,
     patched,
     recoloured,
+    rolled,
     zoomed,
 )
 from mask_sup.method.relabel import RelabelStage, look, some_runs
@@ -367,6 +369,21 @@ def test_joints_stay_on_their_pixels_when_crops_grow(by):
     centre = [(mass * x).sum().item(), (mass * y).sum().item(), -0.2]
     assert centre == pytest.approx(there.flatten().tolist(), abs=2e-3)
     assert seen[0, 0].sum() / blob[0, 0].sum() == pytest.approx(by**2, rel=1e-2)
+
+
+@pytest.mark.parametrize("degrees", [25.0, -60.0])
+def test_joints_stay_on_their_pixels_when_crops_roll(degrees):
+    """As through a camera that is rolled about its axis; a turn to the right is clockwise."""
+    at, size, angle = torch.tensor([0.4, -0.3]), 128, torch.tensor([math.radians(degrees)])
+    places = (torch.arange(size) + 0.5) * 2 / size - 1
+    y, x = torch.meshgrid(places, places, indexing="ij")
+    blob = torch.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / 0.005).expand(1, 3, size, size)
+    seen, there = rolled(blob, torch.tensor([[[*at, -0.2]]]), angle)
+    mass = seen[0, 0] / seen[0, 0].sum()
+    centre = [(mass * x).sum().item(), (mass * y).sum().item(), -0.2]
+    assert centre == pytest.approx(there.flatten().tolist(), abs=2e-3)
+    turn = cv2.getRotationMatrix2D((0, 0), -degrees, 1)[:, :2]  # OpenCV counts anticlockwise
+    assert there[0, 0, :2].tolist() == pytest.approx((turn @ at.numpy()).tolist(), abs=1e-6)
 
 
 def test_colours_change_and_the_grey_behind_stays():

@@ -142,6 +142,8 @@ RANGES: Mapping[str, Range] = {
     "cascade.*.module.width_steps": AMOUNT,
     "cascade.*.module.zoom": MEMORY,
     "cascade.*.module.colour": MEMORY,
+    "cascade.*.module.patches": SHARE,
+    "cascade.*.module.roll": Range(0, 180),
     "optimizer.lr": POSITIVE,
     "optimizer.adam_lr": POSITIVE,
     "optimizer.momentum": MEMORY,

@@ -23,6 +23,7 @@ __all__ = [
     "mirrored",
     "patched",
     "recoloured",
+    "rolled",
     "zoomed",
 ]
 
@@ -63,6 +64,20 @@ def zoomed(
     grid = F.affine_grid(F.pad(where, (0, 1)), list(image.shape), align_corners=False)
     xy = joints[..., :2] * by[:, None, None]
     return F.grid_sample(image, grid, align_corners=False), torch.cat([xy, joints[..., 2:]], -1)
+
+
+def rolled(
+    image: Float[Tensor, "n c h w"], joints: Float[Tensor, "n j 3"], by: Float[Tensor, " n"]
+) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, "n j 3"]]:
+    """Crops and their joints turned about the middle by angles (radians, clockwise as seen).
+
+    As if the camera had been rolled: z stays. What comes in continues the border.
+    """
+    cos, sin = by.cos(), by.sin()
+    turn = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
+    grid = F.affine_grid(F.pad(turn.mT, (0, 1)), list(image.shape), align_corners=False)
+    image = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+    return image, torch.cat([joints[..., :2] @ turn.mT, joints[..., 2:]], -1)
 
 
 def recoloured(
@@ -116,6 +131,7 @@ class RegressionStage(DetectorStage):
         optimizer: Parameters -> optimiser.
         mirror: Whether half of the crops are seen in a mirror.
         zoom: Crops are magnified by at most this share, or made as much smaller.
+        roll: Crops are turned by at most so many degrees (`rolled`), either way.
         colour: Brightness, contrast, saturation and hue vary by at most this share (`recoloured`).
         patches: Share of the crops that show a patch of another one (`patched`).
     """
@@ -128,9 +144,11 @@ class RegressionStage(DetectorStage):
         zoom: float,
         colour: float = 0.0,  # stages of before these were there go on as they were
         patches: float = 0.0,
+        roll: float = 0.0,
     ):
         super().__init__(detector, optimizer)
-        self.mirror, self.zoom, self.colour, self.patches = mirror, zoom, colour, patches
+        self.mirror, self.zoom, self.roll = mirror, zoom, math.radians(roll)
+        self.colour, self.patches = colour, patches
 
     def targets(self, batch: Batch) -> tuple[Float[Tensor, "n j 3"], Bool[Tensor, "n"]]:
         """World poses to learn, mm, and which of the batch have one."""
@@ -151,7 +169,7 @@ class RegressionStage(DetectorStage):
         return loss
 
     def _varied(self, image: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
-        """The crops, recoloured, patched, mirrored and magnified at random, with their joints."""
+        """The crops, varied at random, with their joints."""
         seed = self.global_step + self.global_rank * APART  # the same when resumed
         generator = torch.Generator().manual_seed(seed)
         flip, grow = torch.rand(2, len(image), generator=generator).to(image.device)
@@ -164,6 +182,9 @@ class RegressionStage(DetectorStage):
             image, joints = mirrored(image, joints, flip < 0.5, self.detector.skeleton.flip)
         if self.zoom:
             image, joints = zoomed(image, joints, (1 + self.zoom) ** (2 * grow - 1))
+        if self.roll:
+            by = self.roll * (2 * torch.rand(len(image), generator=generator) - 1)
+            image, joints = rolled(image, joints, by.to(image.device))
         return image, joints
 
     def configure_optimizers(self) -> Any:
