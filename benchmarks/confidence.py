@@ -34,7 +34,7 @@ from unseen import MOMENTS
 from mask_sup.calibration.check import Rig, check
 from mask_sup.files.poses import confidence_of, healthy
 from mask_sup.fitting.fitter import PoseFitter
-from mask_sup.fitting.verdict import expected, judge
+from mask_sup.fitting.verdict import expected, judge, ways_from_root
 from mask_sup.method.settings import of_checkpoint
 from mask_sup.models.checkpoint import read_checkpoint, restore
 
@@ -67,7 +67,7 @@ def judged(
     n = len(start)
     sequence = torch.arange(n) if kind == "mocap" else torch.zeros(n, dtype=torch.long)
     found = fitter.fit("fit", start, run.camera, run.mask, sequence=sequence)
-    verdict = judge(fitter, found, run.camera, run.mask)
+    verdict = judge(fitter, found, run.camera, run.mask, sequence)
     error = root_relative(found.joints_world) - root_relative(run.truth)
     stature = fitter.stature(found.build)
     told = {
@@ -178,7 +178,7 @@ def blamed(row: dict[str, Any]) -> int:
     return sum(found != "unclear" for found in row["calibration_accused"])
 
 
-def tuned(some: list[Judged], before: dict[str, float]) -> dict[str, float]:
+def tuned(some: list[Judged], way: Tensor, before: dict[str, float]) -> dict[str, float]:
     """Weights under which true errors are likeliest, spread exponentially about expected ones.
 
     Those are then right in the mean; the few that are far off count. Runs without a fault weigh as
@@ -189,14 +189,15 @@ def tuned(some: list[Judged], before: dict[str, float]) -> dict[str, float]:
     share = torch.cat([one.error[:, 1:] / one.stature for one in some])
     faulty = torch.cat([torch.full((len(o.error),), float(o.fault != FAULTLESS)) for o in some])
     weigh = torch.where(faulty > 0, 1 / faulty.sum(), 1 / (1 - faulty).sum())
-    log = torch.tensor([before[name] for name in (*names, "floor")]).log().requires_grad_(True)
+    weighed = (*names, "floor", "near")
+    log = torch.tensor([before[name] for name in weighed]).log().requires_grad_(True)
     optimizer = torch.optim.Adam([log], RATE)
 
     def weights(log: Tensor) -> dict[str, Any]:
-        return before | dict(zip((*names, "floor"), log.exp(), strict=True))
+        return before | dict(zip(weighed, log.exp(), strict=True))
 
     for _ in range(STEPS):
-        off = expected(signs, weights(log))
+        off = expected(signs, way[1:], weights(log))
         unlikely = (off.log() + share / off).mean(1)
         optimizer.zero_grad()
         (weigh * unlikely).sum().backward()
@@ -227,7 +228,7 @@ def main() -> None:
         seen = runs(Path(name), half, count, look, val)
         found = all_judged(fitter, seen, half, given.times, look=not given.tune)
         if given.tune:
-            for weight, value in tuned(found, fitter.verdict).items():
+            for weight, value in tuned(found, ways_from_root(fitter), fitter.verdict).items():
                 print(f"{weight}: {value:.3g}")
             return
         mocap = look(embedded(checkpoint, "mocap"))

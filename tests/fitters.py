@@ -46,3 +46,11 @@ def kneeling():
         right_knee=(95, 60, -382), right_ankle=(95, -350, -490),
         left_knee=(-95, 90, -376), left_ankle=(-95, -320, -484),
     )  # fmt: skip
+
+
+def arms_crossed():
+    """Before the trunk."""
+    return person(
+        right_elbow=(260, 60, 240), right_wrist=(-60, 250, 230),
+        left_elbow=(-260, 60, 240), left_wrist=(60, 250, 330),
+    )  # fmt: skip

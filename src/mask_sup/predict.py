@@ -517,7 +517,7 @@ def _judged(
     else:
         found = fit_film(fitter, start[which], camera, foreground, sequence, known)
     start[which] = found.joints_world
-    verdict = judge(fitter, found, camera, foreground)
+    verdict = judge(fitter, found, camera, foreground, sequence)
     told = {
         "unexplained": found.unexplained,
         "unexplained_view": verdict.unexplained_view,

@@ -1,11 +1,15 @@
+import math
+
 import pytest
 import torch
 from figures import HUMAN, INDEX, person, walking
-from fitters import fitter, kneeling, masks, sitting, turned
+from fitters import arms_crossed, fitter, kneeling, masks, sitting, turned
 from omegaconf import OmegaConf
 
 from mask_sup.figure.anatomy import NoAnatomy
 from mask_sup.files.build import build
+from mask_sup.fitting.naming import other_arms
+from mask_sup.fitting.scenes import Fit
 from mask_sup.geometry.batch import Camera
 
 ARMS = [INDEX[f"{side}_{joint}"] for side in ("right", "left") for joint in ("elbow", "wrist")]
@@ -130,6 +134,36 @@ def test_masks_are_explained_better_by_the_right_names():
         fit = fitter(recipes={"name": ["name"]}).fit("name", poses, camera, mask)
         assert (fit.front > 1e-4).all()
         assert errors(fit.joints_world, pose).max() < 60
+
+
+def test_arms_that_were_taken_for_each_other_are_found():
+    """Settled alone, each arm stays with the other's hand."""
+    truth = arms_crossed()[None]
+    camera, mask = masks(truth)
+    ours = fitter(recipes={"settle": ["settle"], "arms": ["settle", "arms"]})
+    wrong = other_arms(truth, ours.body)
+    off = {
+        name: errors(ours.fit(name, wrong, camera, mask).joints_world, truth)[ARMS].mean()
+        for name in ("settle", "arms")
+    }
+    assert off["arms"] < 90
+    assert off["settle"] > 2 * off["arms"]
+
+
+def test_arms_are_unsure_where_exchanged_ones_explain_as_well(scene, monkeypatch):
+    ours = fitter(recipes={"arms": ["arms"]})
+    sure = ours.fit("arms", *scene).spread[0]
+    assert sure.max() < 30  # exchanged, they would explain far less
+
+    def as_well(joints, scenes, generator, steps, step_mm):
+        return Fit(joints, torch.zeros(1), torch.zeros(1))
+
+    monkeypatch.setattr(ours, "_settle", as_well)
+    monkeypatch.setattr(ours.objective, "fit_of", lambda joints, scenes: as_well(joints, *[0] * 4))
+    monkeypatch.setattr(ours, "_searched_arms", lambda start, *_: as_well(start, *[0] * 4))
+    unsure = ours.fit("arms", *scene)
+    apart = (scene[0] - other_arms(scene[0], ours.body)).norm(dim=-1)
+    torch.testing.assert_close(unsure.spread, math.sqrt(2 / 3) * apart)  # two ways of three
 
 
 def test_a_person_who_kneels_is_named_rightly_whatever_the_feet_do():

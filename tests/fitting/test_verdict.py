@@ -6,7 +6,7 @@ from figures import HUMAN, INDEX, person, walking
 from fitters import fitter, masks
 
 from mask_sup.fitting.fitter import Fitted
-from mask_sup.fitting.verdict import evidence, judge
+from mask_sup.fitting.verdict import evidence, expected, judge, ways_from_root
 
 OURS = fitter()
 ARM = [INDEX[f"right_{joint}"] for joint in ("elbow", "wrist")]
@@ -114,6 +114,37 @@ def test_names_that_masks_leave_open_are_doubted_where_sides_lie_apart():
     assert open_[KNEE] > 1.5 * sure[KNEE]
     middle = INDEX["spine"]
     torch.testing.assert_close(open_[middle], sure[middle])
+
+
+def test_a_joint_that_jumps_for_a_moment_is_doubted_there():
+    truth = walking()[None].repeat(5, 1, 1)
+    truth += torch.arange(5)[:, None, None] * torch.tensor([80.0, 0.0, 0.0])  # she walks on
+    camera, mask = masks(truth)
+    jumped, row = truth.clone(), torch.zeros(5, dtype=torch.long)
+    wrist = INDEX["left_wrist"]
+    jumped[2, wrist] += torch.tensor([0.0, 120.0, 0.0])
+    verdict = judge(OURS, found(jumped), camera, mask, row)
+    jumps = verdict.signs["jumps"].sqrt() * OURS.stature(OURS.usual())
+    torch.testing.assert_close(jumps[:, wrist], torch.tensor([0.0, 60, 120, 60, 0]))
+    jumps[:, wrist] = 0
+    torch.testing.assert_close(jumps, torch.zeros(5, 18), atol=1e-3, rtol=0)
+    alone = judge(OURS, found(jumped), camera, mask)
+    assert alone.signs["jumps"].abs().max() == 0  # nobody says that these follow each other
+    assert (verdict.expected_mm[1:4, wrist] > alone.expected_mm[1:4, wrist]).all()
+
+
+def test_errors_add_up_along_the_bones_from_the_root():
+    way = ways_from_root(OURS)
+    lengths = dict(zip((child for _, child in HUMAN.tree), OURS.anatomy.length, strict=True))
+    leg = ["right_hip", "right_knee", "right_ankle"]
+    walked = sum(lengths[INDEX[joint]] for joint in leg) / OURS.stature(OURS.usual())
+    assert way[INDEX["right_ankle"]] == pytest.approx(float(walked))
+    assert way[HUMAN.root] == 0
+    signs = {"view": torch.full((1, 18), 1e-6)}
+    weights = {"floor": 0.0, "view": 1.0, "near": 0.5, "most": 1e6}
+    told = expected(signs, way, weights)[0]
+    torch.testing.assert_close(told / told[HUMAN.root], (0.5 + way) / 0.5)
+    assert told.mean() == pytest.approx(1e-3)
 
 
 def test_limbs_in_each_other_and_squeezed_bones_are_a_strain():

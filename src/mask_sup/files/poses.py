@@ -56,7 +56,7 @@ ONE_VIEW = (0.08, 0.12)  # of the worst view
 ROUGH = 1.4  # times the median of all moments is rough outlines' share, in between
 STRAINED = 0.001  # share of the foreground that the anatomy has against a pose
 FRONT = 0.01  # more that is unexplained with left and right exchanged, where names are sure
-SURE = 0.35  # mean confidence of a moment: joints are expected to be 7 % of the size off
+EXPECTED = 0.06  # of the person's size: mean expected error of a moment's joints
 STANDS_OUT = 2.0  # times the median of all views, or limbs
 WORST = 5  # moments that are named
 UNSURE = 0.05  # of the person's size: expected error of a joint whose confidence is 0.5
@@ -121,7 +121,7 @@ def write_poses(
             "healthy": "frame: 1 where nothing speaks against the pose: unexplained at most "
             f"{ROUGH} times the median of all frames, within {BADLY}, in the worst view likewise, "
             f"within {ONE_VIEW}, strain at most {STRAINED}, front at least {FRONT}, mean "
-            f"confidence at least {SURE}; 0 for all where that holds for fewer than half of them",
+            f"expected error at most {EXPECTED} of the person's size; 0 for all where that holds for fewer than half of them",
             "size_mm": "frame: square root of the silhouettes' area at the person's distance, mm, "
             "median of the views: 700 is usual, whatever the pose; NaN where a view shows nobody",
             "pictures": "frame, view: file of each picture",
@@ -143,6 +143,16 @@ def confidence_of(expected: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.square(expected / UNSURE))
 
 
+def expected_of(confidence: np.ndarray) -> np.ndarray:
+    """What joints with a confidence are expected to be off: a share of the person's size.
+
+    >>> expected_of(np.array([1.0, 0.5, 0.0])).tolist()
+    [0.0, 0.05, inf]
+    """
+    with np.errstate(divide="ignore"):
+        return UNSURE * np.sqrt(1 / np.asarray(confidence) - 1)
+
+
 def doubts(poses: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """What speaks against the pose of each moment, of those that were held against masks.
 
@@ -155,12 +165,12 @@ def doubts(poses: Mapping[str, Any]) -> dict[str, np.ndarray]:
     most, view = limits(poses)
     badly = np.nan_to_num(poses["unexplained"]) > most
     one_view = np.nan_to_num(poses["unexplained_view"]).max(1) > view
-    sure = poses["confidence"].mean(1)
+    expected = expected_of(poses["confidence"]).mean(1)
     return {
         "unexplained": badly,
         "one view": one_view & ~badly,
         "strained": np.nan_to_num(poses["strain"]) > STRAINED,
-        "unsure": (sure < SURE) & np.isfinite(poses["unexplained"]),
+        "unsure": (expected > EXPECTED) & np.isfinite(poses["unexplained"]),
         "either way": poses["front"] < FRONT,
     }
 
@@ -194,7 +204,8 @@ SIGNS = {
     "where these lack a part of the person",
     "either way": "are explained nearly as well with left and right exchanged: the person may face "
     "the other way",
-    "unsure": "are unsure: other poses explain the masks about as well",
+    "unsure": "are unsure: joints are expected {unsure:.0f} % of the person's size off and more, as "
+    "other poses explain the masks about as well",
 }
 
 
@@ -244,7 +255,7 @@ def verdict_in_words(
     )
     most, view = (100 * limit for limit in limits(poses))
     return lines + [
-        f"{int(which.sum())} {SIGNS[sign].format(most=most, view=view)}"
+        f"{int(which.sum())} {SIGNS[sign].format(most=most, view=view, unsure=100 * EXPECTED)}"
         for sign, which in found.items()
         if which.any()
     ]

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from mask_sup.figure.anatomy import Anatomy, NoAnatomy
 from mask_sup.figure.body import Body
 from mask_sup.fitting.hypotheses import Hypotheses
-from mask_sup.fitting.naming import as_knees_bend, both_names, same_side
+from mask_sup.fitting.naming import as_knees_bend, both_names, other_arms, same_side
 from mask_sup.fitting.objective import Objective
 from mask_sup.fitting.scenes import Build, Fit, Scenes, better, seen, shows
 from mask_sup.fitting.search import LimbSearch
@@ -72,6 +72,8 @@ class PoseFitter:
         improve: `alternatives` of each pair of limbs follow the gradient for `steps` of `step_mm`;
             the chosen ones for `last_steps` of `last_step_mm`.
         settle: `steps` of `step_mm` that poses settle for, and either naming of the sides.
+        arms: Arms that are exchanged below the shoulders are searched anew where they leave by
+            less than `worse`, a share of the foreground, more unexplained.
         build: From how many `scenes` of a subject its build is learned, among the share `keep` of
             them that is explained best, if they leave less than `below` unexplained, or than
             `worse` times what the best one does, and `at_most`: masks with a halo are explained
@@ -86,12 +88,13 @@ class PoseFitter:
             is searched, too.
         verdict: What each sign of a wrong pose weighs in `mask_sup.fitting.verdict.judge`:
             `floor`, whatever the masks say; what a misplaced body leaves by `view`; what is left
-            unexplained by `limb`; the anatomy's `strain`; the `spread` of other poses; left and
-            right `named` the wrong way, where the right way mostly explains a share of `front`
-            more; and how loosely pixels that are off by `pixel` hold (`held`) a joint that bones
-            leave a `reach`, a share of the stature; `most`, the share that errors come near.
+            unexplained by `limb`; the anatomy's `strain`; the `spread` of other poses; `jumps` in
+            time; left and right `named` the wrong way, where the right way mostly explains a share
+            of `front` more; and how loosely pixels that are off by `pixel` hold (`held`) a joint
+            that bones leave a `reach`, a share of the stature; how slowly errors grow with the way
+            from the root joint (`near`, see `expected`); `most`, the share that errors come near.
         recipes: Name -> what is done in turn: `explore`, `improve`, `settle` (the gradient alone),
-            `name`, `build`, `repeat`.
+            `name`, `arms`, `build`, `repeat`.
         seed: Of all random directions.
 
     Raises:
@@ -110,6 +113,7 @@ class PoseFitter:
         explore: Mapping[str, Any],
         improve: Mapping[str, Any],
         settle: Mapping[str, Any],
+        arms: Mapping[str, float],
         build: Mapping[str, Any],
         repeat: Mapping[str, Any],
         travel: float,
@@ -120,7 +124,7 @@ class PoseFitter:
     ):
         if not isinstance(anatomy, Anatomy):
             raise ValueError("fitting poses needs bone lengths: choose anatomy=human")
-        steps = ("explore", "improve", "settle", "name", "build", "repeat")
+        steps = ("explore", "improve", "settle", "name", "arms", "build", "repeat")
         for recipe, told in recipes.items():
             if not told or set(told) - set(steps):
                 raise ValueError(
@@ -132,7 +136,8 @@ class PoseFitter:
         self.rough_search = LimbSearch(self.objective, **rough_search)
         self.hypotheses = Hypotheses(self.objective, **hypotheses)
         self.explore, self.improve, self.settle = dict(explore), dict(improve), dict(settle)
-        self.build, self.repeat, self.travel = dict(build), dict(repeat), travel
+        self.arms, self.build, self.repeat = dict(arms), dict(build), dict(repeat)
+        self.travel = travel
         self.film, self.verdict = dict(film), dict(verdict)
         self.recipes = {recipe: list(told) for recipe, told in recipes.items()}
 
@@ -201,6 +206,9 @@ class PoseFitter:
                     fit, front = self._named(fit, scenes, jobs)
                 elif step == "repeat":
                     fit, front, spread = self._repeated(fit, scenes, jobs)
+                elif step == "arms":
+                    fit, apart = self._rearmed(fit, scenes, jobs)
+                    spread = spread.fmax(apart)
                 else:
                     build = self._built(fit, scenes, subject, build)
                     scenes = scenes._replace(
@@ -273,6 +281,24 @@ class PoseFitter:
         chosen, other = both.of(which), both.of(1 - which)
         return chosen, (other.cost - chosen.cost) / scenes.area
 
+    def _rearmed(self, fit: Fit, scenes: Scenes, jobs: "_Jobs") -> tuple[Fit, Tensor]:
+        """Arms exchanged below the shoulders settle, and search anew where they explain as well.
+
+        The search of arms starts where they are, and exchanged ones are too long or too short for
+        it: it rarely goes that way by itself.
+        """
+        other = self._settled(other_arms(fit.joints_world, self.body), scenes, jobs)
+        searched = other
+        worse = (other.cost - fit.cost) / scenes.area
+        if len(near := (worse < self.arms["worse"]).nonzero().flatten()):
+            found = jobs(
+                self._searched_arms, "searching arms", other.joints_world[near], scenes.part(near)
+            )
+            searched = Fit(*(a.index_copy(0, near, b) for a, b in zip(other, found, strict=True)))
+        poses = Fit(*(torch.stack(part, 1) for part in zip(fit, other, searched, strict=True)))
+        chosen = poses.of(choose(poses, scenes, self.travel))
+        return chosen, _spread(poses, chosen.joints_world, scenes.area)
+
     def _repeated(self, fit: Fit, scenes: Scenes, jobs: "_Jobs") -> tuple[Fit, Tensor, Tensor]:
         """Improve and name until it helps no more."""
         for _ in range(self.repeat["at_most"]):
@@ -341,6 +367,13 @@ class PoseFitter:
             found.append(self._followed(poses, scenes))
             start = found[-1].best.joints_world
         return Fit(*(torch.cat(part, 1) for part in zip(*found, strict=True)))
+
+    def _searched_arms(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
+        """The best of other arms, settled."""
+        poses = self.search(start, scenes, "arms", self.improve["alternatives"], generator)
+        found = self._followed(poses, scenes).best
+        steps, step_mm = self.settle["steps"], self.settle["step_mm"]
+        return self._settle(found.joints_world, scenes, generator, steps, step_mm)
 
     def _followed(self, poses: Float[Tensor, "n k j 3"], scenes: Scenes) -> Fit:
         """Alternatives after some steps, each by itself (n k)."""

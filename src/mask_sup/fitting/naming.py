@@ -1,12 +1,14 @@
 """Which side is the right one: masks show the front by what is not the same behind."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mask_sup.figure.body import Body
 
-__all__ = ["as_knees_bend", "both_names", "same_side"]
+__all__ = ["as_knees_bend", "both_names", "other_arms", "same_side"]
 
 FORWARD = 0.4  # sum of the sines of both knees
 
@@ -18,10 +20,21 @@ def same_side(joints: Float[Tensor, "n j 3"], body: Body) -> Float[Tensor, "n j 
     half a turn.
     """
     twisted = (body.across(joints, body.legs) * body.across(joints, body.arms)).sum(-1) < 0
-    right, left = (list(arm) for arm in body.arms)
-    turned = joints.clone()
-    turned[:, right], turned[:, left] = joints[:, left], joints[:, right]
-    return torch.where(twisted[:, None, None], turned, joints)
+    return torch.where(twisted[:, None, None], _exchanged(joints, *body.arms), joints)
+
+
+def other_arms(joints: Float[Tensor, "n j 3"], body: Body) -> Float[Tensor, "n j 3"]:
+    """Poses whose shoulders stay and whose arms exchange their other joints.
+
+    Silhouettes of arms that cross show as well a pose of arms that do not.
+    """
+    return _exchanged(joints, *(arm[1:] for arm in body.arms))
+
+
+def _exchanged(joints: Tensor, right: Sequence[int], left: Sequence[int]) -> Tensor:
+    exchanged = joints.clone()
+    exchanged[:, list(right)], exchanged[:, list(left)] = joints[:, left], joints[:, right]
+    return exchanged
 
 
 def both_names(joints: Float[Tensor, "n j 3"], body: Body) -> Float[Tensor, "n 2 j 3"]:

@@ -2,7 +2,8 @@
 
 What the body leaves unexplained says by view and limb where it differs from the masks. A pose that
 bends the anatomy to cover them is strained. And a joint is held where the outline moves with it: a
-limb inside the trunk's outline in all views moves unnoticed.
+limb inside the trunk's outline in all views moves unnoticed. Where moments follow each other in
+time, a joint that is not between where it was and where it will be is wrong in one of them.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from mask_sup.figure.body import POWER, Body
 from mask_sup.fitting.fitter import Fitted, PoseFitter
 from mask_sup.fitting.objective import Objective
 from mask_sup.fitting.scenes import Scenes
+from mask_sup.fitting.sequences import neighbour
 from mask_sup.geometry.batch import Camera
 from mask_sup.geometry.camera import cam_from_world, crop_from_cam
 
@@ -59,7 +61,11 @@ class Evidence(NamedTuple):
 
 
 def judge(
-    fitter: PoseFitter, found: Fitted, camera: Camera, mask: Float[Tensor, "n v hm wm"]
+    fitter: PoseFitter,
+    found: Fitted,
+    camera: Camera,
+    mask: Float[Tensor, "n v hm wm"],
+    sequence: Int[Tensor, " n"] | None = None,
 ) -> Verdict:
     """What speaks against poses of one subject, and how far off they may be.
 
@@ -68,29 +74,52 @@ def judge(
         found: The poses, wherever they came from.
         camera: Cameras of the views (n v).
         mask: As in `PoseFitter.fit`.
+        sequence: As in `PoseFitter.fit`.
     """
     shown = fitter.shows(mask)
-    scenes = fitter.scenes(camera, mask, found.build)
+    scenes = fitter.scenes(camera, mask, found.build, sequence=sequence)
     joints, stature = found.joints_world, fitter.stature(found.build)
     told, objective = evidence(joints, scenes, fitter.objective), fitter.objective
     strain = objective.prior(joints, scenes) / objective.weights["mask"] / scenes.area
     signs = _signs(fitter.body, told, strain, found, stature, fitter.verdict)
+    signs["jumps"] = _jumps(joints, scenes, fitter.body) / stature**2
     view = torch.where(shown, told.view, torch.nan)
     limb = told.limb_off.sum(1) / told.limb_drawn.sum(1).clamp_min(1.0)
-    return Verdict(view, limb, strain, stature * expected(signs, fitter.verdict), signs)
+    share = expected(signs, ways_from_root(fitter), fitter.verdict)
+    return Verdict(view, limb, strain, stature * share, signs)
 
 
 def expected(
-    signs: Mapping[str, Float[Tensor, "n j"]], weights: Mapping[str, float]
+    signs: Mapping[str, Float[Tensor, "n j"]],
+    way: Float[Tensor, " j"],
+    weights: Mapping[str, float],
 ) -> Float[Tensor, "n j"]:
-    """Expected errors as shares of the stature: the root s of the weighed signs, added up.
+    """Expected errors about the root joint, as shares of the stature.
 
-    Wrong poses still are of one person in one place: errors come near `most` alone, s / (1 + s /
-    most).
+    The root s of the weighed signs, added up, grows with the `way` from the root joint, over which
+    errors add up: with (near + way) over its mean. And wrong poses still are of one person in one
+    place: errors come near `most` alone, s / (1 + s / most).
     """
     total = sum(weights[name] ** 2 * sign for name, sign in signs.items())
-    share = (weights["floor"] ** 2 + total).sqrt()
+    farther = weights["near"] + way
+    share = (weights["floor"] ** 2 + total).sqrt() * farther / farther.mean()
     return share / (1 + share / weights["most"])
+
+
+def ways_from_root(fitter: PoseFitter) -> Float[Tensor, " j"]:
+    """Usual way from the root joint to each along the bones, as a share of the stature."""
+    skeleton, anatomy = fitter.body.skeleton, fitter.anatomy
+    above = {
+        child: (parent, float(length))
+        for (parent, child), length in zip(anatomy.tree, anatomy.length, strict=True)
+    }
+    way = torch.zeros(len(skeleton.joints))
+    for joint in range(len(way)):
+        higher = joint
+        while higher != skeleton.root:
+            higher, length = above[higher]
+            way[joint] += length
+    return way / fitter.stature(fitter.usual())
 
 
 def _signs(
@@ -126,6 +155,17 @@ def _signs(
         "named": wrong[:, None] * renamed.square(),
         "held": free.diagonal(dim1=-2, dim2=-1).sum(-1) / stature**2,
     }
+
+
+def _jumps(joints: Tensor, scenes: Scenes, body: Body) -> Float[Tensor, "n j"]:
+    """Squared way of joints about the root from the middle of the moments before and after, mm."""
+    root = body.skeleton.root
+    total, count = torch.zeros_like(joints), torch.zeros(len(joints), 1, 1)
+    for step in (-1, 1):
+        pose, known = neighbour(joints, scenes, step, body.skeleton.flip)
+        moved = joints - joints[:, [root]] - (pose - pose[:, [root]])
+        total, count = total + moved * known[:, None, None], count + known[:, None, None]
+    return (total / count.clamp_min(1)).square().sum(-1)
 
 
 def evidence(joints: Float[Tensor, "n j 3"], scenes: Scenes, objective: Objective) -> Evidence:

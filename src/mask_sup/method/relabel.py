@@ -32,7 +32,7 @@ __all__ = ["RelabelStage", "some_runs"]
 
 LOOKED_AT = 64  # moments per forward pass
 RUN = 10  # moments in a row that are chosen together
-WORK = ("_explore", "_alternatives", "_settle")  # of the fitter's jobs, where its time goes
+WORK = ("_explore", "_alternatives", "_searched_arms", "_settle")  # where the fitter takes time
 
 
 class Found(NamedTuple):
