@@ -121,7 +121,8 @@ def write_poses(
             "healthy": "frame: 1 where nothing speaks against the pose: unexplained at most "
             f"{ROUGH} times the median of all frames, within {BADLY}, in the worst view likewise, "
             f"within {ONE_VIEW}, strain at most {STRAINED}, front at least {FRONT}, mean "
-            f"expected error at most {EXPECTED} of the person's size; 0 for all where that holds for fewer than half of them",
+            f"expected error at most {EXPECTED} of the person's size; 0 for all where that holds "
+            "for fewer than half of them",
             "size_mm": "frame: square root of the silhouettes' area at the person's distance, mm, "
             "median of the views: 700 is usual, whatever the pose; NaN where a view shows nobody",
             "pictures": "frame, view: file of each picture",
@@ -204,8 +205,8 @@ SIGNS = {
     "where these lack a part of the person",
     "either way": "are explained nearly as well with left and right exchanged: the person may face "
     "the other way",
-    "unsure": "are unsure: joints are expected {unsure:.0f} % of the person's size off and more, as "
-    "other poses explain the masks about as well",
+    "unsure": "are unsure: joints are expected to be {unsure:.0f} % of the person's size off and "
+    "more, as other poses explain the masks about as well",
 }
 
 
