@@ -25,7 +25,9 @@ ASIDE = (0.35, 0.65)  # sides of the crop that what is behind goes left or right
 ALONG = 0.1  # sides of the crop that it goes up or down at most
 ZOOM = 1.3  # it is magnified by at most this, or made as much smaller
 MARGIN = 2  # pixels of the mask around a person that are taken out with it
-SURE = 0.98  # of the mask, of a pixel and all around it: its colours are the person's alone
+RIM = 1  # pixels of the mask at its edge, whose colours are mixed with the background's
+SURE = 0.98  # of the mask, in a pixel and as far as the rim goes: colours of the person alone
+NEAR = {"kernel_size": 6, "stride": 2, "padding": 2}  # pixels of which a rim takes the mean colour
 MIXED = 4  # power of the mask by which colours count where none is sure: mixed ones hardly do
 FULL, TINY = 0.25, 1e-6  # of a pixel that has to be left to count in full; against nothing left
 
@@ -56,10 +58,9 @@ class PastedBackgrounds:
         n, v = views.image.shape[:2]
         crops, masks, weights = (part.flatten(0, 1) for part in views[:3])
         chance, moment, view, alone, *places = torch.rand(8, n * v, generator=generator)
-        indoors = (chance >= self.own) & (chance >= 1 - self.painted)
-        painted, before = (
-            which.nonzero()[:, 0] for which in (indoors, (chance >= self.own) & ~indoors)
-        )
+        pasted = chance >= self.own
+        indoors = pasted & (chance >= 1 - self.painted)
+        before, painted = (which.nonzero()[:, 0] for which in (pasted & ~indoors, indoors))
         other = _others(n, v, moment, view)[before]
         gone = (alone[before] >= self.people).to(crops)[:, None, None, None]
         rooms = self._rooms(len(painted), crops.shape[-1], generator).to(crops)
@@ -168,10 +169,10 @@ def cut_out(
     mask that is coarser than the picture is made as sharp as one of the picture's size would be.
     """
     size, finer = crops.shape[-1], max(1.0, crops.shape[-1] / masks.shape[-1])
-    core = (_grown(1 - masks, 1) < 1 - SURE).to(masks)
-    sure = core.where(_grown(core, 2) > 0, masks**MIXED)
+    core = (_grown(1 - masks, RIM) < 1 - SURE).to(masks)
+    sure = core.where(_grown(core, 2 * RIM) > 0, masks**MIXED)
     colours, there = (
-        _resized(F.avg_pool2d(part, 6, 2, 2), size)
+        _resized(F.avg_pool2d(part, **NEAR), size)
         for part in (_resized(crops, masks.shape[-1]) * sure, sure)
     )
     person = (colours / there.clamp(min=TINY)).lerp(crops, _resized(sure, size))
