@@ -271,10 +271,12 @@ def _check_background(
             "data.background=pasted (before other crops and rooms), in a fresh run.\n"
             "A detector that was trained so is evaluated with +data.background=keep"
         )
-    if background not in ("keep", "pasted") or (background == "pasted" and mask_input):
+    if background not in ("keep", "pasted"):
+        raise ValueError(f"data.background is keep or pasted, got {background!r}")
+    if background == "pasted" and mask_input:
         raise ValueError(
-            f"data.background is keep or pasted, got {background!r}; pasted needs "
-            "detector.mask_input=false: masked pictures show no background"
+            "data.background=pasted needs detector.mask_input=false: masked pictures show no "
+            "background"
         )
     if background == "pasted" and set(pasted or {}) != {"own", "painted", "people"}:
         raise ValueError(
