@@ -100,7 +100,7 @@ COMMANDS = ["train", "evaluate", "predict", "export", "report", "sync", "masks",
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_wheels_commands_explain_themselves(command, installed, tmp_path):
-    assert "Powered by Hydra" in installed("-m", f"mask_sup.{command}", "--help")
+    assert "\nexamples:\n" in installed("-m", f"mask_sup.{command}", "--help")
     assert not list(tmp_path.iterdir())
 
 
@@ -179,11 +179,11 @@ def loading_networks(tmp_path_factory) -> float:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_is_quick_and_loads_no_network_library(command, loading_networks, tmp_path):
     told = python("-c", HELP.format(command=command, heavy=HEAVY), cwd=tmp_path)
-    assert "Powered by Hydra" in told
+    assert f"usage: python -m mask_sup.{command} " in told
     (loaded,) = re.findall(r"^LOADED(.*)$", told, re.M)
     assert loaded.split() == []
     (seconds,) = re.findall(r"^SECONDS (.*)$", told, re.M)
-    assert float(seconds) < loading_networks / 2  # of its 4 seconds on a laptop, help takes 0.7
+    assert float(seconds) < loading_networks / 4  # of its 3 seconds, help takes 0.5
 
 
 @pytest.mark.parametrize(("command", "given"), [("evaluate", []), ("predict", ["input=pictures"])])

@@ -213,7 +213,7 @@ def _print_table(values: dict[str, Any], about: dict[str, Any], folder: Path) ->
 
 @command("evaluate")
 def main(cfg: DictConfig) -> None:
-    """Evaluate a checkpoint."""
+    """Figures of a checkpoint on a split that has labels: a table, metrics.json, overlays."""
     cfg = trust_from_command_line(cfg, HydraConfig.get().overrides.task)
     check_ranges(cfg)
     evaluate(cfg)

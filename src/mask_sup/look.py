@@ -276,7 +276,7 @@ def _header_lines(header: Mapping[str, Any]) -> list[str]:
 
 @command("look")
 def main(cfg: DictConfig) -> None:
-    """Look at a data set; the exit status is 1 where files are missing or damaged."""
+    """What a training would read of a data set; ends with 1 where files are missing or damaged."""
     cfg = trust_from_command_line(cfg, HydraConfig.get().overrides.task)
     check_ranges(cfg)
     report = look(cfg)

@@ -645,7 +645,7 @@ def _overlays(
 
 @command("predict")
 def main(cfg: DictConfig) -> None:
-    """Predict poses."""
+    """2D and 3D poses of pictures, a video or a recording: poses.npz, and overlays."""
     cfg = trust_from_command_line(cfg, HydraConfig.get().overrides.task)
     check_ranges(cfg)
     predict(cfg)

@@ -8,7 +8,7 @@ from mask_sup.files.words import command
 
 @command("sync")
 def main(cfg: DictConfig) -> None:
-    """Synchronise."""
+    """By how many frames cameras that were started by hand are apart, told by the masks."""
     from mask_sup.calibration.sync import sync
 
     check_ranges(cfg)

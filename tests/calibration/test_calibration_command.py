@@ -37,7 +37,7 @@ def test_help_names_the_commands_and_their_keys(tmp_path):
     for words in ((), ("--help",)):
         done = command(tmp_path, *words)
         assert (done.returncode, "commands: convert" in done.stdout) == (0, True)
-    assert "output_format: null" in command(tmp_path, "convert", "--help").stdout
+    assert "output_format=null" in command(tmp_path, "convert", "--help").stdout
     done = command(tmp_path, "refline", "input=a")
     assert done.returncode != 0
     assert "no command 'refline'" in done.stderr

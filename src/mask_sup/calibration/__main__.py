@@ -11,11 +11,11 @@ from omegaconf import DictConfig
 from mask_sup.files.ranges import check_ranges
 from mask_sup.files.words import command
 
-# Where the function of that name is; imported when it runs, so that help is quick.
+# Where the function of that name is, imported when it runs, so that help is quick; what it does.
 COMMANDS = {
-    "convert": "mask_sup.calibration.convert",
-    "check": "mask_sup.calibration.from_masks",
-    "refine": "mask_sup.calibration.from_masks",
+    "convert": ("mask_sup.calibration.convert", "Cameras from the files of other programs."),
+    "check": ("mask_sup.calibration.from_masks", "Which camera is wrong, and how, by the masks."),
+    "refine": ("mask_sup.calibration.from_masks", "Cameras that agree with the masks."),
 }
 USAGE = f"""usage: python -m mask_sup.calibration <command> key=value ...
 
@@ -32,12 +32,14 @@ def main() -> None:
         raise SystemExit(f"no command {word!r}\n{USAGE}")
     del sys.argv[1]
 
-    @command(f"calibration_{word}")
+    module, about = COMMANDS[word]
+
     def run(cfg: DictConfig) -> None:
         check_ranges(cfg)
-        getattr(import_module(COMMANDS[word]), word)(cfg)
+        getattr(import_module(module), word)(cfg)
 
-    run()
+    run.__doc__ = about
+    command(f"calibration_{word}", f"calibration {word}")(run)()
 
 
 if __name__ == "__main__":

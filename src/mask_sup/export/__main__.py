@@ -8,7 +8,7 @@ from mask_sup.files.words import command
 
 @command("export")
 def main(cfg: DictConfig) -> None:
-    """Export poses."""
+    """Poses of mask_sup.predict as files of other programs."""
     from mask_sup.export import export
 
     check_ranges(cfg)

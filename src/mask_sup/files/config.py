@@ -8,6 +8,8 @@ from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from mask_sup.files.usage import conf_folder
+
 __all__ = ["Config", "conf_dir", "load_config", "plain", "renamed"]
 
 MOVED = {  # checkpoints and run folders of version 0.1 name modules by where they were
@@ -251,11 +253,7 @@ def conf_dir() -> str:
 
     for name, schema in SCHEMAS.items():
         ConfigStore.instance().store(name=name, node=schema)
-    packaged = Path(__file__).parents[1] / "conf"
-    folder = packaged if packaged.is_dir() else Path(__file__).parents[3] / "conf"
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no configuration at {folder}: reinstall mask-sup")
-    return str(folder)
+    return str(conf_folder())
 
 
 def plain(cfg: Any) -> Any:

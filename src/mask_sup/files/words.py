@@ -13,14 +13,12 @@ import sys
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import hydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
-from hydra.errors import HydraException
+from mask_sup.files.usage import conf_folder, missing, usage
 
-from mask_sup.files.config import conf_dir
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 __all__ = ["PATHS", "command", "literal", "said", "shell_command"]
 
@@ -52,30 +50,45 @@ VALUED = {  # options of Hydra whose next word is their value
 SWEEPS = ("-m", "--multirun", "hydra.mode=MULTIRUN", "+sweep=")  # words that ask for several runs
 PLAIN = re.compile(r"[A-Za-z_/.][A-Za-z0-9_/.-]*", re.ASCII)  # means itself in Hydra's grammar
 WORDS = re.compile(r"(true|false|null|nan|inf|\.[0-9_]+(e-?[0-9_]+)?)", re.ASCII | re.IGNORECASE)
+HELP = ("-h", "--help")
 INTERPOLATION = "${"
 QUOTES = "'", '"'
 SHARE = "\\\\"  # how the path of a Windows share begins
 
 
-def command(config: str) -> Callable[[Callable[[Any], None]], Callable[..., None]]:
+def command(config: str, name: str = "") -> Callable[[Callable[[Any], None]], Callable[..., None]]:
     """`hydra.main` for a config of `conf/`, with words that are read as `literal` says.
+
+    Help, and what is missing, are told before Hydra is loaded (`mask_sup.files.usage`).
 
     Args:
         config: Its name, without the ending.
+        name: How the command is called, if not like its config.
     """
+    name = name or config
 
     def decorated(function: Callable[[Any], None]) -> Callable[..., None]:
-        main = hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config)(function)
-
         @functools.wraps(function)
         def run(cfg: Any = None) -> None:
             if cfg is None:
+                words = sys.argv[1:]
+                if any(word in HELP for word in words):
+                    print(usage(name, function.__doc__ or "", conf_folder(), config))
+                    return
                 try:
                     _check_folder(os.getcwd(), "the folder that this is run in")
-                    sys.argv[1:] = literal(sys.argv[1:])
+                    sys.argv[1:] = literal(words)
                 except ValueError as error:
                     raise SystemExit(f"{error}") from None
-            main(cfg)
+                options = any(word.startswith("-") and word not in SWEEPS for word in words)
+                if not options and (lacks := missing(words, name, conf_folder(), config)):
+                    raise SystemExit(lacks)
+            import hydra
+
+            from mask_sup.files.config import conf_dir
+
+            folder = conf_dir()
+            hydra.main(version_base="1.3", config_path=folder, config_name=config)(function)(cfg)
 
         return run
 
@@ -115,7 +128,7 @@ def _literal(word: str, sweeps: bool) -> str:
     return word if meant else f"{key}={_quoted(text)}"
 
 
-def _is_meant(override: Override | None, text: str, is_path: bool, sweeps: bool) -> bool:
+def _is_meant(override: "Override | None", text: str, is_path: bool, sweeps: bool) -> bool:
     """Whether a value is in Hydra's grammar on purpose, and is left to it."""
     if override is None:
         return (sweeps and "," in text) or (not is_path and text.startswith(("[", "{")))
@@ -130,8 +143,11 @@ def _is_meant(override: Override | None, text: str, is_path: bool, sweeps: bool)
     return isinstance(value, str) and (value == text or (escaped and text == text.strip()))
 
 
-def _parsed(word: str) -> Override | None:
+def _parsed(word: str) -> "Override | None":
     """A word as Hydra reads it; None if it cannot."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
     try:
         return OverridesParser.create().parse_override(word)
     except HydraException:
@@ -159,6 +175,8 @@ def _check_folder(path: str, what: str) -> None:
 
 
 def _quoted(text: str) -> str:
+    from hydra.core.override_parser.types import Quote, QuotedString
+
     return QuotedString(text, Quote.double).with_quotes()
 
 

@@ -12,16 +12,16 @@ from mask_sup.files.words import command
 
 @command("masks")
 def extract_main(cfg: DictConfig) -> None:
-    """Make masks of videos."""
+    """Foreground masks of videos or pictures, of one person in all views."""
     from mask_sup.masks.extract import extract
 
     check_ranges(cfg)
     extract(trust_from_command_line(cfg, HydraConfig.get().overrides.task))
 
 
-@command("check_masks")
+@command("check_masks", "masks check")
 def check_main(cfg: DictConfig) -> None:
-    """Look for bad masks."""
+    """Which masks are bad, and how: check.json, and check.html with pictures."""
     from mask_sup.masks.gate import check
 
     check_ranges(cfg)

@@ -8,7 +8,7 @@ from mask_sup.files.words import command
 
 @command("report")
 def main(cfg: DictConfig) -> None:
-    """Write a report."""
+    """Poses as a page to look at, what not to trust in them first; or a training's page anew."""
     from mask_sup.report import write_report
 
     check_ranges(cfg)
