@@ -566,9 +566,16 @@ def test_a_damaged_picture_is_named_and_stops_all(finished, configure, tmp_path)
 def test_a_masked_detector_refuses_pictures_without_masks(pictures, finished, configure, tmp_path):
     checkpoint = finished[1]
     cfg = configure(checkpoint=checkpoint, input=pictures, output=tmp_path / "out")
-    with pytest.raises(ValueError, match=r"masked input: give the folder of masks, masks=<folder>"):
+    with pytest.raises(ValueError, match=r"masked input\n.*masks=<folder>, .*; got none\n") as told:
+        predict(cfg)
+    made = f"input={pictures} output={tmp_path}/in_masks and say input={pictures} masks={tmp_path}"
+    assert f"python -m mask_sup.masks {made}/in_masks/in;" in str(told.value)
+    assert "detector.mask_input=false" in str(told.value)
+    cfg.box = [1, 1, 9, 9]
+    with pytest.raises(ValueError, match="got a box, which leaves the background in"):
         predict(cfg)
     assert not (tmp_path / "out").exists()
+    cfg.box = None
     cfg.masks = str(tmp_path / "masks")
     assert (predict(cfg) / "poses.npz").is_file()
 
