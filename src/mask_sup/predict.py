@@ -96,6 +96,8 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     moments = input_moments(source, cfg.masks, cfg.every, folder, box == "mask")
     if box == "given":
         moments = with_boxes(moments, given)
+    elif box == "found":
+        print(f"no masks and no box=: the detector looks for the person, {LOOKS} times a picture")
     views = [view for moment in moments for view in moment.views]
     check_views(views)
     fps = input_fps(source, cfg.every)
