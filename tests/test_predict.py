@@ -843,7 +843,7 @@ def test_calibrated_views_without_masks_are_triangulated_and_not_fitted(
 
 
 def test_masks_of_a_recording_are_left_out_where_a_box_is_given(
-    tmp_path, write_recording, cameras_around, unmasked, configure
+    tmp_path, write_recording, write_checkpoint, cameras_around, unmasked, configure
 ):
     root = write_recording(tmp_path / "rec", cameras_around(2), count=2)
     cfg = configure(checkpoint=unmasked, input=root, overlays=False)
@@ -855,6 +855,28 @@ def test_masks_of_a_recording_are_left_out_where_a_box_is_given(
     cfg.fit = True
     with pytest.raises(ValueError, match="this input lacks a mask for each picture"):
         predict(cfg)
+    cfg.checkpoint = str(write_checkpoint(tmp_path / "masked", "detector.mask_input=true"))
+    with pytest.raises(ValueError, match="leave box= out: the recording has masks"):
+        predict(cfg)
+
+
+def test_a_view_in_which_a_file_of_boxes_has_nobody_is_left_out(
+    bare, unmasked, configure, capsys, tmp_path
+):
+    root, _ = bare
+    rows = ["cam0,9,8,30,40", "cam1,9,8,30,40", "cam1/1,,,,"]
+    (tmp_path / "b.csv").write_text("\n".join(["picture,x,y,width,height", *rows]) + "\n")
+    cfg = configure(checkpoint=unmasked, input=root, box=tmp_path / "b.csv")
+    poses = read(predict(cfg))
+    told = capsys.readouterr().out
+    assert "mask or box shows nobody are left out: cam1 in 1 of 3 moments (1)" in told
+    assert "! 1 of 3 moments have no pose" in told
+    shown = [[True, True], [True, False], [True, True]]
+    for name in ("joints_px", "joints_root_mm", "person_px"):
+        known = np.isfinite(poses[name]).reshape(3, 2, -1)
+        np.testing.assert_array_equal(known.all(-1), shown)
+        np.testing.assert_array_equal(known.any(-1), shown)
+    assert np.isfinite(poses["joints_world_mm"]).all((1, 2)).tolist() == [True, False, True]
 
 
 def test_a_recording_without_masks_is_told_before_its_videos_are_taken_apart(
@@ -1050,7 +1072,7 @@ def test_a_view_that_shows_nobody_is_left_out_and_told(filmed, configure, capsys
     )
     assert np.minimum(off, turned).max() < 80
     assert np.isfinite(poses["reprojected_px"]).all()  # the pose is seen again in all views
-    assert "NaN in views whose mask shows nobody" in str(poses["header"])
+    assert "NaN in views whose mask or box shows nobody" in str(poses["header"])
 
 
 @pytest.mark.parametrize("fit", [True, False])
@@ -1092,12 +1114,12 @@ def test_masks_of_nobody_alone_end_the_prediction(filmed, pictures, configure, t
     _, film, checkpoint = filmed
     emptied(film, *((f"cam{k}", i) for i in range(6) for k in range(3)))
     cfg = configure(checkpoint=checkpoint, input=film, overlays=False)
-    with pytest.raises(ValueError, match="no moment has masks that show somebody in at least 2"):
+    with pytest.raises(ValueError, match="no moment has masks or boxes that show .* in at least 2"):
         predict(cfg)
     for path in (tmp_path / "masks").iterdir():
         cv2.imwrite(str(path), np.zeros((24, 32), np.uint8))
     cfg = configure(checkpoint=checkpoint, input=pictures, masks=tmp_path / "masks")
-    with pytest.raises(ValueError, match="at least one view: look at the masks"):
+    with pytest.raises(ValueError, match="at least one view: look at them"):
         predict(cfg)
     put(tmp_path / "masks" / "m3.png", 255)
     alone = read(predict(cfg))

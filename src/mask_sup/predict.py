@@ -144,8 +144,6 @@ def _box_from(source: Path, masks: str | None, given: Any) -> str:
     Raises:
         ValueError: If both masks and a box are given.
     """
-    from mask_sup.data.recording import is_recording
-
     if masks and given is not None:
         raise ValueError(
             f"box={given} and masks={masks}: expected one of the two, as a mask has a box of its "
@@ -153,8 +151,14 @@ def _box_from(source: Path, masks: str | None, given: Any) -> str:
         )
     if given is not None:
         return "given"
-    brought = (source / "masks").is_dir() and is_recording(source)
-    return "mask" if masks or brought else "found"
+    return "mask" if masks or _brings_masks(source) else "found"
+
+
+def _brings_masks(source: Path) -> bool:
+    """Whether the input is a recording with masks of its own."""
+    from mask_sup.data.recording import is_recording
+
+    return (source / "masks").is_dir() and is_recording(source)
 
 
 def _masks_wanted(cfg: DictConfig, source: Path) -> str:
@@ -164,16 +168,16 @@ def _masks_wanted(cfg: DictConfig, source: Path) -> str:
 
     got = "a box, which leaves the background in" if cfg.box is not None else "none"
     footage = source.parent if source.suffix.lower() in PICTURE_SUFFIXES else source
-    if is_recording(source):
-        output, again = source / "masks", ""
-    else:
+    output, again = source / "masks", ""
+    if not is_recording(source):
         output = footage.parent / f"{footage.stem}_masks"
         camera = footage.name if footage.is_dir() else footage.stem
         again = f" and say input={footage} masks={output / camera}"
+    make = f"make them, {shell_command('masks', input=footage, output=output)}{again};"
     return (
         f"the detector of checkpoint={cfg.checkpoint} was trained on masked input\n"
         f"  expected the folder of masks, masks=<folder>, with one mask per picture; got {got}\n"
-        f"  make them, {shell_command('masks', input=footage, output=output)}{again};\n"
+        f"  {'leave box= out: the recording has masks;' if _brings_masks(source) else make}\n"
         "  or give a checkpoint that was trained with detector.mask_input=false"
     )
 
@@ -195,7 +199,7 @@ def _fitter(cfg: DictConfig, detector: Any, moments: "Sequence[Moment]") -> Any:
     if any(view.mask is None for moment in moments for view in moment.views):
         lacking.append("a mask for each picture")
         if len(lacking) == 1 and cfg.fit is None:
-            print("no poses are fitted: that takes masks of the calibrated views, there are none")
+            print("no poses are fitted: that takes masks of the calibrated views (masks=<folder>)")
     if lacking and cfg.fit is not True:
         return None
     if lacking:

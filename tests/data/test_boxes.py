@@ -7,7 +7,7 @@ import pytest
 from mask_sup.data.boxes import box_around, with_boxes
 from mask_sup.data.images import uncalibrated_view
 from mask_sup.data.lens import straight_box
-from mask_sup.data.moments import Crop, Moment, View, check_views, crop_view
+from mask_sup.data.moments import NOBODY, Crop, Moment, View, check_views, crop_view
 
 W, H = 240, 160
 K = np.array([[300.0, 0.0, 121.0], [0.0, 310.0, 83.0], [0.0, 0.0, 1.0]])
@@ -84,6 +84,14 @@ def test_a_camera_alone_tells_of_its_pictures_that_have_no_row(tmp_path, recordi
     assert found[0][1] == found[1][1]
 
 
+def test_where_nobody_is_the_numbers_are_left_out(tmp_path, recording):
+    found = with_boxes(recording, csv(tmp_path, "cam0,90,40,50,80", "cam1,,,,"))
+    assert boxes(found) == [[BOX, NOBODY]] * 2
+    crop = crop_view(found[0].views[1], 32, 16, 1.2, False, may_be_empty=True)
+    assert not crop.mask.any()
+    assert crop.box == (-24.0, -64.0, 288.0)  # all of the picture, as with masks of nobody
+
+
 def test_pictures_without_a_box_are_named(tmp_path, recording):
     rows = ["cam0,1,2,30,40", "1,5,6,70,80"]  # two cameras have a picture of that number
     message = r"no box for 2 of 4 pictures: cam1/000000\.png, cam1/000001\.png\n.*cam0, 1\n"
@@ -131,6 +139,7 @@ def test_a_person_may_be_cut_off_at_the_border(folder, given):
         (["a;1;2;3;4"], "picture;x;y;width;height", r"\['picture;x;y;width;height'\], not \['pict"),
         ([], "picture,x,y,width,height", "has no rows"),
         (["0,1,2,30,nan"], None, r"line 2 of .*boxes\.csv: \[1, 2, 30, nan\] is no box of four"),
+        (["0,1,,30,40"], None, r"line 2 of .*: \[1, , 30, 40\] is no box of four"),
         (["0,1,2,30"], None, r"line 2 of .*: \[1, 2, 30, None\] is no box of four"),
         (["0,1,2,30,40", "1,1,2,30,-40"], None, "line 3 of .* is 30 wide and -40 high"),
         (

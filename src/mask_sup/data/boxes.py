@@ -8,7 +8,8 @@ Given are four numbers for all pictures, left, top, width and height, or a CSV f
 in pixels of the pictures as they were taken, from the upper left corner. A picture is told by its
 file's name, with or without its ending, or the frame's number alone (0 is a video's first). In a
 recording the camera and a slash come first, cam01/000000; and cam01 alone tells of all its
-pictures that have no row of their own. Other columns and rows of other pictures are left alone.
+pictures that have no row of their own. Where nobody is seen, all four numbers are left out:
+cam01/000017,,,, . Other columns and rows of other pictures are left alone.
 """
 
 import csv
@@ -21,7 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mask_sup.data.lens import straight_box
-from mask_sup.data.moments import Crop, Moment, View
+from mask_sup.data.moments import NOBODY, Crop, Moment, View
 from mask_sup.files.pictures import picture_size
 from mask_sup.geometry.camera import px_from_crop
 
@@ -133,7 +134,8 @@ def _read(path: Path) -> Mapping[str, Box]:
             raise ValueError(
                 f"{where} a second box for {name}; keep one: a picture shows one person"
             )
-        boxes[name] = _box([row[column] for column in COLUMNS[1:]], where)
+        values = [row[column] for column in COLUMNS[1:]]
+        boxes[name] = NOBODY if values == [""] * len(values) else _box(values, where)
     return boxes
 
 
@@ -160,6 +162,8 @@ def _told(given: Any) -> str:
 
 def _straight(box: Box, view: View) -> Box:
     """A box as an ideal lens sees it, checked against its picture."""
+    if box == NOBODY:
+        return box
     width, height = picture_size(view.image)
     x, y, w, h = box
     across, down = min(x + w, width) - max(x, 0), min(y + h, height) - max(y, 0)

@@ -22,6 +22,7 @@ from mask_sup.geometry.camera import fold_crop
 from mask_sup.geometry.geodesic import GeodesicWeight
 
 __all__ = [
+    "NOBODY",
     "Crop",
     "Moment",
     "MomentDataset",
@@ -40,6 +41,10 @@ WEIGHTS = 2
 
 GREY = 102
 """Background of masked pictures, 0.4 of 255: what the detector sees as 0."""
+
+
+NOBODY = (0.0, 0.0, 0.0, 0.0)
+"""The box of a view that shows nobody."""
 
 
 class View(NamedTuple):
@@ -143,6 +148,8 @@ def whole(size: tuple[int, int]) -> Part:
 
 def filled(box: tuple[float, float, float, float]) -> Part:
     """All pixels that a box of left, top, width and height touches."""
+    if box == NOBODY:
+        return Part(np.zeros((1, 1), np.uint8))
     low = np.floor(box[:2]).astype(int)
     width, height = np.ceil(np.add(box[:2], box[2:])).astype(int) - low
     return Part(np.full((height, width), 255, np.uint8), *low.tolist())

@@ -61,7 +61,8 @@ STANDS_OUT = 2.0  # times the median of all views, or limbs
 WORST = 5  # moments that are named
 PERSON = {  # where a picture's crop comes from -> what person_px measures
     "mask": "larger side of the person's mask; NaN as above",
-    "given": "larger side of the person's box as it was given, without the lens's distortion",
+    "given": "larger side of the person's box as it was given, without the lens's distortion; NaN "
+    "as above",
     "found": "side of the square that the detector found to hold the person",
 }
 UNSURE = 0.05  # of the person's size: expected error of a joint whose confidence is 0.5
@@ -96,7 +97,7 @@ def write_poses(
         },
         "arrays": {
             "joints_px": "frame, view, joint, (x, y): continuous pixels of the input pictures; NaN "
-            "in views whose mask shows nobody, which count nowhere at that moment",
+            "in views whose mask or box shows nobody, which count nowhere at that moment",
             "joints_root_mm": "frame, view, joint, (x right, y down, z away from the camera): mm "
             f"relative to the root; scale from a person of {cfg.person_height} mm; NaN as above",
             "person_px": f"frame, view: {PERSON[box]}",
