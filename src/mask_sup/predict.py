@@ -43,7 +43,7 @@ __all__ = [
 BATCH = 16
 PART = 600  # moments that are held in memory together, with their masks
 PARTS = ".parts"
-LOOKS = 2  # at a picture whose box nobody knows, before the last: at all of it, then at the person
+LOOKS = 4  # at a picture whose box nobody knows, at most: at all of it, then at the person
 WITH_WORLD = 2  # views that show somebody, without which a moment has no pose in the world
 FINE = 2  # pixels of a mask that is kept, along a side, for each that poses are fitted to
 SAMPLE = 48  # moments of a longer recording that tell how the person is built
@@ -97,7 +97,7 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     if box == "given":
         moments = with_boxes(moments, given)
     elif box == "found":
-        print(f"no masks and no box=: the detector looks for the person, {LOOKS} times a picture")
+        print("no masks and no box=: the detector looks for the person by its own joints")
     views = [view for moment in moments for view in moment.views]
     check_views(views)
     fps = input_fps(source, cfg.every)
@@ -329,10 +329,10 @@ def _look(
 def _found(
     views: "Sequence[View]", detected: Any, skeleton: Any, settings: dict[str, Any]
 ) -> "Sequence[View]":
-    """Views with the boxes of people, as they are known, or found by looking `LOOKS` times.
+    """Views with the boxes of people, as they are known, or found by looking up to `LOOKS` times.
 
-    The first look is at the whole picture, the next one at where the first found joints. Pictures
-    are looked at one by one: nothing is handed over in time.
+    The first look is at the whole picture, each other one at where the one before found joints,
+    until that is where it looked. Nothing is handed over from picture to picture.
 
     Args:
         views: All of them with a mask or a box, or none.
@@ -340,19 +340,21 @@ def _found(
         skeleton: Joints end below the top of the head and above the soles; it tells by how much.
         settings: Of `crop_view`.
     """
-    from mask_sup.data.boxes import box_around
+    from mask_sup.data.boxes import box_around, settled
     from mask_sup.data.moments import crop_view
 
     if any(view.mask is not None or view.box is not None for view in views):
         return views
-    heights, padding = skeleton.heights.values(), 1.0
+    views, heights, padding = list(views), skeleton.heights.values(), 1.0
+    grown, lost = 1 / (max(heights) - min(heights)), range(len(views))
     for _ in range(LOOKS):
-        crops = [crop_view(view, **settings | {"padding": padding}) for view in views]
-        joints, grown = detected(crops)[..., :2].numpy(), 1 / (max(heights) - min(heights))
-        views = [
-            view._replace(box=box_around(xy, crop, grown))
-            for view, xy, crop in zip(views, joints, crops, strict=True)
-        ]
+        crops = [crop_view(views[i], **settings | {"padding": padding}) for i in lost]
+        joints, before = detected(crops)[..., :2].numpy(), [views[i].box for i in lost]
+        for i, xy, crop in zip(lost, joints, crops, strict=True):
+            views[i] = views[i]._replace(box=box_around(xy, crop, grown))
+        lost = [i for i, box in zip(lost, before, strict=True) if not settled(box, views[i].box)]
+        if not lost:
+            break
         padding = settings["padding"]
     return views
 

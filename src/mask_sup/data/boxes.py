@@ -26,7 +26,7 @@ from mask_sup.data.moments import NOBODY, Crop, Moment, View
 from mask_sup.files.pictures import picture_size
 from mask_sup.geometry.camera import px_from_crop
 
-__all__ = ["box_around", "with_boxes"]
+__all__ = ["box_around", "settled", "with_boxes"]
 
 COLUMNS = ("picture", "x", "y", "width", "height")
 EXPECTED = (
@@ -36,6 +36,7 @@ EXPECTED = (
 LEAST = 2.0  # pixels of a box's sides; less is a share of the picture's, by mistake
 INSIDE = 0.5  # share of a box that its picture holds at least
 SHOWN = 3  # names that a message lists
+SETTLED = 0.1  # of a square's side by which it may move or grow and is the same
 NEAREST = 8  # times that the person's box may be smaller than the crop that it was found in
 
 Box = tuple[float, float, float, float]
@@ -83,6 +84,23 @@ def box_around(xy_crop: Float[np.ndarray, "j 2"], crop: Crop, grown: float) -> B
     side = max(LEAST, grown * float((high - low).max()), crop.box[2] / NEAREST)
     left, top = ((low + high - side) / 2).tolist()
     return left, top, side, side
+
+
+def settled(before: Box | None, after: Box) -> bool:
+    """Whether a square is where it was looked for, so that another look tells no more.
+
+    Args:
+        before: The square that was looked at; None: the whole picture.
+        after: What was found there.
+
+    >>> settled((10, 10, 100, 100), (12, 8, 104, 104)), settled((10, 10, 100, 100), (40, 8, 60, 60))
+    (True, False)
+    """
+    if before is None:
+        return False
+    side = before[2]
+    moved = np.add(after[:2], after[2] / 2) - np.add(before[:2], side / 2)
+    return bool(max(*np.abs(moved), abs(after[2] - side)) <= SETTLED * side)
 
 
 def _by_name(path: Path, moments: Sequence[Moment]) -> list[list[Box]]:
