@@ -43,7 +43,6 @@ __all__ = [
 BATCH = 16
 PART = 600  # moments that are held in memory together, with their masks
 PARTS = ".parts"
-LOOKS = 4  # at a picture whose box nobody knows, at most: at all of it, then at the person
 WITH_WORLD = 2  # views that show somebody, without which a moment has no pose in the world
 FINE = 2  # pixels of a mask that is kept, along a side, for each that poses are fitted to
 SAMPLE = 48  # moments of a longer recording that tell how the person is built
@@ -297,6 +296,7 @@ def _look(
     import torch
     from rich.progress import track
 
+    from mask_sup.data.boxes import look_for
     from mask_sup.data.moments import crop_view
     from mask_sup.files.ahead import ahead
 
@@ -311,7 +311,7 @@ def _look(
             return detector(images.to(cfg.device).permute(0, 3, 1, 2).float() / 255).cpu()
 
     def look(start: int) -> tuple[Any, list[tuple]]:
-        some = _found(views[start : start + size], detected, detector.skeleton, settings)
+        some = look_for(views[start : start + size], detected, detector.skeleton, settings)
         crops = [crop_view(view, **settings, may_be_empty=True) for view in some]
         return detected(crops), [crop[1:] for crop in crops]  # pictures are let go
 
@@ -324,39 +324,6 @@ def _look(
     mask[torch.from_numpy(np.stack(unknown))] = torch.nan
     boxes, sizes = np.reshape(boxes, (*shape, 3)), np.reshape(sizes, (*shape, 2))
     return joints.clone(), mask.unflatten(0, shape), boxes, sizes
-
-
-def _found(
-    views: "Sequence[View]", detected: Any, skeleton: Any, settings: dict[str, Any]
-) -> "Sequence[View]":
-    """Views with the boxes of people, as they are known, or found by looking up to `LOOKS` times.
-
-    The first look is at the whole picture, each other one at where the one before found joints,
-    until that is where it looked. Nothing is handed over from picture to picture.
-
-    Args:
-        views: All of them with a mask or a box, or none.
-        detected: Crops -> joints (n j 3) in them.
-        skeleton: Joints end below the top of the head and above the soles; it tells by how much.
-        settings: Of `crop_view`.
-    """
-    from mask_sup.data.boxes import box_around, settled
-    from mask_sup.data.moments import crop_view
-
-    if any(view.mask is not None or view.box is not None for view in views):
-        return views
-    views, heights, padding = list(views), skeleton.heights.values(), 1.0
-    grown, lost = 1 / (max(heights) - min(heights)), range(len(views))
-    for _ in range(LOOKS):
-        crops = [crop_view(views[i], **settings | {"padding": padding}) for i in lost]
-        joints, before = detected(crops)[..., :2].numpy(), [views[i].box for i in lost]
-        for i, xy, crop in zip(lost, joints, crops, strict=True):
-            views[i] = views[i]._replace(box=box_around(xy, crop, grown))
-        lost = [i for i, box in zip(lost, before, strict=True) if not settled(box, views[i].box)]
-        if not lost:
-            break
-        padding = settings["padding"]
-    return views
 
 
 def _cameras(moments: "Sequence[Moment]", boxes: np.ndarray) -> Any:

@@ -1,4 +1,4 @@
-"""Where the person is in pictures without masks: boxes as they are given, or around joints.
+"""Where the person is in pictures without masks: boxes as they are given, or looked for.
 
 Given are four numbers for all pictures, left, top, width and height, or a CSV file:
 
@@ -14,7 +14,7 @@ cam01/000017,,,, . Other columns and rows of other pictures are left alone.
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ import numpy as np
 from jaxtyping import Float
 
 from mask_sup.data.lens import straight_box
-from mask_sup.data.moments import NOBODY, Crop, Moment, View
+from mask_sup.data.moments import NOBODY, Crop, Moment, View, crop_view
+from mask_sup.figure.skeleton import Skeleton
 from mask_sup.files.pictures import picture_size
 from mask_sup.geometry.camera import px_from_crop
 
-__all__ = ["box_around", "settled", "with_boxes"]
+__all__ = ["box_around", "look_for", "settled", "with_boxes"]
 
 COLUMNS = ("picture", "x", "y", "width", "height")
 EXPECTED = (
@@ -36,6 +37,7 @@ EXPECTED = (
 LEAST = 2.0  # pixels of a box's sides; less is a share of the picture's, by mistake
 INSIDE = 0.5  # share of a box that its picture holds at least
 SHOWN = 3  # names that a message lists
+LOOKS = 4  # at a picture whose box nobody knows, at most: at all of it, then at the person
 SETTLED = 0.1  # of a square's side by which it may move or grow and is the same
 NEAREST = 8  # times that the person's box may be smaller than the crop that it was found in
 
@@ -67,6 +69,39 @@ def with_boxes(moments: Sequence[Moment], given: Any) -> list[Moment]:
         )
         for moment, boxes in zip(moments, found, strict=True)
     ]
+
+
+def look_for(
+    views: Sequence[View],
+    detected: Callable[[list[Crop]], Any],
+    skeleton: Skeleton,
+    settings: Mapping[str, Any],
+) -> Sequence[View]:
+    """Views with the boxes of people, as they are known, or found by looking up to `LOOKS` times.
+
+    The first look is at the whole picture, each other one at where the one before found joints,
+    until that is where it looked. Nothing is handed over from picture to picture.
+
+    Args:
+        views: All of them with a mask or a box, or none.
+        detected: Crops -> joints (n j 3) in them, a tensor.
+        skeleton: Joints end below the top of the head and above the soles; it tells by how much.
+        settings: Of `crop_view`.
+    """
+    if any(view.mask is not None or view.box is not None for view in views):
+        return views
+    views, heights, padding = list(views), skeleton.heights.values(), 1.0
+    grown, lost = 1 / (max(heights) - min(heights)), range(len(views))
+    for _ in range(LOOKS):
+        crops = [crop_view(views[i], **{**settings, "padding": padding}) for i in lost]
+        joints, before = detected(crops)[..., :2].numpy(), [views[i].box for i in lost]
+        for i, xy, crop in zip(lost, joints, crops, strict=True):
+            views[i] = views[i]._replace(box=box_around(xy, crop, grown))
+        lost = [i for i, box in zip(lost, before, strict=True) if not settled(box, views[i].box)]
+        if not lost:
+            break
+        padding = settings["padding"]
+    return views
 
 
 def box_around(xy_crop: Float[np.ndarray, "j 2"], crop: Crop, grown: float) -> Box:
