@@ -568,8 +568,10 @@ def test_a_masked_detector_refuses_pictures_without_masks(pictures, finished, co
     cfg = configure(checkpoint=checkpoint, input=pictures, output=tmp_path / "out")
     with pytest.raises(ValueError, match=r"masked input\n.*masks=<folder>, .*; got none\n") as told:
         predict(cfg)
-    made = f"input={pictures} output={tmp_path}/in_masks and say input={pictures} masks={tmp_path}"
-    assert f"python -m mask_sup.masks {made}/in_masks/in;" in str(told.value)
+    made = f"python -m mask_sup.masks input={pictures} output={tmp_path}/in_masks\n"
+    assert f"  make them: {made}" in str(told.value)
+    again = f"checkpoint={checkpoint} input={pictures} masks={tmp_path}/in_masks/in\n"
+    assert f"  and then say python -m mask_sup.predict {again}" in str(told.value)
     assert "detector.mask_input=false" in str(told.value)
     cfg.box = [1, 1, 9, 9]
     with pytest.raises(ValueError, match="got a box, which leaves the background in"):
@@ -901,7 +903,7 @@ def test_a_recording_without_masks_is_told_before_its_videos_are_taken_apart(
 ):
     root, _ = bare
     checkpoint = write_checkpoint(tmp_path / "masked", "detector.mask_input=true")
-    made = f"python -m mask_sup.masks input={root} output={root}/masks;"
+    made = f"python -m mask_sup.masks input={root} output={root}/masks"
     with pytest.raises(ValueError, match=f"masked input\n.*got none\n.*{made}\n"):
         predict(configure(checkpoint=checkpoint, input=root))
     assert not (root / "frames").exists()

@@ -171,12 +171,13 @@ def _masks_wanted(cfg: DictConfig, source: Path) -> str:
     if not is_recording(source):
         output = footage.parent / f"{footage.stem}_masks"
         camera = footage.name if footage.is_dir() else footage.stem
-        again = f" and say input={footage} masks={output / camera}"
-    make = f"make them, {shell_command('masks', input=footage, output=output)}{again};"
+        paths = {"checkpoint": cfg.checkpoint, "input": footage, "masks": output / camera}
+        again = f"\n  and then say {shell_command('predict', **paths)}"
+    make = f"make them: {shell_command('masks', input=footage, output=output)}{again}"
     return (
         f"the detector of checkpoint={cfg.checkpoint} was trained on masked input\n"
         f"  expected the folder of masks, masks=<folder>, with one mask per picture; got {got}\n"
-        f"  {'leave box= out: the recording has masks;' if _brings_masks(source) else make}\n"
+        f"  {'leave box= out: the recording has masks' if _brings_masks(source) else make}\n"
         "  or give a checkpoint that was trained with detector.mask_input=false"
     )
 
