@@ -61,7 +61,9 @@ def main() -> None:
                 "splits": ["val"],
                 "commit": commit,
             }
-            runs[row].append(one_seed(asked, seed, given.folder / row / str(seed)))
+            runs[row].append(
+                one_seed(asked, seed, given.folder.resolve() / row / str(seed), Path.cwd())
+            )
     result = {"commit": commit, "seeds": given.seeds, "rows": ROWS, "runs": runs}
     (RESULTS / "ablations.json").write_text(json.dumps(result, indent=1) + "\n")
     table = Table(title=f"val, seeds {given.seeds}: median (least to most)")

@@ -253,6 +253,14 @@ def test_h36m_full_is_the_papers_setting(train_config):
     assert on == {"skeleton", "physique", "rest", "consistency", "depth"}
 
 
+def test_unmasked_is_the_general_recipe_before_other_backgrounds(train_config):
+    cfg, general = (train_config(f"+experiment={name}") for name in ("unmasked", "general"))
+    assert (cfg.detector.mask_input, cfg.data.mask_input) == (False, False)
+    assert (cfg.data.background, cfg.data.pasted.own) == ("pasted", 0.3)
+    general.name, general.detector.mask_input, general.data.background = "unmasked", False, "pasted"
+    assert cfg == general
+
+
 def test_one_ablation(train_config):
     assert train_config("+ablation=wo_G").without == {"psi": False, "G": True, "Delta": False}
 

@@ -171,6 +171,37 @@ def test_a_stopped_run_goes_on_to_the_same_weights(finished, cache, tmp_path, mo
         torch.testing.assert_close(weights(tmp_path)[name], value, rtol=0, atol=0, msg=name)
 
 
+@pytest.mark.slow
+def test_a_stopped_run_on_pasted_backgrounds_goes_on_to_the_same_weights(
+    cache, tmp_path, monkeypatch
+):
+    from mask_sup.method.regression import SupervisedStage
+
+    overrides = ("cascade=supervised", "cascade.supervised.max_steps=8", "save_every=2")
+    overrides += ("detector.mask_input=false", "data.background=pasted")
+    seen, step = [], SupervisedStage.training_step
+
+    def remember(self, batch, batch_idx):
+        seen.append((self.global_step, batch.views.image))
+        if self.global_step == stop_at:
+            raise KeyboardInterrupt
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(SupervisedStage, "training_step", remember)
+    stop_at = None
+    train(smoke(cache, *overrides), tmp_path / "whole")
+    whole, stop_at = dict(seen), 5
+    seen.clear()
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train(smoke(cache, *overrides), tmp_path / "stopped")
+    stop_at = None
+    train(smoke(cache, *overrides), tmp_path / "stopped")
+    assert [at for at, _ in seen] == [0, 1, 2, 3, 4, 5, 4, 5, 6, 7]
+    assert all(torch.equal(image, whole[at]) for at, image in seen)
+    one, other = (weights(tmp_path / name, "supervised") for name in ("whole", "stopped"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_another_config_in_the_same_folder_is_refused(finished, cache):
     folder, _ = finished
     with pytest.raises(ValueError, match="another config"):

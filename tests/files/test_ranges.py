@@ -17,6 +17,7 @@ TRAINS = [
     ["train", "cascade=adapt"],
     ["train", "data=wild_mix"],
     ["train", "+experiment=recording"],
+    ["train", "+experiment=unmasked"],
     ["train", "detector=resnet50", "renderer=gaussians"],
     ["train", "detector=patch"],
 ]
@@ -84,6 +85,8 @@ def test_shipped_configs_pass_and_every_number_has_a_range(compose_config, words
         ("optimizer.lr=0", "optimizer.lr=0: expected a number above 0"),
         ("data.batch_size=1000000000", "batch_size=1000000000: expected a whole number from 1"),
         ("optimizer.betas=0.9", "optimizer.betas=0.9: expected several values, not one"),
+        ("data.pasted.own=1.5", "data.pasted.own=1.5: expected a number from 0 to 1"),
+        ("data.pasted=0.5", "data.pasted=0.5: expected several values, not one"),
         ("body.capsules=3", "body.capsules=3: expected several values"),
         ("cascade.last_round.module.zoom=1", "zoom=1: expected a number from 0 below 1"),
     ],

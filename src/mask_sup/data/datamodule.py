@@ -1,16 +1,14 @@
 """Loaders over any source of moments, multi-view or single-view."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
 from lightning import LightningDataModule
-from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from mask_sup.data.backgrounds import PastedBackgrounds
 from mask_sup.data.moments import Moment, MomentDataset, drawn_views, expand
 from mask_sup.figure.skeleton import Skeleton
 from mask_sup.geometry.batch import Batch
@@ -21,6 +19,7 @@ __all__ = ["DrawnViews", "PoseDataModule", "Source", "StepSampler", "own_rank"]
 
 Place = tuple[int, int]  # number of a moment, and how often all have been seen before
 APART = 7_368_787  # between the seeds of two processes: further than steps go
+BACKGROUNDS = 1 << 31  # from the seeds by which stages vary the same crops; 32 bits count
 
 
 @runtime_checkable
@@ -129,12 +128,14 @@ class PoseDataModule(LightningDataModule):
         cache: Folder where what depends on masks alone is kept between epochs and runs; None: none.
         views: Of each moment of `train`: drawn anew for every step, spread evenly elsewhere; None:
             all, of moments that have as many. Other splits are seen by all their views.
-        background: `keep` shows pictures as they are; `random` puts the person, cut out by the
-            mask, before random colours in training, which teaches a detector without masked input.
+        background: `keep` shows pictures as they are; `pasted` puts people, cut out by their masks,
+            before other backgrounds in training, which teaches a detector without masked input.
+        pasted: Shares of the kinds of backgrounds, see `PastedBackgrounds`.
         seed: Seed of the order and the backgrounds.
 
     Raises:
-        ValueError: If `background` is neither, or is random although the input is masked.
+        ValueError: If `background` is neither, or is pasted although the input is masked, or its
+            shares are none.
     """
 
     def __init__(
@@ -153,14 +154,11 @@ class PoseDataModule(LightningDataModule):
         seed: int,
         cache: str | None = None,
         views: int | None = None,  # all, in data sets of before there was a choice
+        pasted: Mapping[str, float] | None = None,  # data sets of before it was there keep theirs
     ):
         super().__init__()
-        if background not in ("keep", "random") or (background == "random" and mask_input):
-            raise ValueError(
-                f"data.background is keep or random, got {background!r}; random needs "
-                "detector.mask_input=false: masked pictures show no background"
-            )
-        self.background = background
+        _check_background(background, pasted, mask_input)
+        self.pasted = PastedBackgrounds(**pasted, seed=seed) if background == "pasted" else None
         self.source, self.batch_size, self.workers = source, batch_size, workers
         self.memory, self.seed, self.views = memory, seed, views
         self.item_settings: dict[str, Any] = {
@@ -253,15 +251,38 @@ class PoseDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Pictures travel as bytes and become floats on the device."""
         batch = expand(batch)
-        if self.background == "random" and self.trainer.training:
+        if self.pasted is not None and self.trainer.training:
             step, rank = self.trainer.global_step, self.trainer.global_rank
             generator = torch.Generator().manual_seed(
-                self.seed * 100_003 + step + rank * APART  # each process draws its own
+                BACKGROUNDS + self.seed * 100_003 + step + rank * APART  # each process its own
             )
-            views = batch.views
-            image = on_random_background(views.image, views.mask, generator)
-            batch = batch._replace(views=views._replace(image=image))
+            image = self.pasted(batch.views, generator)
+            batch = batch._replace(views=batch.views._replace(image=image))
         return batch
+
+
+def _check_background(
+    background: str, pasted: Mapping[str, float] | None, mask_input: bool
+) -> None:
+    """Refuse a background that is none, could not be seen, or is not told in full."""
+    if background == "random":
+        raise ValueError(
+            "data.background=random (people before random colours) is gone: train with "
+            "data.background=pasted (before other crops and rooms), in a fresh run.\n"
+            "A detector that was trained so is evaluated with +data.background=keep"
+        )
+    if background not in ("keep", "pasted"):
+        raise ValueError(f"data.background is keep or pasted, got {background!r}")
+    if background == "pasted" and mask_input:
+        raise ValueError(
+            "data.background=pasted needs detector.mask_input=false: masked pictures show no "
+            "background"
+        )
+    if background == "pasted" and set(pasted or {}) != {"own", "painted", "people"}:
+        raise ValueError(
+            f"data.pasted needs own, painted and people, got {sorted(pasted or {})}: see "
+            "conf/data/crops.yaml"
+        )
 
 
 def alike_batches(counts: Sequence[int], size: int) -> list[list[int]]:
@@ -281,14 +302,3 @@ def alike_batches(counts: Sequence[int], size: int) -> list[list[int]]:
 def own_rank(trainer: Any) -> tuple[int, int]:
     """The number of this process and of all of them."""
     return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-
-
-def on_random_background(
-    image: Float[Tensor, "n v 3 h w"], mask: Float[Tensor, "n v hm wm"], generator: torch.Generator
-) -> Float[Tensor, "n v 3 h w"]:
-    """The people of pictures, cut out by their masks, before soft random colours."""
-    size = image.shape[-2:]
-    coarse = torch.rand(image[..., :4, :4].flatten(0, 1).shape, generator=generator)
-    behind = F.interpolate(coarse.to(image), size, mode="bilinear").view_as(image)
-    share = F.interpolate(mask, size, mode="bilinear").unsqueeze(2)
-    return share * image + (1 - share) * behind

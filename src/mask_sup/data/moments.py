@@ -113,8 +113,10 @@ def crop_view(
         mask = whole(picture.size) if view.box is None else filled(view.box)
     shown = mask if (mask.pixels > 127).any() else whole(picture.size)
     box = shown.box(padding, image_size)
-    image = crop_picture(picture, view, box, image_size, mask if mask_input else None)
     small = mask.crop(box, mask_size)
+    image = straight_crop(picture, view.K, view.distortion, box, image_size)
+    if mask_input:
+        grey_outside(image, small if mask_size == image_size else mask.crop(box, image_size))
     return Crop(image, small, beyond(small, view, picture.size, box), box, picture.size)
 
 
@@ -170,29 +172,10 @@ def straight(view: View, size: tuple[int, int], may_be_empty: bool = False) -> P
     return mask
 
 
-def crop_picture(
-    picture: Picture,
-    view: View,
-    box: tuple[float, float, float],
-    size: int,
-    mask: Part | None = None,
-    into: np.ndarray | None = None,
-) -> np.ndarray:
-    """The picture of a view inside `box`, (size, size, 3) uint8, all but what `mask` shows grey.
-
-    Args:
-        picture: That of the view.
-        view: Its lens.
-        box: Left, top and side in continuous pixels.
-        size: Side, pixels.
-        mask: The view's; None: nothing is grey.
-        into: Where to put it.
-    """
-    small = straight_crop(picture, view.K, view.distortion, box, size, into)
-    if mask is not None:
-        share = mask.crop(box, size)[..., None] / 255
-        small[:] = np.rint(small * share + GREY * (1 - share))
-    return small
+def grey_outside(crop: np.ndarray, mask: np.ndarray) -> None:
+    """Make all of a crop (h, w, 3) grey but what its mask (h, w) shows, in place."""
+    share = mask[..., None] / 255
+    crop[:] = np.rint(crop * share + GREY * (1 - share))
 
 
 def taken_mask(view: View) -> np.ndarray:
@@ -417,7 +400,9 @@ class MomentDataset(Dataset[Batch]):
         for picture, view, box, mask, into in zip(
             pictures, views, boxes, people, images, strict=True
         ):
-            crop_picture(picture, view, box, size, mask if self.mask_input else None, into)
+            straight_crop(picture, view.K, view.distortion, box, size, into)
+            if self.mask_input:
+                grey_outside(into, mask.crop(box, size))
         cameras = (
             (fold_crop(view.K, box), view.R, view.t) for view, box in zip(views, boxes, strict=True)
         )

@@ -126,15 +126,16 @@ def _of_grey(values: np.ndarray, path: Path | Member) -> np.ndarray:
         return np.zeros(values.shape, np.uint8)
     ids = np.issubdtype(values.dtype, np.integer)
     white = next((full for full in FULL if top <= full), top) if ids else max(1.0, top)
-    inside = values > 0
-    known = not inside.all() or top in (1, white) or top >= white / 2
-    if known and ((values == top) == inside).all():
+    covered = np.count_nonzero(values)
+    known = covered < values.size or top in (1, white) or top >= white / 2
+    if known and np.count_nonzero(values == top) == covered:
         as_is = values.dtype == np.uint8 and top == FULL[0]
-        return values if as_is else inside.view(np.uint8) * np.uint8(FULL[0])
+        return values if as_is else (values > 0).view(np.uint8) * np.uint8(FULL[0])
+    inside = values > 0
     soft = values if values.dtype == np.uint8 else np.rint(values * (FULL[0] / white))
     soft = soft.astype(np.uint8, copy=False)
     below = inside & (soft < HALF)
-    doubtful = top < white / 2 or 2 * below.sum() > inside.sum()
+    doubtful = top < white / 2 or 2 * below.sum() > covered
     if doubtful and (len(seen := np.unique(values[inside])) <= FEW or top < white / 2):
         few = ", ".join(f"{value:g}" for value in seen[:FEW]) + ", ..." * (len(seen) > FEW)
         raise ValueError(

@@ -64,6 +64,7 @@ RANGES: Mapping[str, Range] = {
     "data*.image_size": PIXELS,
     "data*.mask_size": PIXELS,
     "data*.padding": Range(1, 10),
+    "data*.pasted.*": SHARE,
     "data*.views": COUNT,
     "data*.workers": Range(0, 256, whole=True),
     "data.weights.*": POSITIVE,

@@ -22,9 +22,10 @@ import numpy as np
 from rich.progress import track
 
 from mask_sup.data.moments import Moment, View
+from mask_sup.data.rooms import ROOM
 from mask_sup.files.threads import own_cores
 from mask_sup.synthetic.bodies import Shape, all_bodies
-from mask_sup.synthetic.looks import ROOM, Look, Outfit, random_look, wide_look, worn
+from mask_sup.synthetic.looks import Look, Outfit, random_look, wide_look, worn
 from mask_sup.synthetic.motion import ACTIONS, LEG, Motion, mocap_clips, procedural_motion
 from mask_sup.synthetic.rigs import (
     AIM,

@@ -1,14 +1,14 @@
-"""How people look: colours, clothes, light and rooms."""
+"""How people look: colours, clothes, light, and the rooms that they stand in."""
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from scipy.spatial import ConvexHull
 
+from mask_sup.data.rooms import cloth_colour, painted_room, plain_room
 from mask_sup.synthetic.bodies import CONTROLS, PARTS, SIDES, Bodies, all_bodies
 
-__all__ = ["ROOM", "THINGS", "Held", "Look", "Outfit", "random_look", "wide_look", "worn"]
+__all__ = ["THINGS", "Held", "Look", "Outfit", "random_look", "wide_look", "worn"]
 
 
 class Look(NamedTuple):
@@ -46,7 +46,6 @@ class Outfit(NamedTuple):
 
 SKIN = np.array([[45, 60, 95], [70, 105, 160], [110, 150, 205], [150, 180, 230], [170, 195, 240]])
 HAIR = np.array([[15, 15, 20], [20, 35, 60], [40, 70, 110], [90, 150, 190], [150, 150, 150]])
-ROOM = 256  # pixels, side of a painted background
 
 
 # ---------------------------------------------------------------------------------------------
@@ -60,17 +59,17 @@ def random_look(rng: np.random.Generator, cameras: int, background: str) -> Look
     colours[part["skin"]] = _between(SKIN, rng)
     colours[part["hair"]] = _hair(colours[part["skin"]], rng)
     colours[part["eyes"]] = rng.uniform(15, 50, 3)
-    shirt, trousers = _cloth(rng), _cloth(rng)
+    shirt, trousers = cloth_colour(rng), cloth_colour(rng)
     colours[[part["shirt"], part["sleeves"]]] = shirt
     colours[part["trousers"]] = trousers
-    colours[part["shoes"]] = _cloth(rng)
+    colours[part["shoes"]] = cloth_colour(rng)
     # An open jacket, long or short sleeves, long or short trousers.
-    colours[part["shirt_front"]] = _cloth(rng) if rng.uniform() < 0.5 else shirt
+    colours[part["shirt_front"]] = cloth_colour(rng) if rng.uniform() < 0.5 else shirt
     colours[part["forearms"]] = shirt if rng.uniform() < 0.5 else colours[part["skin"]]
     colours[part["shins"]] = trousers if rng.uniform() < 0.75 else colours[part["skin"]]
     light = rng.normal(size=3)
     light[2] = abs(light[2]) + 0.6
-    paint = _scene if background == "scene" else _plain
+    paint = painted_room if background == "scene" else plain_room
     return Look(
         colours=colours,
         grain=rng.uniform(0.0, 0.07),
@@ -124,8 +123,8 @@ def wide_look(
     paint = colours[bodies.part]
     if dye in ("stripes", "blotches"):
         _dyed(paint, bodies, dye, rng)
-    _covered(paint, bodies, head, colours[part["shirt"]], _cloth(rng))
-    skirt, cloth = None, colours[part["shirt"]] if top == "coat" else _cloth(rng)
+    _covered(paint, bodies, head, colours[part["shirt"]], cloth_colour(rng))
+    skirt, cloth = None, colours[part["shirt"]] if top == "coat" else cloth_colour(rng)
     if dye in ("one", "camouflage"):
         cloth = shirt
     if top in ("coat", "skirt"):
@@ -135,7 +134,7 @@ def wide_look(
     held = None
     if thing is not None:
         side, size = str(rng.choice(SIDES)), rng.uniform(*SIZES[thing])
-        held = Held(side, thing, size, _cloth(rng), things_in_mask)
+        held = Held(side, thing, size, cloth_colour(rng), things_in_mask)
     light = rng.normal(size=3)
     light[2] += 0.5
     tint = np.clip(rng.normal(1.0, 0.08, 3), 0.7, 1.3)
@@ -171,7 +170,7 @@ def _dyed(paint: np.ndarray, bodies: Bodies, dye: str, rng: np.random.Generator)
     else:
         ways = rng.normal(size=(3, 6)) * 14
         chosen = np.sin(centres @ ways + rng.uniform(0, 2 * np.pi, 6)).sum(1) > 0.5
-    paint[cloth & chosen] = _cloth(rng)
+    paint[cloth & chosen] = cloth_colour(rng)
 
 
 def _covered(
@@ -265,7 +264,7 @@ _BOX = np.array([[x, y, z] for x in (-0.4, 0.4) for y in (-0.18, 0.18) for z in 
 
 
 # ---------------------------------------------------------------------------------------------
-# Colours and rooms
+# Colours
 
 
 def _between(palette: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -282,55 +281,3 @@ def _hair(skin: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if np.abs(hair - skin).mean() > 40:
             return hair
     return HAIR[0].astype(float)
-
-
-def _colour(hue: float, saturation: float, value: float) -> np.ndarray:
-    """BGR, 0 to 255, of hue 0 to 180 and saturation and value 0 to 255."""
-    hsv = np.array([[[hue, saturation, value]]]).astype(np.uint8)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0].astype(float)
-
-
-def _cloth(rng: np.random.Generator) -> np.ndarray:
-    """A BGR colour of any hue, often pale, dark or grey."""
-    return _colour(rng.uniform(0, 180), 255 * rng.uniform() ** 1.3, rng.uniform(25, 245))
-
-
-def _paint(rng: np.random.Generator) -> np.ndarray:
-    """A BGR colour for walls and floors: mostly muted."""
-    return _colour(rng.uniform(0, 180), 200 * rng.uniform() ** 2.5, rng.uniform(50, 240))
-
-
-def _plain(rng: np.random.Generator) -> np.ndarray:
-    return np.full((ROOM, ROOM, 3), _paint(rng), np.float32)
-
-
-def _scene(rng: np.random.Generator) -> np.ndarray:
-    """A wall and a floor with gradients, things standing about, and blotches."""
-    picture = np.empty((ROOM, ROOM, 3), np.float32)
-    horizon = int(ROOM * rng.uniform(0.35, 0.8))
-    for rows in (slice(None, horizon), slice(horizon, None)):
-        # Light falls off across a wall; its tint hardly changes.
-        corners = _paint(rng) + rng.normal(0, 25, (2, 2, 1)) + rng.normal(0, 6, (2, 2, 3))
-        height = picture[rows].shape[0]
-        picture[rows] = cv2.resize(corners.astype(np.float32), (ROOM, height))
-    for _ in range(rng.integers(0, 7)):
-        _put_something(picture, rng)
-    for cells, strength in ((6, 10.0), (40, 6.0)):
-        blotches = rng.normal(0, strength, (cells, cells)).astype(np.float32)
-        picture += cv2.resize(blotches, (ROOM, ROOM), interpolation=cv2.INTER_CUBIC)[..., None]
-    return np.clip(picture, 0.0, 255.0)
-
-
-def _put_something(picture: np.ndarray, rng: np.random.Generator) -> None:
-    """Draws a box, a pole or a ball into a background."""
-    colour = (_paint(rng) if rng.uniform() < 0.6 else _cloth(rng)).tolist()
-    x, y = (int(v) for v in rng.integers(0, ROOM, 2))
-    kind = rng.integers(3)
-    if kind == 0:
-        wide, high = (int(v) for v in rng.integers(12, 110, 2))
-        cv2.rectangle(picture, (x, y), (x + wide, y + high), colour, cv2.FILLED)
-    elif kind == 1:
-        wide = int(rng.integers(3, 16))
-        cv2.rectangle(picture, (x, 0), (x + wide, ROOM), colour, cv2.FILLED)
-    else:
-        cv2.circle(picture, (x, y), int(rng.integers(6, 40)), colour, cv2.FILLED)

@@ -1,0 +1,126 @@
+"""mask-sup <command> ...: one word for all that the package does; python -m mask_sup is the same.
+
+A command's own module runs as `python -m mask_sup.<command>` would: nothing is loaded before one is
+chosen.
+"""
+
+import difflib
+import platform
+import runpy
+import sys
+from importlib.metadata import version
+
+import click
+
+__all__ = ["COMMANDS", "main"]
+
+# Heading -> command, with the word after it where there is one -> what it does.
+COMMANDS = {
+    "Your own recordings": {
+        "new": "a project from a folder of videos, their calibration and masks",
+        "masks": "foreground masks of videos",
+        "masks check": "which of them are bad",
+        "sync": "by how many frames cameras that were started by hand are apart",
+        "calibration convert": "cameras.json from the files of other programs",
+        "calibration check": "which camera is wrong, and how, told by the masks",
+        "calibration refine": "cameras that agree with the masks",
+        "predict": "3D poses of pictures, videos or recordings, with no training",
+        "report": "poses as a page to look at, and what not to trust in them",
+        "export": "poses as BVH, TRC, C3D, CSV, JSON, COCO or Rerun",
+    },
+    "Training": {
+        "look": "what a training would read: counts, sizes, a sheet of pictures",
+        "train": "a detector from masks alone",
+        "evaluate": "figures of a checkpoint on a split that has labels",
+    },
+    "This installation": {
+        "doctor": "what is installed, what is missing, and what to do about it",
+    },
+}
+WIDTH = 100
+FIRST_HOUR = """\
+The first hour:
+  mask-sup predict input=<pictures> masks=<masks>   a skeleton on each, by the packaged detector
+  mask-sup new man --videos <folder>                a project of your own calibrated recording
+  mask-sup train +experiment=quickstart             the laptop recipe on data that it draws itself
+
+mask-sup <command> --help tells the keys of a command; python -m mask_sup.<command> is the same.
+"""
+
+
+class _Commands(click.Group):
+    """The commands by heading; one of them runs when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        words = [word.split()[0] for told in COMMANDS.values() for word in told]
+        return list(dict.fromkeys(words))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+
+        def run(words: tuple[str, ...]) -> None:
+            sys.argv[1:] = words
+            runpy.run_module(f"mask_sup.{cmd_name}", run_name="__main__", alter_sys=True)
+
+        return click.Command(
+            cmd_name,
+            callback=run,
+            params=[click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)],
+            context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+            add_help_option=False,  # each command tells its own
+        )
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple:
+        word, known = args[0], self.list_commands(ctx)
+        if word not in known:
+            near = difflib.get_close_matches(word, known, 1)
+            hint = f"did you mean {near[0]}?" if near else "mask-sup tells them all"
+            raise click.UsageError(f"no command {word!r}: {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write("3D human pose from masks alone.\n")
+        for heading, told in COMMANDS.items():
+            with formatter.section(heading):
+                formatter.write_dl(list(told.items()))
+        formatter.write(f"\n{FIRST_HOUR}")
+
+
+def _versions(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    """Print what runs here: ours, PyTorch's, Python's, and the device that it would take."""
+    if not asked:
+        return
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    click.echo(
+        f"mask-sup {version('mask-sup')}, torch {torch.__version__}, "
+        f"Python {platform.python_version()}, device {device}"
+    )
+    ctx.exit()
+
+
+main = _Commands(
+    "mask-sup",
+    invoke_without_command=True,
+    callback=lambda: None,
+    context_settings={"max_content_width": WIDTH},
+    params=[
+        click.Option(
+            ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_versions
+        )
+    ],
+)
+
+
+@main.result_callback()
+@click.pass_context
+def _overview(ctx: click.Context, *_: object) -> None:
+    """Without a command: what there is."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+if __name__ == "__main__":
+    main(prog_name="mask-sup")
