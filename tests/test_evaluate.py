@@ -107,7 +107,7 @@ def test_the_conditions_of_the_figures_are_written_beside_them(finished, checkpo
         "time": False,
     }
     told |= {"masks": ["of a prepared data set, as its header tells"], "calibrated": True}
-    told |= {"masks_at_test": "the input and the crop"}
+    told |= {"masks_at_test": "the input and the crop", "box_at_test": "the person's mask"}
     # The checkpoint is made without a training: it tells what all stages of its config share.
     assert values["settings"] == flags | told | {"stages": ["unknown"]}
     assert values["left_right"] == "not fixed by labels or priors"

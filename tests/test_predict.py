@@ -566,9 +566,18 @@ def test_a_damaged_picture_is_named_and_stops_all(finished, configure, tmp_path)
 def test_a_masked_detector_refuses_pictures_without_masks(pictures, finished, configure, tmp_path):
     checkpoint = finished[1]
     cfg = configure(checkpoint=checkpoint, input=pictures, output=tmp_path / "out")
-    with pytest.raises(ValueError, match=r"masked input: give the folder of masks, masks=<folder>"):
+    with pytest.raises(ValueError, match=r"masked input\n.*masks=<folder>, .*; got none\n") as told:
+        predict(cfg)
+    made = f"python -m mask_sup.masks input={pictures} output={tmp_path}/in_masks\n"
+    assert f"  make them: {made}" in str(told.value)
+    again = f"checkpoint={checkpoint} input={pictures} masks={tmp_path}/in_masks/in\n"
+    assert f"  and then say python -m mask_sup.predict {again}" in str(told.value)
+    assert "detector.mask_input=false" in str(told.value)
+    cfg.box = [1, 1, 9, 9]
+    with pytest.raises(ValueError, match="got a box, which leaves the background in"):
         predict(cfg)
     assert not (tmp_path / "out").exists()
+    cfg.box = None
     cfg.masks = str(tmp_path / "masks")
     assert (predict(cfg) / "poses.npz").is_file()
 
@@ -625,6 +634,313 @@ def test_the_size_of_a_picture_taken_upright_is_that_of_what_is_read(
     cfg = configure(checkpoint=checkpoint, input=tmp_path / "phone.jpg", overlays=False)
     with np.load(predict(cfg) / "poses.npz") as file:
         assert file["picture_size_px"][0, 0].tolist() == [shown[1], shown[0]] == [24, 32]
+
+
+# ---- pictures without masks ----------------------------------------------------------------------
+
+
+class Seer:
+    """A detector that answers with the corners of what is bright in a crop, and keeps its crops."""
+
+    mask_input, depth_range = False, 2000.0
+
+    def __init__(self, skeleton):
+        self.skeleton, self.seen = skeleton, []
+
+    def to(self, device):
+        return self
+
+    def __call__(self, images):
+        return torch.stack([self.look(image) for image in images])
+
+    def look(self, image):
+        self.seen.append(image)
+        rows, cols = (torch.nonzero(image.mean(0).amax(axis) > 0.8) for axis in (1, 0))
+        ends = torch.tensor([[cols.min(), rows.min()], [cols.max() + 1, rows.max() + 1]])
+        ends = 2 * ends / image.shape[-1] - 1
+        joints = torch.zeros(len(self.skeleton.joints), 3)
+        joints[:, :2] = ends[0]
+        joints[1:, :2] = ends[1]
+        return joints
+
+
+@pytest.fixture
+def seer(human18, monkeypatch):
+    found = Seer(human18)
+    monkeypatch.setattr("mask_sup.models.checkpoint.restore", lambda checkpoint: found)
+    return found
+
+
+@pytest.fixture
+def unmasked(write_checkpoint, tmp_path):
+    """The checkpoint of a detector of whole pictures; 64-pixel crops, padding 1.2."""
+    return write_checkpoint(tmp_path / "run", "detector.mask_input=false", "data.image_size=64")
+
+
+SPOT = (300, 90, 330, 150)  # left, top, right, bottom: small and far off the middle
+
+
+@pytest.fixture
+def spotted(tmp_path):
+    """Two pictures of 480 x 320, each with a bright rectangle where somebody may be."""
+    for i, shift in enumerate((0, -200)):
+        picture = np.full((320, 480, 3), 30, np.uint8)
+        left, top, right, bottom = SPOT
+        picture[top:bottom, left + shift : right + shift] = 255
+        (tmp_path / "spots").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / "spots" / f"{i}.png"), picture)
+    return tmp_path / "spots"
+
+
+def test_a_given_box_is_cropped_with_its_padding_and_joints_land_in_it(
+    spotted, unmasked, seer, configure
+):
+    cfg = configure(checkpoint=unmasked, input=spotted / "0.png", overlays=False)
+    cfg.box = [290, 80, 50, 80]  # with its padding: (315, 120) and 48 to each side
+    poses = read(predict(cfg))
+    picture = read_image(spotted / "0.png")[72:168, 267:363]
+    expected = cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA)
+    (crop,) = seer.seen
+    np.testing.assert_allclose(crop.permute(1, 2, 0) * 255, expected, atol=2)
+    found = poses["joints_px"][0, 0]
+    np.testing.assert_allclose(found[0], SPOT[:2], atol=1.5)  # a pixel of the crop
+    np.testing.assert_allclose(found[1:], np.tile(SPOT[2:], (17, 1)), atol=1.5)
+    assert poses["person_px"] == pytest.approx(80, abs=1)
+    header = json.loads(str(poses["header"]))
+    assert header["settings"]["masks_at_test"] == "none"
+    assert header["settings"]["box_at_test"] == "given by the user"
+    assert "box as it was given" in header["arrays"]["person_px"]
+
+
+def test_boxes_of_a_file_go_to_their_pictures(spotted, unmasked, seer, configure, tmp_path):
+    cfg = configure(checkpoint=unmasked, input=spotted, overlays=False, box=tmp_path / "b.csv")
+    (tmp_path / "b.csv").write_text(
+        "picture,x,y,width,height\n1.png,90,80,50,80\n0.png,290,80,50,40\n"
+    )
+    poses = read(predict(cfg))
+    np.testing.assert_allclose(poses["joints_px"][1, 0, 0], [100, 90], atol=1.5)
+    assert poses["person_px"][:, 0] == pytest.approx([50, 80], abs=1)
+
+
+def test_without_a_box_the_detector_looks_again_at_its_own_joints(
+    spotted, unmasked, seer, configure, capsys
+):
+    poses = read(predict(configure(checkpoint=unmasked, input=spotted, overlays=False)))
+    first, second, last = seer.seen[:2], seer.seen[2:4], seer.seen[-2:]
+    assert 6 <= len(seer.seen) <= 10
+    wide = [(images[0].mean(0) > 0.5).any(0).sum().item() for images in (first, second)]
+    assert wide[0] == 4  # 30 pixels of 480 that are 64: all of the picture
+    assert wide[1] > 20  # of 60 / 0.94 * 1.2
+    for image in last:
+        rows, cols = (torch.nonzero(image.mean(0).amax(axis) > 0.5).flatten() for axis in (1, 0))
+        middle = torch.stack([rows.min() + rows.max(), cols.min() + cols.max()]) / 2 + 0.5
+        np.testing.assert_allclose(middle, 32, atol=1)
+        assert len(rows) / 64 == pytest.approx(0.94 / 1.2, abs=0.04)  # 0.94 of a standing person
+    for i, shift in enumerate((0, -200)):
+        np.testing.assert_allclose(
+            poses["joints_px"][i, 0, :2], [[300 + shift, 90], [330 + shift, 150]], atol=1.5
+        )
+    assert poses["person_px"] == pytest.approx(60 / 0.94, abs=3)
+    header = json.loads(str(poses["header"]))
+    assert header["settings"]["masks_at_test"] == "none"
+    assert header["settings"]["box_at_test"].startswith("found by the detector: further looks")
+    assert "square that the detector found" in header["arrays"]["person_px"]
+    assert "the detector looks for the person" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("reach", "crops"),
+    [
+        (0.94 / 1.2, 3),  # joints as far apart as in a crop around a standing person: at once
+        (0.5, 5),  # always smaller than what is looked at: 4 looks for the person, and the last
+    ],
+)
+def test_a_picture_is_looked_at_until_the_person_is_where_it_was_looked_for(
+    spotted, unmasked, seer, configure, reach, crops
+):
+    joints = torch.zeros(18, 3)
+    joints[0, :2], joints[1, :2] = -reach, reach
+    seer.look = lambda image: (seer.seen.append(image), joints)[1]
+    predict(configure(checkpoint=unmasked, input=spotted / "0.png", overlays=False))
+    assert len(seer.seen) == crops
+
+
+def test_masks_are_taken_for_the_box_where_they_are_given(
+    spotted, unmasked, seer, configure, tmp_path
+):
+    for i in range(2):
+        mask = np.zeros((320, 480), np.uint8)
+        mask[80:160, 290:340] = 255
+        (tmp_path / "spot_masks").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / "spot_masks" / f"{i}.png"), mask)
+    cfg = configure(checkpoint=unmasked, input=spotted / "0.png", overlays=False)
+    cfg.masks = str(tmp_path / "spot_masks")
+    (tmp_path / "spot_masks" / "1.png").unlink()
+    header = json.loads(str(read(predict(cfg))["header"]))
+    assert len(seer.seen) == 1
+    assert header["settings"]["masks_at_test"] == "the crop"
+    assert header["settings"]["box_at_test"] == "the person's mask"
+    assert header["arrays"]["person_px"].startswith("frame, view: larger side of the person's mask")
+    cfg.box = [1, 2, 30, 40]
+    with pytest.raises(ValueError, match=r"box=\[1, 2, 30, 40\] and masks=.*one of the two"):
+        predict(cfg)
+
+
+@pytest.fixture
+def bare(tmp_path, write_recording, cameras_around):
+    """A recording of two cameras, the second with a lens, without masks."""
+    cameras = [cameras_around(2)[0], cameras_around(2, LENS)[1]]
+    root = write_recording(tmp_path / "bare", cameras, count=3, kind="videos")
+    shutil.rmtree(root / "masks")
+    return root, cameras
+
+
+def test_joints_in_given_boxes_land_where_the_lens_sees_them(
+    bare, unmasked, seer, configure, tmp_path
+):
+    root, cameras = bare
+    seer.look = lambda image: torch.tensor([[-0.5, 0.25, 0.0]]).repeat(18, 1)
+    (tmp_path / "b.csv").write_text("picture,x,y,width,height\ncam0,9,8,30,40\ncam1,9,8,30,40\n")
+    cfg = configure(checkpoint=unmasked, input=root, overlays=False, box=tmp_path / "b.csv")
+    poses = read(predict(cfg))
+    # cam0: 48 pixels from (0, 4) on, of which a quarter and five eighths
+    np.testing.assert_allclose(poses["joints_px"][:, 0], np.tile([12.0, 34.0], (3, 18, 1)))
+    edge = [(9, y) for y in range(8, 49)] + [(39, y) for y in range(8, 49)]
+    edge = np.array(edge + [(x, y) for x in range(9, 40) for y in (8, 48)], float)
+    camera = cameras[1]
+    ideal = cv2.undistortPoints(edge, camera["K"], camera["distortion"], P=camera["K"])[:, 0]
+    low, high = np.floor(ideal.min(0)), np.ceil(ideal.max(0))
+    side = np.ceil((high - low).max() * 1.2)
+    corner = np.floor((low + high - side) / 2)
+    ray = np.linalg.inv(camera["K"]) @ [*(corner + side * np.array([0.25, 0.625])), 1]
+    taken = cv2.projectPoints(ray, np.zeros(3), np.zeros(3), camera["K"], camera["distortion"])[0]
+    np.testing.assert_allclose(poses["joints_px"][1, 1, 5], taken[0, 0], atol=1e-3)
+    assert np.abs(low - [9, 8]).max() >= 1  # the lens matters
+
+
+def test_the_second_look_knows_the_lens(spotted, unmasked, seer, configure, tmp_path):
+    camera = {"K": [[400, 0, 240], [0, 400, 160], [0, 0, 1]], "R": np.eye(3).tolist()}
+    camera |= {"t": [0, 0, 3000], "dist": [-0.35, 0.12, 0.004, -0.006, 0.02]}
+    (tmp_path / "rec" / "frames").mkdir(parents=True)
+    spotted.rename(tmp_path / "rec" / "frames" / "cam0")
+    told = {"unit": "mm", "cameras": {"cam0": camera}}
+    (tmp_path / "rec" / "cameras.json").write_text(json.dumps(told))
+    poses = read(predict(configure(checkpoint=unmasked, input=tmp_path / "rec", overlays=False)))
+    for image in seer.seen[-2:]:
+        cols = torch.nonzero(image.mean(0).amax(0) > 0.5).flatten()
+        assert (cols.min() + cols.max()) / 2 + 0.5 == pytest.approx(32, abs=1.5)
+    for i, shift in enumerate((0, -200)):  # where they were filmed; the spot is a little bent
+        spot = [[300 + shift, 90], [330 + shift, 150]]
+        np.testing.assert_allclose(poses["joints_px"][i, 0, :2], spot, atol=3)
+
+
+@pytest.mark.parametrize("fit", [None, False])
+def test_calibrated_views_without_masks_are_triangulated_and_not_fitted(
+    bare, unmasked, configure, capsys, fit
+):
+    root, cameras = bare
+    cfg = configure(checkpoint=unmasked, input=root, overlays=False)
+    cfg.fit = fit
+    written = predict(cfg)
+    poses = read(written)
+    told = capsys.readouterr().out
+    assert ("no poses are fitted: that takes masks" in told) == (fit is None)
+    assert np.isfinite(poses["joints_world_mm"]).all()
+    assert np.isfinite(poses["person_px"]).all()
+    assert not {"unexplained", "healthy", "size_mm", "expected_error_mm"} & set(poses)
+    agreed = agreement(poses["reprojection_error_px"], poses["person_px"])
+    np.testing.assert_allclose(poses["confidence"], confidence_of(agreed), atol=1e-5)
+    header = json.loads(str(poses["header"]))
+    assert not header["settings"]["fitted_at_test"]
+    assert "person_px)^2" in header["arrays"]["confidence"]
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        cfg = compose("export", [f"poses={written / 'poses.npz'}", "formats=[bvh,trc,csv,npz]"])
+        assert all(file.is_file() for file in export(cfg))
+        cfg = compose("report", [f"poses={written / 'poses.npz'}", "video=false"])
+    page = (write_report(cfg) / "report.html").read_text()
+    assert "mean reprojection error" in page
+
+
+def test_masks_of_a_recording_are_left_out_where_a_box_is_given(
+    tmp_path, write_recording, write_checkpoint, cameras_around, unmasked, configure
+):
+    root = write_recording(tmp_path / "rec", cameras_around(2), count=2)
+    cfg = configure(checkpoint=unmasked, input=root, overlays=False)
+    assert "unexplained" in read(predict(cfg))
+    cfg.box = [5, 5, 40, 50]
+    poses = read(predict(cfg))
+    assert "unexplained" not in poses
+    assert poses["person_px"] == pytest.approx(np.full((2, 2), 50), abs=1)
+    cfg.fit = True
+    with pytest.raises(ValueError, match="this input lacks a mask for each picture"):
+        predict(cfg)
+    cfg.checkpoint = str(write_checkpoint(tmp_path / "masked", "detector.mask_input=true"))
+    with pytest.raises(ValueError, match="leave box= out: the recording has masks"):
+        predict(cfg)
+
+
+def test_a_view_in_which_a_file_of_boxes_has_nobody_is_left_out(
+    bare, unmasked, configure, capsys, tmp_path
+):
+    root, _ = bare
+    rows = ["cam0,9,8,30,40", "cam1,9,8,30,40", "cam1/1,,,,"]
+    (tmp_path / "b.csv").write_text("\n".join(["picture,x,y,width,height", *rows]) + "\n")
+    cfg = configure(checkpoint=unmasked, input=root, box=tmp_path / "b.csv")
+    poses = read(predict(cfg))
+    told = capsys.readouterr().out
+    assert "mask or box shows nobody are left out: cam1 in 1 of 3 moments (1)" in told
+    assert "! 1 of 3 moments have no pose" in told
+    shown = [[True, True], [True, False], [True, True]]
+    for name in ("joints_px", "joints_root_mm", "person_px"):
+        known = np.isfinite(poses[name]).reshape(3, 2, -1)
+        np.testing.assert_array_equal(known.all(-1), shown)
+        np.testing.assert_array_equal(known.any(-1), shown)
+    assert np.isfinite(poses["joints_world_mm"]).all((1, 2)).tolist() == [True, False, True]
+
+
+def test_a_recording_without_masks_is_told_before_its_videos_are_taken_apart(
+    bare, write_checkpoint, configure, tmp_path
+):
+    root, _ = bare
+    checkpoint = write_checkpoint(tmp_path / "masked", "detector.mask_input=true")
+    made = f"python -m mask_sup.masks input={root} output={root}/masks"
+    with pytest.raises(ValueError, match=f"masked input\n.*got none\n.*{made}\n"):
+        predict(configure(checkpoint=checkpoint, input=root))
+    assert not (root / "frames").exists()
+    with pytest.raises(FileNotFoundError, match="no input at"):
+        predict(configure(checkpoint=checkpoint, input=tmp_path / "gone"))
+
+
+@pytest.mark.parametrize("changed", ["box", "calibration", None])
+def test_what_a_stopped_prediction_kept_is_not_taken_over_for_other_boxes_or_cameras(
+    bare, unmasked, configure, monkeypatch, tmp_path, changed
+):
+    root, _ = bare
+    monkeypatch.setattr("mask_sup.predict.PART", 1)
+    rows = "picture,x,y,width,height\ncam0,9,8,30,40\ncam1,9,8,30,{}\n"
+    (tmp_path / "b.csv").write_text(rows.format(40))
+    cfg = configure(checkpoint=unmasked, input=root, overlays=False, box=tmp_path / "b.csv")
+    made, stopped = [], [True]
+
+    def poses(*words, original=mask_sup.predict._poses):
+        if len(made) == 2 and stopped:
+            raise KeyboardInterrupt
+        made.append(original(*words))
+        return made[-1]
+
+    monkeypatch.setattr("mask_sup.predict._poses", poses)
+    with pytest.raises(KeyboardInterrupt):
+        predict(cfg)
+    stopped.clear()
+    made.clear()
+    if changed == "box":
+        (tmp_path / "b.csv").write_text(rows.format(45))
+    if changed == "calibration":
+        told = json.loads((root / "cameras.json").read_text())
+        told["cameras"]["cam1"]["t"][0] += 5.0
+        (root / "cameras.json").write_text(json.dumps(told))
+    predict(cfg)
+    assert len(made) == (1 if changed is None else 3)
 
 
 # ---- poses fitted to the masks -----------------------------------------------------------------
@@ -775,7 +1091,7 @@ def test_a_view_that_shows_nobody_is_left_out_and_told(filmed, configure, capsys
     )
     assert np.minimum(off, turned).max() < 80
     assert np.isfinite(poses["reprojected_px"]).all()  # the pose is seen again in all views
-    assert "NaN in views whose mask shows nobody" in str(poses["header"])
+    assert "NaN in views whose mask or box shows nobody" in str(poses["header"])
 
 
 @pytest.mark.parametrize("fit", [True, False])
@@ -817,12 +1133,12 @@ def test_masks_of_nobody_alone_end_the_prediction(filmed, pictures, configure, t
     _, film, checkpoint = filmed
     emptied(film, *((f"cam{k}", i) for i in range(6) for k in range(3)))
     cfg = configure(checkpoint=checkpoint, input=film, overlays=False)
-    with pytest.raises(ValueError, match="no moment has masks that show somebody in at least 2"):
+    with pytest.raises(ValueError, match="no moment has masks or boxes that show .* in at least 2"):
         predict(cfg)
     for path in (tmp_path / "masks").iterdir():
         cv2.imwrite(str(path), np.zeros((24, 32), np.uint8))
     cfg = configure(checkpoint=checkpoint, input=pictures, masks=tmp_path / "masks")
-    with pytest.raises(ValueError, match="at least one view: look at the masks"):
+    with pytest.raises(ValueError, match="at least one view: look at them"):
         predict(cfg)
     put(tmp_path / "masks" / "m3.png", 255)
     alone = read(predict(cfg))

@@ -1,7 +1,9 @@
 """python -m mask_sup.predict: a checkpoint and pictures -> poses.npz and overlays.
 
 The input is a picture, a folder of pictures, a video, or the folder of a recording with its
-calibration (`mask_sup.data.recording`). Nothing here reads a label.
+calibration (`mask_sup.data.recording`). Where the person is in a picture tells its mask; without
+masks, a detector of whole pictures is told by a box (`mask_sup.data.boxes`), or looks again where
+it found joints. Nothing here reads a label.
 """
 
 import warnings
@@ -24,7 +26,7 @@ from mask_sup.files.lock import locked
 from mask_sup.files.poses import confidence_of, healthy, verdict_in_words, write_poses
 from mask_sup.files.ranges import check_ranges
 from mask_sup.files.threads import settle_threads
-from mask_sup.files.words import command
+from mask_sup.files.words import command, shell_command
 
 if TYPE_CHECKING:
     from mask_sup.data.moments import Moment, View
@@ -62,8 +64,8 @@ def predict(cfg: DictConfig) -> Path:
 
     Raises:
         FileNotFoundError: If the input, a picture or a mask is missing.
-        ValueError: If the detector was trained on masked input and there are no masks, or another
-            prediction writes to the folder.
+        ValueError: If the detector was trained on masked input and there are no masks, a box is
+            none, or another prediction writes to the folder.
     """
     from mask_sup.models.checkpoint import run_folder
 
@@ -75,6 +77,7 @@ def predict(cfg: DictConfig) -> Path:
 
 def _predict(cfg: DictConfig, folder: Path) -> Path:
     """What `predict` does, once the folder is its own."""
+    from mask_sup.data.boxes import with_boxes
     from mask_sup.data.moments import check_views
     from mask_sup.geometry.size import scale_in_words
     from mask_sup.method.settings import at_test, of_checkpoint
@@ -85,19 +88,24 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     say_shipped("checkpoint", cfg.checkpoint)
     detector = restore(checkpoint).to(cfg.device)
     source = Path(cfg.input).expanduser()
-    moments = input_moments(source, cfg.masks, cfg.every, folder)
+    given = plain(cfg)["box"]
+    box = _box_from(source, cfg.masks, given)
+    if detector.mask_input and box != "mask" and source.exists():
+        raise ValueError(_masks_wanted(cfg, source))
+    moments = input_moments(source, cfg.masks, cfg.every, folder, box == "mask")
+    if box == "given":
+        moments = with_boxes(moments, given)
+    elif box == "found":
+        print("no masks and no box=: the detector looks for the person by its own joints")
     views = [view for moment in moments for view in moment.views]
     check_views(views)
-    if detector.mask_input and any(view.mask is None for view in views):
-        raise ValueError(
-            "this detector was trained on masked input: give the folder of masks, "
-            "masks=<folder>, with one mask per picture"
-        )
     fps = input_fps(source, cfg.every)
     fitter = _fitter(cfg, detector, moments)
     files = [path for view in views for path in (view.image, view.mask) if path is not None]
     files = [(str(path), _stamp(path)) for path in files]
-    kept = Kept(folder / PARTS, [plain(cfg), _stamp(weights_file(cfg.checkpoint)), files])
+    cameras = [[part.tolist() for part in view[2:6]] for view in moments[0].views]
+    told = [plain(cfg), _stamp(weights_file(cfg.checkpoint)), files, cameras]
+    kept = Kept(folder / PARTS, [*told, [view.box for view in views]])
     settle_threads()
     poses = _in_parts(cfg, detector, checkpoint["config"]["data"], moments, fitter, kept)
     boxes = poses.pop("boxes")
@@ -110,12 +118,12 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     pictures = np.array([[str(view.image) for view in moment.views] for moment in moments])
     fitted = fitter if cfg.fit is not False else None
-    facts = of_checkpoint(checkpoint) | at_test(checkpoint["config"]["detector"], fitted)
+    facts = of_checkpoint(checkpoint) | at_test(checkpoint["config"]["detector"], fitted, box)
     limbs = fitter.body.limb_names if fitter is not None else []
     if "unexplained" in poses:
         poses["healthy"] = healthy(poses).astype(np.uint8)
     skeleton = detector.skeleton
-    write_poses(folder / "poses.npz", poses, pictures, skeleton, limbs, fps, cfg, facts)
+    write_poses(folder / "poses.npz", poses, pictures, skeleton, limbs, fps, cfg, facts, box)
     kept.forget()
     if cfg.overlays:
         _overlays(folder, moments, poses, boxes, detector.skeleton)
@@ -127,6 +135,51 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
         told, *wrong = verdict_in_words(poses, cameras, limbs)
         print("\n! ".join([told, *wrong]))
     return folder
+
+
+def _box_from(source: Path, masks: str | None, given: Any) -> str:
+    """Where the person's boxes come from: the `mask`, as `given`, or `found` by the detector.
+
+    Raises:
+        ValueError: If both masks and a box are given.
+    """
+    if masks and given is not None:
+        raise ValueError(
+            f"box={given} and masks={masks}: expected one of the two, as a mask has a box of its "
+            "own\n  leave one of them out"
+        )
+    if given is not None:
+        return "given"
+    return "mask" if masks or _brings_masks(source) else "found"
+
+
+def _brings_masks(source: Path) -> bool:
+    """Whether the input is a recording with masks of its own."""
+    from mask_sup.data.recording import is_recording
+
+    return (source / "masks").is_dir() and is_recording(source)
+
+
+def _masks_wanted(cfg: DictConfig, source: Path) -> str:
+    """What to do where a detector of masked pictures is given none."""
+    from mask_sup.data.recording import is_recording
+    from mask_sup.files.pictures import PICTURE_SUFFIXES
+
+    got = "a box, which leaves the background in" if cfg.box is not None else "none"
+    footage = source.parent if source.suffix.lower() in PICTURE_SUFFIXES else source
+    output, again = source / "masks", ""
+    if not is_recording(source):
+        output = footage.parent / f"{footage.stem}_masks"
+        camera = footage.name if footage.is_dir() else footage.stem
+        paths = {"checkpoint": cfg.checkpoint, "input": footage, "masks": output / camera}
+        again = f"\n  and then say {shell_command('predict', **paths)}"
+    make = f"make them: {shell_command('masks', input=footage, output=output)}{again}"
+    return (
+        f"the detector of checkpoint={cfg.checkpoint} was trained on masked input\n"
+        f"  expected the folder of masks, masks=<folder>, with one mask per picture; got {got}\n"
+        f"  {'leave box= out: the recording has masks' if _brings_masks(source) else make}\n"
+        "  or give a checkpoint that was trained with detector.mask_input=false"
+    )
 
 
 def _fitter(cfg: DictConfig, detector: Any, moments: "Sequence[Moment]") -> Any:
@@ -145,6 +198,8 @@ def _fitter(cfg: DictConfig, detector: Any, moments: "Sequence[Moment]") -> Any:
         lacking.append("a calibration")
     if any(view.mask is None for moment in moments for view in moment.views):
         lacking.append("a mask for each picture")
+        if len(lacking) == 1 and cfg.fit is None:
+            print("no poses are fitted: that takes masks of the calibrated views (masks=<folder>)")
     if lacking and cfg.fit is not True:
         return None
     if lacking:
@@ -242,6 +297,7 @@ def _look(
     import torch
     from rich.progress import track
 
+    from mask_sup.data.boxes import look_for
     from mask_sup.data.moments import crop_view
     from mask_sup.files.ahead import ahead
 
@@ -250,13 +306,15 @@ def _look(
     size = max(1, BATCH // torch.get_num_threads()) if alone else BATCH
     one_by_one = nullcontext() if alone else Lock()
 
-    def look(start: int) -> tuple[Any, list[tuple]]:
-        some = views[start : start + size]
-        crops = [crop_view(view, **settings, may_be_empty=True) for view in some]
+    def detected(crops: list[Any]) -> Any:
         images = torch.from_numpy(np.stack([crop.image for crop in crops]))
         with one_by_one, torch.inference_mode():
-            images = images.to(cfg.device).permute(0, 3, 1, 2).float() / 255
-            return detector(images).cpu(), [crop[1:] for crop in crops]  # pictures are let go
+            return detector(images.to(cfg.device).permute(0, 3, 1, 2).float() / 255).cpu()
+
+    def look(start: int) -> tuple[Any, list[tuple]]:
+        some = look_for(views[start : start + size], detected, detector.skeleton, settings)
+        crops = [crop_view(view, **settings, may_be_empty=True) for view in some]
+        return detected(crops), [crop[1:] for crop in crops]  # pictures are let go
 
     starts = range(0, len(views), size)
     with ahead(look, starts) as seen:
@@ -320,7 +378,7 @@ def _subject(
 
 
 def input_moments(
-    source: Path, masks: str | Path | None, every: int, folder: Path
+    source: Path, masks: str | Path | None, every: int, folder: Path, masked: bool = True
 ) -> "list[Moment]":
     """What there is to predict: each moment with its views.
 
@@ -329,6 +387,7 @@ def input_moments(
         masks: Folder of masks, one per picture with its number; None: none, or the recording's.
         every: Keep every n-th frame.
         folder: Where the frames of a single video are put.
+        masked: Whether a recording's own masks are looked for.
 
     Raises:
         FileNotFoundError: If there is nothing at `source`.
@@ -348,7 +407,7 @@ def input_moments(
     if is_recording(source):
         recording = RecordingData(source, masks, joints=1, every=every)
         recording.prepare()
-        return recording.moments("train")
+        return recording.moments("train", masked)
     if source.is_dir():
         images = list_pictures(source)
     elif source.suffix.lower() in VIDEO_SUFFIXES:

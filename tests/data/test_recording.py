@@ -111,6 +111,21 @@ def test_every_nth_frame_is_used_and_every_fifth_of_them_validates(recording, ev
     assert [m.views[0].image.stem for m in moments] == [f"{i:06d}" for i in frames]
 
 
+def test_without_masks_frames_alone_have_to_go_together(recording):
+    root = recording()
+    for path in (root / "masks").rglob("*.png"):
+        path.unlink()
+    data = prepared(root)
+    views = [view for moment in data.moments("train", masked=False) for view in moment.views]
+    assert [view.image.stem for view in views] == [f"{i:06d}" for i in (0, 0, 1, 1, 2, 2)]
+    assert all(view.mask is None for view in views)
+    with pytest.raises(FileNotFoundError, match="masks"):
+        data.moments("train")
+    (root / "frames" / "cam1" / "000002.png").unlink()
+    with pytest.raises(ValueError, match="number of frames, got cam0: 3 frames, cam1: 2 frames;"):
+        data.moments("train", masked=False)
+
+
 def test_masks_may_lie_elsewhere(recording, tmp_path):
     root = recording()
     (root / "masks").rename(tmp_path / "other")

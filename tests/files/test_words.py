@@ -111,6 +111,14 @@ def test_what_is_there_is_meant(text):
     assert meant(f"input={text}") == text
 
 
+def test_a_box_is_numbers_or_the_path_of_a_file():
+    assert meant("box=[-3,40.5,50,80]") == [-3, 40.5, 50, 80]
+    assert meant("box=Trial (1), boxes.csv") == "Trial (1), boxes.csv"
+    assert meant("box=null") is None
+    Path("[1,2,3,4]").mkdir()
+    assert meant("box=[1,2,3,4]") == "[1,2,3,4]"
+
+
 def test_null_is_no_path_even_where_there_is_such_a_folder():
     Path("null").mkdir()
     assert meant("masks=null") is None

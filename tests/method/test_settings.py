@@ -156,11 +156,20 @@ def test_what_a_detector_needs_at_test():
     assert at_test({"mask_input": True})["masks_at_test"] == "the input and the crop"
     assert at_test({"mask_input": False, "mirror_test": True}) == {
         "masks_at_test": "the crop",
+        "box_at_test": "the person's mask",
         "mirror_test": True,
         "fitted_at_test": False,
     }
     assert at_test({}, fitter="a fitter") == {
         "masks_at_test": "the crop, and poses are fitted to them in all calibrated views",
+        "box_at_test": "the person's mask",
         "mirror_test": False,
         "fitted_at_test": True,
     }
+
+
+@pytest.mark.parametrize(("box", "told"), [("given", "given by the user"), ("found", "found by")])
+def test_without_masks_the_box_is_told_to_be_from_elsewhere(box, told):
+    facts = at_test({"mask_input": False}, box=box)
+    assert facts["masks_at_test"] == "none"
+    assert facts["box_at_test"].startswith(told)

@@ -13,6 +13,7 @@ __all__ = [
     "lens_maps",
     "mask_box",
     "outside",
+    "straight_box",
     "straight_crop",
     "straight_mask",
     "window",
@@ -111,6 +112,28 @@ def straight_mask(mask: np.ndarray, K: np.ndarray, distortion: np.ndarray) -> Pa
     shift = np.array([[1.0, 0.0, -left], [0.0, 1.0, -top], [0.0, 0.0, 1.0]])
     maps = lens_maps(K, distortion, (right - left, bottom - top), shift @ K)
     return Part(cv2.remap(mask, *maps, cv2.INTER_LINEAR), left, top)
+
+
+def straight_box(
+    box: tuple[float, float, float, float], K: np.ndarray, distortion: np.ndarray
+) -> tuple[float, float, float, float] | None:
+    """The upright rectangle around what an ideal lens with the same K would see of a box.
+
+    Args:
+        box: Left, top, width and height in continuous pixels of the picture as it was taken.
+        K: (3, 3) camera -> continuous pixels; not looked at without a distortion.
+        distortion: (5,) k1 k2 p1 p2 k3.
+
+    Returns:
+        The same of the ideal lens's picture; None where the lens's model cannot be undone.
+    """
+    if not np.any(distortion):
+        return box
+    found = _straightened(_border(*box), K, distortion)
+    if found is None:
+        return None
+    low, high = found.min(0), found.max(0)
+    return (*low.tolist(), *(high - low).tolist())
 
 
 def straight_crop(
@@ -225,18 +248,22 @@ def _reach(mask: np.ndarray, K: np.ndarray, distortion: np.ndarray) -> tuple[int
     x, y, width, height = cv2.boundingRect(mask)
     if not width:
         return 0, 0, 0, 0
-    along = np.linspace(-1, 1, EDGE)
-    ends = np.ones(EDGE)
-    sides = [(along, -ends), (along, ends), (-ends, along), (ends, along)]
-    half = np.array([width, height]) / 2 + 1  # what is interpolated reaches to a neighbour
-    edge = np.concatenate([np.stack(side, 1) for side in sides]) * half
-    edge += np.array([x, y]) + np.array([width, height]) / 2
+    edge = _border(x - 1, y - 1, width + 2, height + 2)  # what is interpolated has neighbours
     found = _straightened(edge, K, distortion)
     if found is None:
         return 0, 0, w, h
     low = np.floor(found.min(0) - MARGIN).clip(0, (w, h)).astype(int)
     high = np.ceil(found.max(0) + MARGIN).clip(0, (w, h)).astype(int)
     return (*low.tolist(), *high.tolist())
+
+
+def _border(left: float, top: float, width: float, height: float) -> np.ndarray:
+    """Points along the sides of a rectangle, (n, 2)."""
+    along = np.linspace(-1, 1, EDGE)
+    ends = np.ones(EDGE)
+    sides = [(along, -ends), (along, ends), (-ends, along), (ends, along)]
+    half = np.array([width, height]) / 2
+    return np.concatenate([np.stack(side, 1) for side in sides]) * half + half + [left, top]
 
 
 def _straightened(taken: np.ndarray, K: np.ndarray, distortion: np.ndarray) -> np.ndarray | None:

@@ -22,6 +22,7 @@ from mask_sup.geometry.camera import fold_crop
 from mask_sup.geometry.geodesic import GeodesicWeight
 
 __all__ = [
+    "NOBODY",
     "Crop",
     "Moment",
     "MomentDataset",
@@ -42,15 +43,22 @@ GREY = 102
 """Background of masked pictures, 0.4 of 255: what the detector sees as 0."""
 
 
+NOBODY = (0.0, 0.0, 0.0, 0.0)
+"""The box of a view that shows nobody."""
+
+
 class View(NamedTuple):
     """One camera's picture of one moment. Cameras in OpenCV convention, for whole-image pixels."""
 
     image: Path | Member
-    mask: Path | Member | None  # None: no mask is known, the whole picture counts (prediction only)
+    mask: Path | Member | None  # None: no mask is known (prediction only)
     K: np.ndarray  # (3, 3) camera -> continuous pixels; NaN where uncalibrated
     R: np.ndarray  # (3, 3) world -> camera
     t: np.ndarray  # (3,) world -> camera, mm
     distortion: np.ndarray  # (5,) k1 k2 p1 p2 k3; zeros for an ideal lens
+    box: tuple[float, float, float, float] | None = None
+    """Left, top, width and height of the person in pixels of the ideal lens, where no mask tells;
+    with neither, the whole picture counts."""
 
 
 class Moment(NamedTuple):
@@ -84,13 +92,13 @@ def crop_view(
     mask_input: bool,
     may_be_empty: bool = False,
 ) -> Crop:
-    """Read one view, undo its lens distortion, and crop it around its mask.
+    """Read one view, undo its lens distortion, and crop it around its mask, or else its box.
 
     Args:
         view: What to read.
         image_size: Side of the picture, pixels.
         mask_size: Side of the mask, pixels.
-        padding: Side of the crop over the larger side of the mask's bounding box.
+        padding: Side of the crop over the larger side of the mask's bounding box, or the box's.
         mask_input: Whether all but the person is grey.
         may_be_empty: Whether a mask without anybody is no error; its crop is the whole picture.
 
@@ -99,7 +107,10 @@ def crop_view(
         ValueError: If a picture is unreadable, the mask is empty or of another shape.
     """
     picture = Picture(view.image)
-    mask = whole(picture.size) if view.mask is None else straight(view, picture.size, may_be_empty)
+    if view.mask is not None:
+        mask = straight(view, picture.size, may_be_empty)
+    else:
+        mask = whole(picture.size) if view.box is None else filled(view.box)
     shown = mask if (mask.pixels > 127).any() else whole(picture.size)
     box = shown.box(padding, image_size)
     small = mask.crop(box, mask_size)
@@ -137,6 +148,15 @@ def whole(size: tuple[int, int]) -> Part:
     return Part(np.full(size[::-1], 255, np.uint8))
 
 
+def filled(box: tuple[float, float, float, float]) -> Part:
+    """All pixels that a box of left, top, width and height touches."""
+    if box == NOBODY:
+        return Part(np.zeros((1, 1), np.uint8))
+    low = np.floor(box[:2]).astype(int)
+    width, height = np.ceil(np.add(box[:2], box[2:])).astype(int) - low
+    return Part(np.full((height, width), 255, np.uint8), *low.tolist())
+
+
 def straight(view: View, size: tuple[int, int], may_be_empty: bool = False) -> Part:
     """The mask of a view as an ideal lens would have seen it, for a picture of this size.
 
@@ -172,7 +192,7 @@ def check_views(views: Sequence[View]) -> None:
     """`check_view` of many: views whose cameras are the same arrays are of one camera."""
     known = set()
     for view in views:
-        camera = tuple(map(id, view[2:]))
+        camera = tuple(map(id, (view.K, view.R, view.t, view.distortion)))
         check_files(view)
         if camera not in known:
             check_camera(view)

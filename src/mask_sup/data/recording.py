@@ -94,8 +94,12 @@ class RecordingData:
         first = [list_pictures(self.root / "frames" / name)[0] for name in calibration.names]
         return calibration.fitted_to([read_image(path).shape[1::-1] for path in first])
 
-    def moments(self, split: str) -> list[Moment]:
+    def moments(self, split: str, masked: bool = True) -> list[Moment]:
         """`train` has every frame, `val` every fifth of them.
+
+        Args:
+            split: Which of them.
+            masked: Whether masks are looked for; without, views have none (prediction only).
 
         Raises:
             ValueError: If the split is unknown, cameras differ in their number of frames or masks,
@@ -107,17 +111,22 @@ class RecordingData:
         calibration = self._calibration()
         names = calibration.names
         images = {name: list_pictures(self.root / "frames" / name) for name in names}
-        masks = {name: list_pictures(self.masks / name) for name in names}
+        masks: dict[str, list] = {name: [None] * len(images[name]) for name in names}
+        if masked:
+            masks = {name: list_pictures(self.masks / name) for name in names}
         counts = {name: (len(images[name]), len(masks[name])) for name in names}
         late = read_offsets(self.root / OFFSETS, names)
         alike = late is None or all(i == m for i, m in counts.values())
         if not alike or (late is None and len({n for pair in counts.values() for n in pair}) > 1):
-            table = ", ".join(f"{c}: {i} frames, {m} masks" for c, (i, m) in counts.items())
+            kinds = "frames and masks" if masked else "frames"
+            table = ", ".join(
+                f"{c}: {i} frames" + f", {m} masks" * masked for c, (i, m) in counts.items()
+            )
             raise ValueError(
-                f"all cameras of {self.root} need the same number of frames and masks, got "
+                f"all cameras of {self.root} need the same number of {kinds}, got "
                 f"{table}; for cameras started by hand run python -m mask_sup.sync"
             )
-        for name in names:
+        for name in names if masked else ():
             check_paired(images[name], masks[name])
         check_steps(images)
         late = late or dict.fromkeys(names, 0)
@@ -127,7 +136,7 @@ class RecordingData:
         cameras = dict(zip(names, zip(*parts, strict=True), strict=True))
         step = self.every * (VAL_EVERY if split == "val" else 1)
         kept = list(range(0, length, step))
-        if self.drop_flagged:
+        if self.drop_flagged and masked:
             kept = without_flagged(kept, self.masks, masks, late)
         gaps = np.cumsum(np.diff([kept[0], *kept]) > step)  # no neighbours in time over a gap
         label = np.full((self.joints, 3), np.nan)

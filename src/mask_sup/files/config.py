@@ -86,6 +86,7 @@ class PredictConfig:
     checkpoint: str = MISSING
     input: str = MISSING
     masks: str | None = None
+    box: Any = None
     output: str | None = None
     every: int = MISSING
     person_height: float = MISSING

@@ -1,4 +1,4 @@
-"""Views whose mask shows nobody: they count nowhere at that moment, and how many is told."""
+"""Views whose mask or box shows nobody: they count nowhere at that moment, and how many is told."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,10 @@ __all__ = ["left_out_in_words"]
 def left_out_in_words(
     shown: Bool[np.ndarray, "n v"], cameras: Sequence[str], needed: int
 ) -> list[str]:
-    """What masks of nobody leave out, a line each; empty where all show somebody.
+    """What masks and boxes of nobody leave out, a line each; empty where all show somebody.
 
     Args:
-        shown: Whether the mask of each moment and view shows somebody.
+        shown: Whether the mask or box of each moment and view shows somebody.
         cameras: A name per view.
         needed: Views without which a moment has no pose.
 
@@ -24,7 +24,7 @@ def left_out_in_words(
         ValueError: If no moment has a pose.
 
     >>> left_out_in_words(np.array([[True, True], [True, False]]), ["left", "right"], 1)
-    ['views whose mask shows nobody are left out: right in 1 of 2 moments (1)']
+    ['views whose mask or box shows nobody are left out: right in 1 of 2 moments (1)']
     """
     every = range(len(shown))
     empty = {
@@ -35,13 +35,14 @@ def left_out_in_words(
         for name, places in empty.items()
         if places
     ]
-    lines = [f"views whose mask shows nobody are left out: {', '.join(told)}"] if told else []
+    views = "views whose mask or box shows nobody"
+    lines = [f"{views} are left out: {', '.join(told)}"] if told else []
     without = np.flatnonzero(shown.sum(1) < needed).tolist()
     least = "one view" if needed == 1 else f"{needed} views"
     if len(without) == len(shown):
         raise ValueError(
-            f"no moment has masks that show somebody in at least {least}: look at the masks, and "
-            "at what `mask_sup.masks check` says of them"
+            f"no moment has masks or boxes that show somebody in at least {least}: look at them, "
+            "and at what `mask_sup.masks check` says of masks"
         )
     if without:
         lines.append(

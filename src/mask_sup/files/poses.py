@@ -59,6 +59,12 @@ FRONT = 0.01  # more that is unexplained with left and right exchanged, where na
 EXPECTED = 0.06  # of the person's size: mean expected error of a moment's joints
 STANDS_OUT = 2.0  # times the median of all views, or limbs
 WORST = 5  # moments that are named
+PERSON = {  # where a picture's crop comes from -> what person_px measures
+    "mask": "larger side of the person's mask; NaN as above",
+    "given": "larger side of the person's box as it was given, without the lens's distortion; NaN "
+    "as above",
+    "found": "side of the square that the detector found to hold the person",
+}
 UNSURE = 0.05  # of the person's size: expected error of a joint whose confidence is 0.5
 
 
@@ -71,6 +77,7 @@ def write_poses(
     fps: float | None,
     cfg: Any,
     settings: dict[str, Any],
+    box: str,
 ) -> None:
     """poses.npz, readable with allow_pickle=False; `header` is JSON that explains every array."""
     header = {
@@ -90,11 +97,10 @@ def write_poses(
         },
         "arrays": {
             "joints_px": "frame, view, joint, (x, y): continuous pixels of the input pictures; NaN "
-            "in views whose mask shows nobody, which count nowhere at that moment",
+            "in views whose mask or box shows nobody, which count nowhere at that moment",
             "joints_root_mm": "frame, view, joint, (x right, y down, z away from the camera): mm "
             f"relative to the root; scale from a person of {cfg.person_height} mm; NaN as above",
-            "person_px": "frame, view: larger side of the person's mask (no mask: of the picture); "
-            "NaN as above",
+            "person_px": f"frame, view: {PERSON[box]}",
             "picture_size_px": "frame, view, (width, height)",
             "joints_world_mm": "frame, joint, (x, y, z): mm in the world of the calibration; NaN "
             "where fewer than two views show anybody",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["PATHS", "command", "literal", "said", "shell_command"]
 
 PATHS = (
+    "box",
     "checkpoint",
     "data*.cache",
     "data*.source.masks",
@@ -42,6 +43,9 @@ PATHS = (
     "videos",
 )
 """Keys whose values are paths; `*` for anything."""
+
+NUMBERS = ("box",)
+"""Of these, in whose place a list of numbers may stand."""
 
 VALUED = {  # options of Hydra whose next word is their value
     *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
@@ -124,6 +128,7 @@ def _literal(word: str, sweeps: bool) -> str:
         _check_folder(text, word)
         meant = text.lower() == "null"
     else:
+        is_path = is_path and not (name in NUMBERS and text.startswith("["))
         meant = _is_meant(_parsed(word), text, is_path, sweeps)
     return word if meant else f"{key}={_quoted(text)}"
 

@@ -20,6 +20,11 @@ MASKS = {
     "PreparedData": "of a prepared data set, as its header tells",
     "ImagesData": "of pictures, as given",
 }
+BOXES = {  # where the crop of a picture comes from
+    "mask": "the person's mask",
+    "given": "given by the user",
+    "found": "found by the detector: further looks, each around the joints of the one before",
+}
 Settings = dict[str, Any]
 
 
@@ -130,10 +135,23 @@ def of_checkpoint(checkpoint: Mapping[str, Any]) -> Settings:
     return _without_noes(facts) if config.get("init") else facts
 
 
-def at_test(detector: Mapping[str, Any], fitter: Any = None) -> Settings:
-    """What a detector, by its config node, needs and does on a picture; and a fitter after it."""
+def at_test(detector: Mapping[str, Any], fitter: Any = None, box: str = "mask") -> Settings:
+    """What a detector, by its config node, needs and does on a picture; and a fitter after it.
+
+    Args:
+        detector: The node.
+        fitter: What poses are fitted by; None: they are not.
+        box: Where the person's box comes from, a key of `BOXES`.
+    """
     needs = "the input and the crop" if detector.get("mask_input") else "the crop"
+    if box != "mask":
+        needs = "none"
     if fitter is not None:
         needs += ", and poses are fitted to them in all calibrated views"
     mirror, fitted = bool(detector.get("mirror_test", False)), fitter is not None
-    return {"masks_at_test": needs, "mirror_test": mirror, "fitted_at_test": fitted}
+    return {
+        "masks_at_test": needs,
+        "box_at_test": BOXES[box],
+        "mirror_test": mirror,
+        "fitted_at_test": fitted,
+    }

@@ -143,9 +143,9 @@ def _front(points: np.ndarray, skeleton: Skeleton) -> float:
 
 def _cameras(poses: Predictions) -> np.ndarray:
     """Each camera's centre and the corners of its picture in the world, where they are known."""
-    frames = poses.source / "frames"
-    try:  # masks are not looked at here: any folder with a picture per frame will do for them
-        views = RecordingData(poses.source, frames, joints=1, every=1).moments("train")[0].views
+    recording = RecordingData(poses.source, None, joints=1, every=1)
+    try:
+        views = recording.moments("train", masked=False)[0].views
     except (FileNotFoundError, ValueError):  # no recording, or it has changed since
         return np.zeros((0, 5, 3))
     if len(views) != len(poses.cameras):
