@@ -183,7 +183,9 @@ def main() -> None:
         sets["postures"] = postures(folder, given.runs)
         sets["film"] = film(folder)
         if given.recording:
-            sets["recording"] = [RecordingData(given.recording, None, 18, 1).moments("train")]
+            recording = RecordingData(given.recording, None, 18, 1)
+            recording.prepare()
+            sets["recording"] = [recording.moments("train")]
         for kind, runs in sets.items():
             if given.only and kind not in given.only:
                 continue
