@@ -150,6 +150,20 @@ def test_arms_that_were_taken_for_each_other_are_found():
     assert off["settle"] > 2 * off["arms"]
 
 
+def test_arms_that_are_searched_alone_compete_as_smooth_as_the_others(scene, monkeypatch):
+    """Where smoothness costs, poses that escape it would win: all are settled along the row."""
+    truth, camera, mask = scene
+    camera, mask = camera.part([0, 0, 0]), mask.repeat(3, 1, 1, 1)
+    ours = fitter(recipes={"arms": ["arms"]}, arms={"worse": 10.0, "better": 0.0})
+    hanging = truth.clone()
+    hanging[:, ARMS] = person()[ARMS]
+    free = Fit(hanging.repeat(3, 1, 1), torch.zeros(3), -torch.ones(3))
+    monkeypatch.setattr(ours, "_searched_arms", lambda start, scenes, generator: free)
+    row = torch.zeros(3, dtype=torch.long)
+    fit = ours.fit("arms", truth.repeat(3, 1, 1), camera, mask, sequence=row)
+    assert (fit.joints_world - truth).norm(dim=-1)[:, ARMS].max() < 30
+
+
 def test_arms_are_unsure_where_exchanged_ones_explain_as_well(scene, monkeypatch):
     ours = fitter(recipes={"arms": ["arms"]})
     sure = ours.fit("arms", *scene).spread[0]

@@ -73,7 +73,8 @@ class PoseFitter:
             the chosen ones for `last_steps` of `last_step_mm`.
         settle: `steps` of `step_mm` that poses settle for, and either naming of the sides.
         arms: Arms that are exchanged below the shoulders are searched anew where they leave by
-            less than `worse`, a share of the foreground, more unexplained.
+            less than `worse`, a share of the foreground, more unexplained; they are taken where
+            they then leave by `better` less, and remembered as a doubt where they do not.
         build: From how many `scenes` of a subject its build is learned, among the share `keep` of
             them that is explained best, if they leave less than `below` unexplained, or than
             `worse` times what the best one does, and `at_most`: masks with a halo are explained
@@ -282,21 +283,24 @@ class PoseFitter:
         return chosen, (other.cost - chosen.cost) / scenes.area
 
     def _rearmed(self, fit: Fit, scenes: Scenes, jobs: "_Jobs") -> tuple[Fit, Tensor]:
-        """Arms exchanged below the shoulders settle, and search anew where they explain as well.
+        """Arms exchanged below the shoulders settle; where they explain as well, they are searched.
 
         The search of arms starts where they are, and exchanged ones are too long or too short for
-        it: it rarely goes that way by itself.
+        it: it rarely goes that way by itself. But arms that have been searched once more nearly
+        always explain a little better, right or wrong, and neighbours in time then follow them.
         """
         other = self._settled(other_arms(fit.joints_world, self.body), scenes, jobs)
         searched = other
         worse = (other.cost - fit.cost) / scenes.area
         if len(near := (worse < self.arms["worse"]).nonzero().flatten()):
-            found = jobs(
-                self._searched_arms, "searching arms", other.joints_world[near], scenes.part(near)
-            )
-            searched = Fit(*(a.index_copy(0, near, b) for a, b in zip(other, found, strict=True)))
+            start, some = other.joints_world[near], scenes.part(near)
+            found = jobs(self._searched_arms, "searching arms", start, some).joints_world
+            # As smooth as the pose that they compete with: smoothness costs, too.
+            searched = self._settled(fit.joints_world.index_copy(0, near, found), scenes, jobs)
         poses = Fit(*(torch.stack(part, 1) for part in zip(fit, other, searched, strict=True)))
-        chosen = poses.of(choose(poses, scenes, self.travel))
+        handicap = torch.tensor([0.0, 1, 1]) * self.arms["better"] * scenes.area[:, None]
+        which = choose(poses._replace(cost=poses.cost + handicap), scenes, self.travel)
+        chosen = poses.of(which)
         return chosen, _spread(poses, chosen.joints_world, scenes.area)
 
     def _repeated(self, fit: Fit, scenes: Scenes, jobs: "_Jobs") -> tuple[Fit, Tensor, Tensor]:
@@ -369,11 +373,9 @@ class PoseFitter:
         return Fit(*(torch.cat(part, 1) for part in zip(*found, strict=True)))
 
     def _searched_arms(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
-        """The best of other arms, settled."""
+        """The best of other arms, after some steps."""
         poses = self.search(start, scenes, "arms", self.improve["alternatives"], generator)
-        found = self._followed(poses, scenes).best
-        steps, step_mm = self.settle["steps"], self.settle["step_mm"]
-        return self._settle(found.joints_world, scenes, generator, steps, step_mm)
+        return self._followed(poses, scenes).best
 
     def _followed(self, poses: Float[Tensor, "n k j 3"], scenes: Scenes) -> Fit:
         """Alternatives after some steps, each by itself (n k)."""
