@@ -64,6 +64,18 @@ def measured(pose, skeleton):
 # ---- metric scale from the person's height -------------------------------------------------------
 
 
+def interrupt(monkeypatch, made, stops):
+    """Predictions put the parts that they make into `made`, and are interrupted where it stops."""
+
+    def poses(*words, original=mask_sup.predict._poses):
+        if stops():
+            raise KeyboardInterrupt
+        made.append(original(*words))
+        return made[-1]
+
+    monkeypatch.setattr("mask_sup.predict._poses", poses)
+
+
 @pytest.mark.parametrize("shape", [(), (3,), (2, 4)])
 @pytest.mark.parametrize("scale", [400.0, 1500.0])  # mm per crop unit
 def test_a_known_pose_comes_back_foreshortened_bones_and_all(human18, shape, scale):
@@ -922,13 +934,7 @@ def test_what_a_stopped_prediction_kept_is_not_taken_over_for_other_boxes_or_cam
     cfg = configure(checkpoint=unmasked, input=root, overlays=False, box=tmp_path / "b.csv")
     made, stopped = [], [True]
 
-    def poses(*words, original=mask_sup.predict._poses):
-        if len(made) == 2 and stopped:
-            raise KeyboardInterrupt
-        made.append(original(*words))
-        return made[-1]
-
-    monkeypatch.setattr("mask_sup.predict._poses", poses)
+    interrupt(monkeypatch, made, lambda: len(made) == 2 and stopped)
     with pytest.raises(KeyboardInterrupt):
         predict(cfg)
     stopped.clear()
@@ -1044,13 +1050,7 @@ def test_a_long_prediction_goes_on_where_it_stopped(filmed, configure, monkeypat
     whole = read(predict(cfg))
     made = []
 
-    def poses(*words, made=made, original=mask_sup.predict._poses):
-        if len(made) == 1:
-            raise KeyboardInterrupt
-        made.append(original(*words))
-        return made[-1]
-
-    monkeypatch.setattr("mask_sup.predict._poses", poses)
+    interrupt(monkeypatch, made, lambda made=made: len(made) == 1)
     with pytest.raises(KeyboardInterrupt):
         predict(cfg)
     made.clear()

@@ -47,11 +47,10 @@ def usage(name: str, about: str, conf: Path, config: str) -> str:
     """
     text = (conf / f"{config}.yaml").read_text()
     parts = [f"usage: python -m mask_sup.{name} key=value ...\n\n{about.strip()}"]
-    keys = {
-        f"{key}=" + ("..." if value == NEEDED else value): (value == NEEDED, told)
-        for key, value, told in _keys(text)
-    }
-    told = {key: ("needed: " if needed else "") + words for key, (needed, words) in keys.items()}
+    told = dict(
+        (f"{key}=...", f"needed: {words}") if value == NEEDED else (f"{key}={value}", words)
+        for key, value, words in _keys(text)
+    )
     parts.append(_section("keys, and what they are unless they are given:", told))
     groups = dict(_groups(text, conf))
     if groups:
