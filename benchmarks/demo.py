@@ -22,6 +22,12 @@ def figures(path: Path) -> dict[str, Any]:
     return told
 
 
+def minutes(run: Path) -> float:
+    """How long the training took, its data drawn within it, if it was not stopped meanwhile."""
+    begun, ended = run / ".hydra" / "overrides.yaml", run / "metrics.json"
+    return (ended.stat().st_mtime - begun.stat().st_mtime) / 60
+
+
 def main() -> None:
     """Collect every metrics.json of the run's evaluations, and how pure its pseudo-labels were."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -35,6 +41,7 @@ def main() -> None:
         )
     record(
         given.name,
+        minutes=minutes(given.run),
         trained=json.loads((given.run / "run.json").read_text())["git"],
         rounds={
             path.parent.name: json.loads(path.read_text())

@@ -52,9 +52,10 @@ from mask_sup.files.masks import read_mask
 from mask_sup.files.pictures import read_image
 from mask_sup.files.poses import read_poses
 from mask_sup.files.video import VideoWriter
+from mask_sup.inference.looking import BATCH, look
 from mask_sup.masks.extract import BILEVEL
 from mask_sup.models.checkpoint import load, read_checkpoint
-from mask_sup.predict import BATCH, FINE, _look, predict
+from mask_sup.predict import FINE, predict
 from mask_sup.synthetic.data import SUPERSAMPLING, draw_body, grain_of, posed
 from mask_sup.synthetic.looks import random_look
 from mask_sup.synthetic.motion import procedural_motion
@@ -202,8 +203,8 @@ def jobs(checkpoint: Path, source: Path, folder: Path) -> dict[str, Callable[[],
     def predicting_before() -> None:
         with (
             unsplit(),
-            mock.patch("mask_sup.data.moments.crop_view", crop_before),
-            mock.patch("mask_sup.files.ahead.ahead", one_after_another),
+            mock.patch("mask_sup.inference.looking.crop_view", crop_before),
+            mock.patch("mask_sup.inference.looking.ahead", one_after_another),
         ):
             predict(cfg_before)
 
@@ -212,7 +213,7 @@ def jobs(checkpoint: Path, source: Path, folder: Path) -> dict[str, Callable[[],
         "reading_one_thread": lambda: reading(crop_view, one_after_another),
         "reading": lambda: reading(crop_view, ahead),
         "detector_alone": detecting,
-        "reading_and_detector": lambda: _look(cfg, detector, looked, moments),
+        "reading_and_detector": lambda: look(detector, looked, moments),
         BEFORE: predicting_before,
         NOW: lambda: predict(cfg),
     }

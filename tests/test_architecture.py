@@ -11,7 +11,7 @@ FLOORS = [
     {"files", "geometry"},
     {"figure", "calibration"},
     {"masks", "models", "metrics", "data", "fitting"},
-    {"synthetic", "prepare", "method", "export", "report"},
+    {"synthetic", "prepare", "method", "inference", "export", "report"},
     {"train", "evaluate", "predict", "look", "new", "sync", "doctor", "__main__"},
 ]
 FLOOR = {wing: floor for floor, wings in enumerate(FLOORS) for wing in wings}

@@ -10,7 +10,6 @@ from figures import HUMAN, walking
 from fitters import masks
 from hydra import compose, initialize_config_dir
 
-import mask_sup.predict
 from mask_sup.data.lens import mask_box
 from mask_sup.data.moments import MomentDataset, View, expand
 from mask_sup.data.recording import RecordingData
@@ -23,16 +22,12 @@ from mask_sup.files.poses import confidence_of, read_poses
 from mask_sup.geometry.batch import Camera
 from mask_sup.geometry.camera import crop_from_world
 from mask_sup.geometry.triangulate import triangulate
+from mask_sup.inference.inputs import input_fps, input_moments
+from mask_sup.inference.measures import agreement, distort_px, scale_to_height
+from mask_sup.inference.poses import Predictor
 from mask_sup.models.checkpoint import load
-from mask_sup.predict import (
-    agreement,
-    distort_px,
-    input_fps,
-    input_moments,
-    main,
-    predict,
-    scale_to_height,
-)
+from mask_sup.models.detector import Detector
+from mask_sup.predict import main, predict
 from mask_sup.report import write_report
 
 LENS = np.array([-0.25, 0.08, 0.002, -0.003, 0.01])
@@ -67,13 +62,13 @@ def measured(pose, skeleton):
 def interrupt(monkeypatch, made, stops):
     """Predictions put the parts that they make into `made`, and are interrupted where it stops."""
 
-    def poses(*words, original=mask_sup.predict._poses):
+    def poses(*words, original=Predictor.poses):
         if stops():
             raise KeyboardInterrupt
         made.append(original(*words))
         return made[-1]
 
-    monkeypatch.setattr("mask_sup.predict._poses", poses)
+    monkeypatch.setattr(Predictor, "poses", poses)
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 4)])
@@ -358,7 +353,7 @@ def test_videos_of_different_rates_leave_it_open(
 ):
     root = write_recording(tmp_path / "rec", cameras_around(2), kind="videos")
     rates = {"cam0.mp4": 60.0, "cam1.mp4": 59.94}
-    monkeypatch.setattr("mask_sup.files.video.frame_rate", lambda path: rates[path.name])
+    monkeypatch.setattr("mask_sup.inference.inputs.frame_rate", lambda path: rates[path.name])
     assert input_fps(root, 1) == 60.0
     rates["cam1.mp4"] = 50.0
     with pytest.warns(UserWarning, match=r"rec differ .*cam0\.mp4 60, cam1\.mp4 50.*give fps="):
@@ -651,12 +646,13 @@ def test_the_size_of_a_picture_taken_upright_is_that_of_what_is_read(
 # ---- pictures without masks ----------------------------------------------------------------------
 
 
-class Seer:
+class Seer(Detector):
     """A detector that answers with the corners of what is bright in a crop, and keeps its crops."""
 
     mask_input, depth_range = False, 2000.0
 
     def __init__(self, skeleton):
+        torch.nn.Module.__init__(self)
         self.skeleton, self.seen = skeleton, []
 
     def to(self, device):
