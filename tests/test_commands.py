@@ -33,7 +33,11 @@ def test_the_overview_has_every_command_there_is():
 
 @pytest.mark.parametrize(
     ("word", "said"),
-    [("trian", "did you mean train?"), ("Predict", "did you mean predict?"), ("xyz", "tells them")],
+    [
+        ("trian", "did you mean train?"),
+        ("Predict", "did you mean predict?"),
+        ("xyz", "expected one of new, masks,"),
+    ],
 )
 def test_a_wrong_word_gets_the_nearest_right_one(word, said):
     found = told(word, "input=x")

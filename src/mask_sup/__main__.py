@@ -4,13 +4,14 @@ A command's own module runs as `python -m mask_sup.<command>` would: nothing is 
 chosen.
 """
 
-import difflib
 import platform
 import runpy
 import sys
 from importlib.metadata import version
 
 import click
+
+from mask_sup.files.errors import nearest
 
 __all__ = ["COMMANDS", "main"]
 
@@ -74,9 +75,7 @@ class _Commands(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple:
         word, known = args[0], self.list_commands(ctx)
         if word not in known:
-            near = difflib.get_close_matches(word, known, 1)
-            hint = f"did you mean {near[0]}?" if near else "mask-sup tells them all"
-            raise click.UsageError(f"no command {word!r}: {hint}")
+            raise click.UsageError(f"no command {word!r}: {nearest(word, known)}")
         return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

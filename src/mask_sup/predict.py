@@ -53,9 +53,12 @@ def predict(cfg: DictConfig) -> Path:
         ValueError: If the detector was trained on masked input and there are no masks, a box is
             none, or another prediction writes to the folder.
     """
+    source = Path(cfg.input).expanduser()
+    if not source.exists():  # told before anything is loaded
+        raise FileNotFoundError(f"no input at {source}: give a picture, video, folder or recording")
     from mask_sup.models.checkpoint import run_folder
 
-    folder = run_folder(cfg.checkpoint) / "predictions" / Path(cfg.input).expanduser().stem
+    folder = run_folder(cfg.checkpoint) / "predictions" / source.stem
     folder = Path(cfg.output) if cfg.output else folder
     with locked(folder, ".predict.lock"):
         return _predict(cfg, folder)
@@ -79,7 +82,7 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     source = Path(cfg.input).expanduser()
     given = plain(cfg)["box"]
     box = _box_from(source, cfg.masks, given)
-    if detector.mask_input and box != "mask" and source.exists():
+    if detector.mask_input and box != "mask":
         raise ValueError(_masks_wanted(cfg, source))
     moments = input_moments(source, cfg.masks, cfg.every, folder, box == "mask")
     if box == "given":

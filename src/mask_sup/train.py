@@ -1,7 +1,6 @@
 """python -m mask_sup.train: chains the stages of the cascade."""
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import os
@@ -19,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from mask_sup.files.build import build, trust_from_command_line
 from mask_sup.files.config import Config, load_config, plain
 from mask_sup.files.disk import write_file
+from mask_sup.files.errors import nearest
 from mask_sup.files.lock import locked
 from mask_sup.files.ranges import check_ranges
 from mask_sup.files.threads import settle_threads
@@ -127,9 +127,7 @@ def check_keys(cfg: DictConfig) -> None:
         raise ValueError(f"without={cfg.without!r}: expected psi, G and Delta, each true or false")
     known = [field.name for field in dataclasses.fields(Config)]
     for key in set(cfg) - set(known):
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"the keys are {known}"
-        raise ValueError(f"unknown key {key!r}: {hint}")
+        raise ValueError(f"unknown key {key!r}: {nearest(str(key), known)}")
 
 
 def check_sizes(cfg: DictConfig, parts: Any) -> None:

@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mask_sup.files.errors import HYDRA_SHOWS_WAY, SHOW_WAY, readable, without_way
 from mask_sup.files.usage import conf_folder, missing, usage
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ SHARE = "\\\\"  # how the path of a Windows share begins
 def command(config: str, name: str = "") -> Callable[[Callable[[Any], None]], Callable[..., None]]:
     """`hydra.main` for a config of `conf/`, with words that are read as `literal` says.
 
-    Help, and what is missing, are told before Hydra is loaded (`mask_sup.files.usage`).
+    Help, and what is missing, are told before Hydra is loaded (`mask_sup.files.usage`), and errors
+    in a few lines (`mask_sup.files.errors`).
 
     Args:
         config: Its name, without the ending.
@@ -74,25 +76,29 @@ def command(config: str, name: str = "") -> Callable[[Callable[[Any], None]], Ca
     def decorated(function: Callable[[Any], None]) -> Callable[..., None]:
         @functools.wraps(function)
         def run(cfg: Any = None) -> None:
-            if cfg is None:
-                words = sys.argv[1:]
-                if any(word in HELP for word in words):
-                    print(usage(name, function.__doc__ or "", conf_folder(), config))
-                    return
-                try:
-                    _check_folder(os.getcwd(), "the folder that this is run in")
-                    sys.argv[1:] = literal(words)
-                except ValueError as error:
-                    raise SystemExit(f"{error}") from None
-                options = any(word.startswith("-") and word not in SWEEPS for word in words)
-                if not options and (lacks := missing(words, name, conf_folder(), config)):
-                    raise SystemExit(lacks)
+            if cfg is not None:
+                function(cfg)
+                return
+            words = [word for word in sys.argv[1:] if word != SHOW_WAY]
+            if any(word in HELP for word in words):
+                print(usage(name, function.__doc__ or "", conf_folder(), config))
+                return
+            shows_way = SHOW_WAY in sys.argv or HYDRA_SHOWS_WAY in os.environ
+            try:
+                _check_folder(os.getcwd(), "the folder that this is run in")
+                sys.argv[1:] = words = literal(words)
+            except ValueError as error:
+                raise SystemExit(f"{error}") from None
+            options = any(word.startswith("-") and word not in SWEEPS for word in words)
+            if not options and (lacks := missing(words, name, conf_folder(), config)):
+                raise SystemExit(lacks)
             import hydra
 
             from mask_sup.files.config import conf_dir
 
-            folder = conf_dir()
-            hydra.main(version_base="1.3", config_path=folder, config_name=config)(function)(cfg)
+            begun = hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config)
+            with readable(words, config, shows_way):
+                begun(function if shows_way else without_way(function))()
 
         return run
 

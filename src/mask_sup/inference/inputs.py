@@ -32,13 +32,10 @@ def input_moments(
         masked: Whether a recording's own masks are looked for.
 
     Raises:
-        FileNotFoundError: If there is nothing at `source`.
-        ValueError: If it is none of these, or pictures and masks do not go together.
+        ValueError: If `source` is none of these, or pictures and masks do not go together.
     """
     if every < 1:
         raise ValueError(f"every={every}: expected 1 for all frames, 2 for every second one, ...")
-    if not source.exists():
-        raise FileNotFoundError(f"no input at {source}: give a picture, video, folder or recording")
     if is_recording(source):
         recording = RecordingData(source, masks, joints=1, every=every)
         recording.prepare()
