@@ -186,7 +186,7 @@ def test_help_is_quick_and_loads_no_network_library(command, loading_networks, t
     assert float(seconds) < loading_networks / 4  # of its 3 seconds, help takes 0.5
 
 
-@pytest.mark.parametrize(("command", "given"), [("evaluate", []), ("predict", ["input=pictures"])])
+@pytest.mark.parametrize(("command", "given"), [("evaluate", []), ("predict", ["input=."])])
 def test_commands_name_a_missing_checkpoint_and_leave_nothing_behind(command, given, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", f"mask_sup.{command}", "checkpoint=nosuch.ckpt", *given],
