@@ -15,6 +15,9 @@ from typing import Any
 from record import record
 
 
+BEFORE = 60  # seconds: what is so much older than a run's beginning is of one before
+
+
 def figures(path: Path) -> dict[str, Any]:
     """An evaluation's figures and settings, but for where its checkpoint lies."""
     told = json.loads(path.read_text())
@@ -22,10 +25,12 @@ def figures(path: Path) -> dict[str, Any]:
     return told
 
 
-def minutes(run: Path) -> float:
-    """How long the training took, its data drawn within it, if it was not stopped meanwhile."""
-    begun, ended = run / ".hydra" / "overrides.yaml", run / "metrics.json"
-    return (ended.stat().st_mtime - begun.stat().st_mtime) / 60
+def minutes(run: Path) -> float | None:
+    """How long the training took, its data drawn within it; None if it was stopped and resumed."""
+    begun = (run / ".hydra" / "overrides.yaml").stat().st_mtime
+    if any(path.stat().st_mtime < begun - BEFORE for path in run.rglob("*")):
+        return None
+    return ((run / "metrics.json").stat().st_mtime - begun) / 60
 
 
 def main() -> None:
