@@ -14,7 +14,6 @@ from typing import Any
 
 from record import record
 
-
 BEFORE = 60  # seconds: what is so much older than a run's beginning is of one before
 
 
