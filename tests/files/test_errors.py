@@ -1,5 +1,6 @@
 """What a command that ends with an error prints."""
 
+import os
 import sys
 
 import pytest
@@ -21,8 +22,7 @@ def failing(error):
 def end(monkeypatch, tmp_path):
     """Exit of a command with these words: what it prints, or its status."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "")  # given back afterwards
-    monkeypatch.delenv("HYDRA_FULL_ERROR")
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
 
     def run(main, *words):
         monkeypatch.setattr(sys, "argv", ["train", *words])
@@ -82,6 +82,12 @@ def test_errors_about_input_are_their_words_alone(end):
     assert in_words(ValueError("two\nlines")).startswith("two\nlines\n(--traceback")
 
 
+def test_a_command_leaves_the_next_one_as_it_found_it(end):
+    for _ in range(2):
+        assert end(failing(ValueError("once more"))).startswith("once more\n")
+    assert "HYDRA_FULL_ERROR" not in os.environ
+
+
 def test_errors_of_the_system_say_which_file(tmp_path):
     with pytest.raises(OSError, match="No such file") as told:
         (tmp_path / "gone").read_text()
@@ -102,8 +108,7 @@ def test_the_way_is_shown_on_request(monkeypatch, tmp_path, how):
 
 def test_what_nobody_expected_keeps_its_way(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    monkeypatch.delenv("HYDRA_FULL_ERROR")
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     monkeypatch.setattr(sys, "argv", ["train"])
     with pytest.raises(ZeroDivisionError):
         failing(ZeroDivisionError())()

@@ -56,16 +56,20 @@ def readable(words: Sequence[str], config: str, shows_way: bool) -> Iterator[Non
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    of_words = HydraException, OmegaConfBaseException
+    before = os.environ.get(HYDRA_SHOWS_WAY)
     os.environ[HYDRA_SHOWS_WAY] = "1"  # else Hydra prints them, and ends the program
-    if shows_way:
-        yield
-        return
     try:
         yield
-    except (HydraException, OmegaConfBaseException) as error:
-        raise SystemExit(_of_words(error, words, config)) from error
-    except ABOUT_INPUT as error:
-        raise SystemExit(in_words(error)) from error
+    except (*of_words, *ABOUT_INPUT) as error:
+        if shows_way:
+            raise
+        told = _of_words(error, words, config) if isinstance(error, of_words) else in_words(error)
+        raise SystemExit(told) from error
+    finally:
+        del os.environ[HYDRA_SHOWS_WAY]
+        if before is not None:
+            os.environ[HYDRA_SHOWS_WAY] = before
 
 
 def in_words(error: BaseException) -> str:
