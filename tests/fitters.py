@@ -54,3 +54,11 @@ def arms_crossed():
         right_elbow=(260, 60, 240), right_wrist=(-60, 250, 230),
         left_elbow=(-260, 60, 240), left_wrist=(60, 250, 330),
     )  # fmt: skip
+
+
+def legs_crossed():
+    """A long step to the side, one leg before the other."""
+    return person(
+        right_knee=(0, 130, -360), right_ankle=(-180, 170, -760),
+        left_knee=(0, -110, -370), left_ankle=(180, -150, -770),
+    )  # fmt: skip

@@ -3,12 +3,12 @@ import math
 import pytest
 import torch
 from figures import HUMAN, INDEX, person, walking
-from fitters import arms_crossed, fitter, kneeling, masks, sitting, turned
+from fitters import arms_crossed, fitter, kneeling, legs_crossed, masks, sitting, turned
 from omegaconf import OmegaConf
 
 from mask_sup.figure.anatomy import NoAnatomy
 from mask_sup.files.build import build
-from mask_sup.fitting.naming import other_arms
+from mask_sup.fitting.naming import other_limbs
 from mask_sup.fitting.scenes import Fit
 from mask_sup.geometry.batch import Camera
 
@@ -136,37 +136,40 @@ def test_masks_are_explained_better_by_the_right_names():
         assert errors(fit.joints_world, pose).max() < 60
 
 
-def test_arms_that_were_taken_for_each_other_are_found():
-    """Settled alone, each arm stays with the other's hand."""
-    truth = arms_crossed()[None]
+@pytest.mark.parametrize(
+    ("limbs", "crossed", "joints"), [("arms", arms_crossed, ARMS), ("legs", legs_crossed, LEGS)]
+)
+def test_limbs_that_were_taken_for_each_other_are_found(limbs, crossed, joints):
+    """Settled alone, each limb stays with the other's hand or foot."""
+    truth = crossed()[None]
     camera, mask = masks(truth)
-    ours = fitter(recipes={"settle": ["settle"], "arms": ["settle", "arms"]})
-    wrong = other_arms(truth, ours.body)
+    ours = fitter(recipes={"settle": ["settle"], "uncross": ["settle", "uncross"]})
+    wrong = other_limbs(truth, getattr(ours.body, limbs))
     off = {
-        name: errors(ours.fit(name, wrong, camera, mask).joints_world, truth)[ARMS].mean()
-        for name in ("settle", "arms")
+        name: errors(ours.fit(name, wrong, camera, mask).joints_world, truth)[joints].mean()
+        for name in ("settle", "uncross")
     }
-    assert off["arms"] < 90
-    assert off["settle"] > 2 * off["arms"]
+    assert off["uncross"] < 90
+    assert off["settle"] > 2 * off["uncross"]
 
 
 def test_arms_that_are_searched_alone_compete_as_smooth_as_the_others(scene, monkeypatch):
     """Where smoothness costs, poses that escape it would win: all are settled along the row."""
     truth, camera, mask = scene
     camera, mask = camera.part([0, 0, 0]), mask.repeat(3, 1, 1, 1)
-    ours = fitter(recipes={"arms": ["arms"]}, arms={"worse": 10.0, "better": 0.0})
+    ours = fitter(recipes={"uncross": ["uncross"]}, crossed={"worse": 10.0, "better": 0.0})
     hanging = truth.clone()
     hanging[:, ARMS] = person()[ARMS]
     free = Fit(hanging.repeat(3, 1, 1), torch.zeros(3), -torch.ones(3))
-    monkeypatch.setattr(ours, "_searched_arms", lambda start, scenes, generator: free)
+    monkeypatch.setattr(ours, "_searched", lambda *_: free)
     row = torch.zeros(3, dtype=torch.long)
-    fit = ours.fit("arms", truth.repeat(3, 1, 1), camera, mask, sequence=row)
+    fit = ours.fit("uncross", truth.repeat(3, 1, 1), camera, mask, sequence=row)
     assert (fit.joints_world - truth).norm(dim=-1)[:, ARMS].max() < 30
 
 
-def test_arms_are_unsure_where_exchanged_ones_explain_as_well(scene, monkeypatch):
-    ours = fitter(recipes={"arms": ["arms"]})
-    sure = ours.fit("arms", *scene).spread[0]
+def test_limbs_are_unsure_where_exchanged_ones_explain_as_well(scene, monkeypatch):
+    ours = fitter(recipes={"uncross": ["uncross"]})
+    sure = ours.fit("uncross", *scene).spread[0]
     assert sure.max() < 30  # exchanged, they would explain far less
 
     def as_well(joints, scenes, generator, steps, step_mm):
@@ -174,9 +177,12 @@ def test_arms_are_unsure_where_exchanged_ones_explain_as_well(scene, monkeypatch
 
     monkeypatch.setattr(ours, "_settle", as_well)
     monkeypatch.setattr(ours.objective, "fit_of", lambda joints, scenes: as_well(joints, *[0] * 4))
-    monkeypatch.setattr(ours, "_searched_arms", lambda start, *_: as_well(start, *[0] * 4))
-    unsure = ours.fit("arms", *scene)
-    apart = (scene[0] - other_arms(scene[0], ours.body)).norm(dim=-1)
+    monkeypatch.setattr(ours, "_searched", lambda start, *_: as_well(start, *[0] * 4))
+    unsure = ours.fit("uncross", *scene)
+    apart = sum(
+        (scene[0] - other_limbs(scene[0], limbs)).norm(dim=-1)
+        for limbs in (ours.body.arms, ours.body.legs)
+    )
     torch.testing.assert_close(unsure.spread, math.sqrt(2 / 3) * apart)  # two ways of three
 
 

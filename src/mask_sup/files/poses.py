@@ -56,7 +56,6 @@ ONE_VIEW = (0.08, 0.12)  # of the worst view
 ROUGH = 1.4  # times the median of all moments is rough outlines' share, in between
 STRAINED = 0.001  # share of the foreground that the anatomy has against a pose
 FRONT = 0.01  # more that is unexplained with left and right exchanged, where names are sure
-EXPECTED = 0.06  # of the person's size: mean expected error of a moment's joints
 STANDS_OUT = 2.0  # times the median of all views, or limbs
 WORST = 5  # moments that are named
 PERSON = {  # where a picture's crop comes from -> what person_px measures
@@ -65,7 +64,7 @@ PERSON = {  # where a picture's crop comes from -> what person_px measures
     "as above",
     "found": "side of the square that the detector found to hold the person",
 }
-UNSURE = 0.05  # of the person's size: expected error of a joint whose confidence is 0.5
+UNSURE = 0.05  # of the size: expected error where confidence is 0.5; mean one of doubted poses
 
 
 def write_poses(
@@ -127,7 +126,7 @@ def write_poses(
             "healthy": "frame: 1 where nothing speaks against the pose: unexplained at most "
             f"{ROUGH} times the median of all frames, within {BADLY}, in the worst view likewise, "
             f"within {ONE_VIEW}, strain at most {STRAINED}, front at least {FRONT}, mean "
-            f"expected error at most {EXPECTED} of the person's size; 0 for all where that holds "
+            f"expected error at most {UNSURE} of the person's size; 0 for all where that holds "
             "for fewer than half of them",
             "size_mm": "frame: square root of the silhouettes' area at the person's distance, mm, "
             "median of the views: 700 is usual, whatever the pose; NaN where a view shows nobody",
@@ -177,7 +176,7 @@ def doubts(poses: Mapping[str, Any]) -> dict[str, np.ndarray]:
         "unexplained": badly,
         "one view": one_view & ~badly,
         "strained": np.nan_to_num(poses["strain"]) > STRAINED,
-        "unsure": (expected > EXPECTED) & np.isfinite(poses["unexplained"]),
+        "unsure": (expected > UNSURE) & np.isfinite(poses["unexplained"]),
         "either way": poses["front"] < FRONT,
     }
 
@@ -262,7 +261,7 @@ def verdict_in_words(
     )
     most, view = (100 * limit for limit in limits(poses))
     return lines + [
-        f"{int(which.sum())} {SIGNS[sign].format(most=most, view=view, unsure=100 * EXPECTED)}"
+        f"{int(which.sum())} {SIGNS[sign].format(most=most, view=view, unsure=100 * UNSURE)}"
         for sign, which in found.items()
         if which.any()
     ]

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from mask_sup.figure.anatomy import Anatomy, NoAnatomy
 from mask_sup.figure.body import Body
 from mask_sup.fitting.hypotheses import Hypotheses
-from mask_sup.fitting.naming import as_knees_bend, both_names, other_arms, same_side
+from mask_sup.fitting.naming import as_knees_bend, both_names, other_limbs, same_side
 from mask_sup.fitting.objective import Objective
 from mask_sup.fitting.scenes import Build, Fit, Scenes, better, seen, shows
 from mask_sup.fitting.search import LimbSearch
@@ -72,7 +72,7 @@ class PoseFitter:
         improve: `alternatives` of each pair of limbs follow the gradient for `steps` of `step_mm`;
             the chosen ones for `last_steps` of `last_step_mm`.
         settle: `steps` of `step_mm` that poses settle for, and either naming of the sides.
-        arms: Arms that are exchanged below the shoulders are searched anew where they leave by
+        crossed: Limbs that are exchanged below their roots are searched anew where they leave by
             less than `worse`, a share of the foreground, more unexplained; they are taken where
             they then leave by `better` less, and remembered as a doubt where they do not.
         build: From how many `scenes` of a subject its build is learned, among the share `keep` of
@@ -95,7 +95,7 @@ class PoseFitter:
             that bones leave a `reach`, a share of the stature; how slowly errors grow with the way
             from the root joint (`near`, see `expected`); `most`, the share that errors come near.
         recipes: Name -> what is done in turn: `explore`, `improve`, `settle` (the gradient alone),
-            `name`, `arms`, `build`, `repeat`.
+            `name`, `uncross`, `build`, `repeat`.
         seed: Of all random directions.
 
     Raises:
@@ -114,7 +114,7 @@ class PoseFitter:
         explore: Mapping[str, Any],
         improve: Mapping[str, Any],
         settle: Mapping[str, Any],
-        arms: Mapping[str, float],
+        crossed: Mapping[str, float],
         build: Mapping[str, Any],
         repeat: Mapping[str, Any],
         travel: float,
@@ -125,7 +125,7 @@ class PoseFitter:
     ):
         if not isinstance(anatomy, Anatomy):
             raise ValueError("fitting poses needs bone lengths: choose anatomy=human")
-        steps = ("explore", "improve", "settle", "name", "arms", "build", "repeat")
+        steps = ("explore", "improve", "settle", "name", "uncross", "build", "repeat")
         for recipe, told in recipes.items():
             if not told or set(told) - set(steps):
                 raise ValueError(
@@ -137,7 +137,7 @@ class PoseFitter:
         self.rough_search = LimbSearch(self.objective, **rough_search)
         self.hypotheses = Hypotheses(self.objective, **hypotheses)
         self.explore, self.improve, self.settle = dict(explore), dict(improve), dict(settle)
-        self.arms, self.build, self.repeat = dict(arms), dict(build), dict(repeat)
+        self.crossed, self.build, self.repeat = dict(crossed), dict(build), dict(repeat)
         self.travel = travel
         self.film, self.verdict = dict(film), dict(verdict)
         self.recipes = {recipe: list(told) for recipe, told in recipes.items()}
@@ -207,9 +207,10 @@ class PoseFitter:
                     fit, front = self._named(fit, scenes, jobs)
                 elif step == "repeat":
                     fit, front, spread = self._repeated(fit, scenes, jobs)
-                elif step == "arms":
-                    fit, apart = self._rearmed(fit, scenes, jobs)
-                    spread = spread.fmax(apart)
+                elif step == "uncross":
+                    for limbs in reversed(LIMBS):
+                        fit, apart = self._uncrossed(fit, scenes, jobs, limbs)
+                        spread = spread.fmax(apart)
                 else:
                     build = self._built(fit, scenes, subject, build)
                     scenes = scenes._replace(
@@ -282,23 +283,24 @@ class PoseFitter:
         chosen, other = both.of(which), both.of(1 - which)
         return chosen, (other.cost - chosen.cost) / scenes.area
 
-    def _rearmed(self, fit: Fit, scenes: Scenes, jobs: "_Jobs") -> tuple[Fit, Tensor]:
-        """Arms exchanged below the shoulders settle; where they explain as well, they are searched.
+    def _uncrossed(self, fit: Fit, scenes: Scenes, jobs: "_Jobs", limbs: str) -> tuple[Fit, Tensor]:
+        """Limbs exchanged below their roots settle; where they explain as well, they are searched.
 
-        The search of arms starts where they are, and exchanged ones are too long or too short for
-        it: it rarely goes that way by itself. But arms that have been searched once more nearly
+        The search of limbs starts where they are, and exchanged ones are too long or too short for
+        it: it rarely goes that way by itself. But limbs that have been searched once more nearly
         always explain a little better, right or wrong, and neighbours in time then follow them.
         """
-        other = self._settled(other_arms(fit.joints_world, self.body), scenes, jobs)
+        crossed = other_limbs(fit.joints_world, getattr(self.body, limbs))
+        other = self._settled(crossed, scenes, jobs)
         searched = other
         worse = (other.cost - fit.cost) / scenes.area
-        if len(near := (worse < self.arms["worse"]).nonzero().flatten()):
+        if len(near := (worse < self.crossed["worse"]).nonzero().flatten()):
             start, some = other.joints_world[near], scenes.part(near)
-            found = jobs(self._searched_arms, "searching arms", start, some).joints_world
+            found = jobs(self._searched, f"searching {limbs}", start, some, limbs).joints_world
             # As smooth as the pose that they compete with: smoothness costs, too.
             searched = self._settled(fit.joints_world.index_copy(0, near, found), scenes, jobs)
         poses = Fit(*(torch.stack(part, 1) for part in zip(fit, other, searched, strict=True)))
-        handicap = torch.tensor([0.0, 1, 1]) * self.arms["better"] * scenes.area[:, None]
+        handicap = torch.tensor([0.0, 1, 1]) * self.crossed["better"] * scenes.area[:, None]
         which = choose(poses._replace(cost=poses.cost + handicap), scenes, self.travel)
         chosen = poses.of(which)
         return chosen, _spread(poses, chosen.joints_world, scenes.area)
@@ -372,9 +374,11 @@ class PoseFitter:
             start = found[-1].best.joints_world
         return Fit(*(torch.cat(part, 1) for part in zip(*found, strict=True)))
 
-    def _searched_arms(self, start: Tensor, scenes: Scenes, generator: torch.Generator) -> Fit:
-        """The best of other arms, after some steps."""
-        poses = self.search(start, scenes, "arms", self.improve["alternatives"], generator)
+    def _searched(
+        self, start: Tensor, scenes: Scenes, generator: torch.Generator, limbs: str
+    ) -> Fit:
+        """The best of other limbs, after some steps."""
+        poses = self.search(start, scenes, limbs, self.improve["alternatives"], generator)
         return self._followed(poses, scenes).best
 
     def _followed(self, poses: Float[Tensor, "n k j 3"], scenes: Scenes) -> Fit:
@@ -407,24 +411,22 @@ class _Jobs:
         self.run, self.seed, self.turn = run, seed, 0
 
     def __call__(
-        self, work: Callable[..., Fit], label: str, joints: Tensor, scenes: Scenes, *numbers: float
+        self, work: Callable[..., Fit], label: str, joints: Tensor, scenes: Scenes, *told: Any
     ) -> Fit:
         """Fits of all scenes; every other time the chunks begin half a chunk earlier."""
         self.turn += 1
         edges = list(range(CHUNK // 2 if self.turn % 2 else CHUNK, len(joints), CHUNK))
         parts = [slice(a, b) for a, b in zip([0, *edges], [*edges, len(joints)], strict=True)]
         seed = self.seed + self.turn * TURN
-        jobs = [
-            (work, joints[part], scenes.part(part), seed + part.start, *numbers) for part in parts
-        ]
+        jobs = [(work, joints[part], scenes.part(part), seed + part.start, *told) for part in parts]
         fits = list(track(self.run(_do, jobs), label, len(jobs), transient=True))
         return Fit(*(torch.cat(values) for values in zip(*fits, strict=True)))
 
 
 def _do(job: tuple[Any, ...]) -> Fit:
     """One job, wherever it runs."""
-    work, joints, scenes, seed, *numbers = job
-    return work(joints, scenes, torch.Generator().manual_seed(seed), *numbers)
+    work, joints, scenes, seed, *told = job
+    return work(joints, scenes, torch.Generator().manual_seed(seed), *told)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mask_sup.figure.body import Body
 
-__all__ = ["as_knees_bend", "both_names", "other_arms", "same_side"]
+__all__ = ["as_knees_bend", "both_names", "other_limbs", "same_side"]
 
 FORWARD = 0.4  # sum of the sines of both knees
 
@@ -23,12 +23,14 @@ def same_side(joints: Float[Tensor, "n j 3"], body: Body) -> Float[Tensor, "n j 
     return torch.where(twisted[:, None, None], _exchanged(joints, *body.arms), joints)
 
 
-def other_arms(joints: Float[Tensor, "n j 3"], body: Body) -> Float[Tensor, "n j 3"]:
-    """Poses whose shoulders stay and whose arms exchange their other joints.
+def other_limbs(
+    joints: Float[Tensor, "n j 3"], limbs: Sequence[Sequence[int]]
+) -> Float[Tensor, "n j 3"]:
+    """Poses whose two limbs keep their first joint and exchange the others.
 
-    Silhouettes of arms that cross show as well a pose of arms that do not.
+    Silhouettes of limbs that cross show as well a pose of limbs that do not.
     """
-    return _exchanged(joints, *(arm[1:] for arm in body.arms))
+    return _exchanged(joints, *(limb[1:] for limb in limbs))
 
 
 def _exchanged(joints: Tensor, right: Sequence[int], left: Sequence[int]) -> Tensor:

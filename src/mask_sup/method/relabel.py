@@ -32,7 +32,7 @@ __all__ = ["RelabelStage", "some_runs"]
 
 LOOKED_AT = 64  # moments per forward pass
 RUN = 10  # moments in a row that are chosen together
-WORK = ("_explore", "_alternatives", "_searched_arms", "_settle")  # where the fitter takes time
+WORK = ("_explore", "_alternatives", "_searched", "_settle")  # where the fitter takes time
 
 
 class Found(NamedTuple):
@@ -149,23 +149,23 @@ def resumable(fitter: PoseFitter, kept: Kept) -> PoseFitter:
 
 
 class _KeptWork:
-    """Work of a fitter's jobs; one with the same scenes, start, numbers and seed is done once."""
+    """Work of a fitter's jobs; one with the same scenes, start, settings and seed is done once."""
 
     def __init__(self, work: Callable[..., Fit], kept: Kept):
         self.work, self.kept = work, kept
 
     def __call__(
-        self, joints: Tensor, scenes: Scenes, generator: torch.Generator, *numbers: float
+        self, joints: Tensor, scenes: Scenes, generator: torch.Generator, *told: Any
     ) -> Fit:
         camera, *rest = scenes
         given = [part.numpy() for part in (joints, *camera, *rest)]
-        told = [self.work.__name__, generator.initial_seed(), *numbers]
+        name = [self.work.__name__, generator.initial_seed(), *told]
 
         def make() -> dict[str, np.ndarray]:
-            found = self.work(joints, scenes, generator, *numbers)
+            found = self.work(joints, scenes, generator, *told)
             return {name: value.numpy() for name, value in found._asdict().items()}
 
-        arrays = self.kept.made(digest(told, *given), make)
+        arrays = self.kept.made(digest(name, *given), make)
         return Fit(*(torch.from_numpy(arrays[name]) for name in Fit._fields))
 
 
