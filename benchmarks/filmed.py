@@ -1,6 +1,6 @@
 r"""How far predictions on the filmed example are from the truth, and does confidence tell?
 
-    python scripts/film_bodies.py film --fault none --seconds 3 --seed 2
+    mask-sup film film --fault none --seconds 3 --seed 2
     python -m mask_sup.masks input=film output=film/masks extractor=plate
         extractor.plates=film/plates
     python -m mask_sup.predict checkpoint=<ckpt> input=film output=poses
@@ -47,7 +47,7 @@ def main() -> None:
     """Read the command line, print both tables, add them to the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("poses", type=Path, help="poses.npz of mask_sup.predict")
-    parser.add_argument("answer", type=Path, help="joints.npz of scripts/film_bodies.py")
+    parser.add_argument("answer", type=Path, help="joints.npz of mask-sup film")
     parser.add_argument("--name", required=True, help="of the detector in the result")
     parser.add_argument("--masks", help="true, plate, ...: what the poses were fitted to")
     given = parser.parse_args()

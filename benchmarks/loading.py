@@ -48,7 +48,7 @@ MEMORY = "items made before"  # what handing them over costs
 
 
 def fabricate(folder: Path, moments: int) -> tuple[Path, Path]:
-    """A store of files and one of archives, as scripts/prepare_*.py and scripts/shard.py write."""
+    """A store of files and one of archives, as mask-sup prepare and mask-sup shard write."""
     root, shards = folder / "files", folder / "shards"
     made = {"size": DRAWN, "seed": 0, "background": "scene"}
     data = SyntheticData(root=root, moments={"train": moments}, **made)
@@ -158,7 +158,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--root", type=Path, help="a prepared store")
-    parser.add_argument("--shards", type=Path, help="the same in archives (scripts/shard.py)")
+    parser.add_argument("--shards", type=Path, help="the same in archives (mask-sup shard)")
     parser.add_argument("--split", default="train")
     parser.add_argument("--moments", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=5)

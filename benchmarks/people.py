@@ -1,7 +1,7 @@
 """Several people in the footage: is the mask the right person's, and are two people told?
 
     for fault in none two_people bystander visitor; do
-        python scripts/film_bodies.py people/$fault --fault $fault --seconds 6 --seed 3
+        mask-sup film people/$fault --fault $fault --seconds 6 --seed 3
         python -m mask_sup.masks input=people/$fault output=people/$fault/masks extractor=plate
             extractor.plates=people/$fault/plates
     done

@@ -1,6 +1,6 @@
 """Seconds that each step of the README's sequence for one's own cameras takes.
 
-    python scripts/fetch_recording.py data/recording
+    mask-sup fetch data/recording
     python benchmarks/sequence.py data/recording outputs/demo/last_round/checkpoints/last.ckpt
 
 From videos and the calibration that came with them to exports and a report, with no training, in a

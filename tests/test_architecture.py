@@ -12,7 +12,8 @@ FLOORS = [
     {"figure", "calibration"},
     {"masks", "models", "metrics", "data", "fitting"},
     {"synthetic", "prepare", "method", "inference", "export", "report"},
-    {"train", "evaluate", "predict", "look", "new", "sync", "doctor", "__main__"},
+    {"train", "evaluate", "predict", "look", "new", "sync", "fetch", "film", "shard", "doctor"}
+    | {"__main__"},
 ]
 FLOOR = {wing: floor for floor, wings in enumerate(FLOORS) for wing in wings}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

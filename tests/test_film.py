@@ -19,7 +19,7 @@ def run(*words):
 
 
 def filmed(root, fault, *more):
-    run("scripts/film_bodies.py", root, "--fault", fault, *more)
+    run("-m", "mask_sup.film", root, "--fault", fault, *more)
     return json.loads((root / "answer" / "fault.json").read_text())
 
 

@@ -29,6 +29,17 @@ COMMANDS = {
         "report": "poses as a page to look at, and what not to trust in them",
         "export": "poses as BVH, TRC, C3D, CSV, JSON, COCO or Rerun",
     },
+    "Recordings to try it on": {
+        "fetch": "a public one of four cameras",
+        "film": "one of an embedded body, with a mistake to find and its answer",
+    },
+    "Data sets": {
+        "prepare h36m": "Human3.6M, as downloaded, into the store that training reads",
+        "prepare 3dhp": "MPI-INF-3DHP",
+        "prepare tiktok": "TikTok",
+        "prepare mpii": "MPII",
+        "shard": "such a store as a few large archives",
+    },
     "Training": {
         "look": "what a training would read: counts, sizes, a sheet of pictures",
         "train": "a detector from masks alone",

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import runpy
 import shutil
 import tarfile
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from mask_sup import shard
 from mask_sup.data.datamodule import StepSampler
 from mask_sup.data.manifest import PreparedData, join, read_manifest, tabulate, write_manifest
 from mask_sup.data.moments import MomentDataset
@@ -20,7 +20,6 @@ from mask_sup.data.shards import MEGABYTE, write_shards
 from mask_sup.files.lock import locked
 from mask_sup.geometry.geodesic import GeodesicWeight
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "shard.py"
 SMALL = 0.03  # megabytes: two moments of these tests
 CAMERAS = ("c.0", "c1")
 SETTINGS = (18, 16, 8, 1.2, False, GeodesicWeight(2.0, 0.5), False)
@@ -301,11 +300,10 @@ def test_a_lost_archive_is_named(damage, shards, tmp_path):
 # ---- the command ---------------------------------------------------------------------------------
 
 
-def test_the_command(store, shards, tmp_path, monkeypatch, capsys):
+def test_the_command(store, shards, tmp_path, capsys):
     words = [str(store), str(tmp_path / "out"), "--megabytes", str(SMALL)]
-    monkeypatch.setattr("sys.argv", ["shard.py", *words])
-    runpy.run_path(str(SCRIPT), run_name="__main__")
+    shard.main(words)
     assert contents(tmp_path / "out") == contents(shards)
     assert f"written to {tmp_path / 'out'}: 4 archives" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="ValueError: .* is there already"):
-        runpy.run_path(str(SCRIPT), run_name="__main__")
+    with pytest.raises(SystemExit, match="is there already"):
+        shard.main(words)

@@ -81,5 +81,5 @@ def test_what_is_wrong_is_named(write, text, told):
 
 
 def test_an_unknown_one_is_refused_with_those_there_are():
-    with pytest.raises(FileNotFoundError, match=r"no protocol 'h37m'.*'h36m_six'"):
+    with pytest.raises(FileNotFoundError, match=r"no protocol 'h37m'.*h36m_six"):
         load_protocol("h37m")

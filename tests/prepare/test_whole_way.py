@@ -1,10 +1,9 @@
-"""Every data set as its user would: raw release -> script -> training -> figures."""
+"""Every data set as its user would: raw release -> store -> training -> figures."""
 
 import json
 import subprocess
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import lightning
 import pytest
@@ -30,7 +29,6 @@ from mask_sup.train import build_parts, train
 
 pytestmark = pytest.mark.slow
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 QUICK = (
     "cascade=smoke", "anatomy=human", "renderer.merge=max", "renderer.size=32",
     "shape_prior.channels=[8,16]", "detector.backbone.channels=32", "trainer.val_check_interval=20",
@@ -39,15 +37,15 @@ QUICK = (
 LOADED = ("image_size=32", "batch_size=2", "workers=0")
 
 
-def prepare(script, root, out, *options, **changes):
-    """Run a script with the usual protocol, or with one that is changed for few sequences."""
+def prepare(name, root, out, *options, **changes):
+    """Run the command with the usual protocol, or with one that is changed for few sequences."""
     if changes:
         usual = asdict(load_protocol(changes.pop("protocol")))
         usual.pop("name")
         path = out.with_suffix(".yaml")
         path.write_text(yaml.safe_dump(json.loads(json.dumps({**usual, **changes}))))
         options = (*options, "--protocol", str(path))
-    words = [sys.executable, str(SCRIPTS / script), str(root), str(out), *options]
+    words = [sys.executable, "-m", "mask_sup.prepare", name, str(root), str(out), *options]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"written to {out}" in done.stdout
@@ -64,7 +62,7 @@ def h36m(tmp_path_factory):
     }
     made = [name for name in missing if name.endswith(".1")]
     return prepare(
-        "prepare_h36m.py",
+        "h36m",
         release_h36m.make(folder / "raw"),
         folder / "store",
         protocol="h36m_six",
@@ -85,7 +83,7 @@ def mpi_inf_3dhp(tmp_path_factory):
     raw = release_3dhp.make(folder / "raw")
     release_3dhp.make_test(raw, "TS1", folder / "masks")
     training = prepare(
-        "prepare_3dhp.py",
+        "3dhp",
         raw,
         folder / "store",
         protocol="mpi_inf_3dhp",
@@ -96,7 +94,7 @@ def mpi_inf_3dhp(tmp_path_factory):
         exclude={"S7/Seq2": "not made"},
     )
     test = prepare(
-        "prepare_3dhp.py",
+        "3dhp",
         raw,
         folder / "test",
         "--masks",
@@ -112,14 +110,14 @@ def tiktok(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiktok")
     raw = release_tiktok.make(folder / "raw", ("00034", "00326"))
     splits = {"train": {"subjects": ["00034"]}, "val": {"subjects": ["00326"], "drop": False}}
-    return prepare("prepare_tiktok.py", raw, folder / "store", protocol="tiktok", splits=splits)
+    return prepare("tiktok", raw, folder / "store", protocol="tiktok", splits=splits)
 
 
 @pytest.fixture(scope="module")
 def mpii(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mpii")
     raw = release_mpii.make(folder / "raw", "json")
-    return prepare("prepare_mpii.py", raw, folder / "store", "--masks", str(raw / "masks"))
+    return prepare("mpii", raw, folder / "store", "--masks", str(raw / "masks"))
 
 
 def learned(compose_config, run, *overrides):

@@ -3,7 +3,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mask_sup.synthetic.bodies import CONTROLS, JOINTS, Bodies
-from mask_sup.synthetic.motion import ACTIONS, mocap_clips, procedural_motion
+from mask_sup.synthetic.motion import ACTIONS, STYLES, mocap_clips, procedural_motion
 
 PARENTS = {
     "right_knee": "right_hip",
@@ -38,6 +38,10 @@ def bodies():
 
 def rotvecs(motion, control):
     return Rotation.from_matrix(motion.rotations[:, CONTROL[control]]).as_rotvec()
+
+
+def test_every_style_has_a_name():
+    assert {*STYLES, "walking"} == set(ACTIONS)
 
 
 @pytest.mark.parametrize("action", ACTIONS)

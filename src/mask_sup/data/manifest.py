@@ -104,7 +104,7 @@ def read_manifest(root: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     path = root / MANIFEST
     if not path.is_file():
         raise FileNotFoundError(
-            f"missing {path}: prepare the data set first (scripts/prepare_*.py; layout: "
+            f"missing {path}: prepare the data set first (mask-sup prepare; layout: "
             "mask_sup/data/manifest.py)"
         )
     header, arrays = read_arrays(path, KEYS, VERSION, "prepare the data set again")

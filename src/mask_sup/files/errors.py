@@ -13,7 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HYDRA_SHOWS_WAY", "SHOW_WAY", "in_words", "nearest", "readable", "without_way"]
+__all__ = [
+    "ABOUT_INPUT",
+    "HYDRA_SHOWS_WAY",
+    "SHOW_WAY",
+    "in_words",
+    "nearest",
+    "readable",
+    "without_way",
+]
 
 SHOW_WAY = "--traceback"
 ABOUT_INPUT = (ValueError, OSError, ModuleNotFoundError, FloatingPointError)

@@ -1,1 +1,1 @@
-"""From the official releases of data sets to one store: `scripts/prepare_*.py` are its commands."""
+"""From the official releases of data sets to one store: `mask-sup prepare` is its command."""

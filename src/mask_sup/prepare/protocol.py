@@ -11,6 +11,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from mask_sup.files.config import conf_dir, plain
+from mask_sup.files.errors import nearest
 
 __all__ = ["Keep", "Protocol", "Split", "load_protocol"]
 
@@ -116,8 +117,8 @@ def load_protocol(which: str | Path) -> Protocol:
     folder = Path(conf_dir()) / "protocol"
     path = Path(which) if str(which).endswith((".yaml", ".yml")) else folder / f"{which}.yaml"
     if not path.is_file():
-        known = sorted(p.stem for p in folder.glob("*.yaml"))
-        raise FileNotFoundError(f"no protocol {which!r}: expected one of {known}, or a .yaml file")
+        hint = nearest(str(which), sorted(p.stem for p in folder.glob("*.yaml")))
+        raise FileNotFoundError(f"no protocol {which!r}: {hint}, or give a .yaml file")
     told = plain(OmegaConf.load(path))
     told.setdefault("splits", {})
     named = [told.get("cameras"), *(split.get("subjects") for split in told["splits"].values())]

@@ -17,6 +17,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation
 
 from mask_sup.synthetic.bodies import CONTROLS, SIDES
+from mask_sup.synthetic.names import ACTIONS
 
 __all__ = ["ACTIONS", "Motion", "mocap_clips", "procedural_motion"]
 
@@ -143,9 +144,6 @@ STYLES = {
         lean=10.0,
     ),
 }
-
-ACTIONS = (*STYLES, "walking")
-"""Names of the actions that `procedural_motion` knows."""
 
 # The generator's own plain figure, metres: hip half-width, thigh, shank, ankle over the sole, ankle
 # to ball of the foot. Rotations made with it fit all bodies up to a centimetre or two at the feet.

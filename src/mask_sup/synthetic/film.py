@@ -1,20 +1,8 @@
-"""Film one of the embedded bodies with four cameras whose calibration hides a mistake.
+"""Films of the embedded bodies before four cameras whose calibration hides a mistake.
 
-    python scripts/film_bodies.py data/filmed     # videos/, plates/, calibration.toml, answer/
-    python -m mask_sup.new man --videos data/filmed/videos
-    python scripts/film_bodies.py data/people --fault two_people
-
-A second example for one's own cameras, small and with known answers: a person moves before four
-cameras, one video and one picture of the empty scene each, and calibration.toml (Anipose's format)
-is wrong in one way. `answer/` tells which: fault.json, the true cameras, and the true joints and
-masks of every frame to compare with. Labels are for this comparison alone.
-
-Three faults leave the cameras as they are and bring somebody else into the pictures, with the own
-masks in `answer/others`: `two_people` walk about and pass each other, a `bystander` stays beside,
-a `visitor` walks through once. Masks of both hold what is seen of them.
+`mask_sup.film` is the command, and tells what is in a film.
 """
 
-import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -35,11 +23,12 @@ from mask_sup.synthetic.data import (
     room_behind,
 )
 from mask_sup.synthetic.looks import Look, random_look
-from mask_sup.synthetic.motion import ACTIONS, procedural_motion
+from mask_sup.synthetic.motion import procedural_motion
+from mask_sup.synthetic.names import PEOPLE
 from mask_sup.synthetic.rigs import default_rig, project
 
-PEOPLE = ("two_people", "bystander", "visitor")
-FAULTS = ("none", "swapped", "turned", "early", *PEOPLE)
+__all__ = ["film"]
+
 PERSON, OTHER = 6, 7  # that training has not seen
 ASIDE = 0.9  # metres off the middle: where a bystander stays, and how far off a visitor passes
 BEYOND = 4.0  # metres off the middle: where a visitor comes from, out of sight of all cameras
@@ -60,7 +49,7 @@ def true_cameras(size: int) -> Calibration:
         t=rig.t,
         distortion=np.zeros((len(rig.K), 5)),
         sizes=np.full((len(rig.K), 2), float(size)),
-        source="film_bodies.py",
+        source="mask_sup.film",
     )
 
 
@@ -155,7 +144,7 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
     """A png, and its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), picture):
-        raise SystemExit(f"could not write {path}: is the disk full?")
+        raise OSError(f"could not write {path}: is the disk full?")
 
 
 def hidden(
@@ -179,21 +168,3 @@ def hidden(
     R[[one, other]], t[[one, other]] = R[[other, one]], t[[other, one]]
     told["cameras"] = sorted([cameras.names[one], cameras.names[other]])
     return replace(cameras, R=R, t=t), ahead, told
-
-
-def main() -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("root", type=Path, help="folder to write, e.g. data/filmed")
-    parser.add_argument("--fault", choices=FAULTS, default="swapped")
-    parser.add_argument("--action", choices=ACTIONS, default="walking")
-    parser.add_argument("--size", type=int, default=640, help="side of the pictures, pixels")
-    parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    film(given.root, given.size, given.seconds, given.action, given.fault, given.seed)
-    print(f"filmed in {given.root}; do not look into {given.root / 'answer'} yet")
-
-
-if __name__ == "__main__":
-    main()
