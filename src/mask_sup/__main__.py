@@ -6,12 +6,12 @@ chosen.
 
 import platform
 import runpy
-import sys
+from functools import partial
 from importlib.metadata import version
 
 import click
 
-from mask_sup.files.errors import nearest
+from mask_sup.files.verbs import Commands, handing_on
 
 __all__ = ["COMMANDS", "main"]
 
@@ -49,7 +49,6 @@ COMMANDS = {
         "doctor": "what is installed, what is missing, and what to do about it",
     },
 }
-WIDTH = 100
 FIRST_HOUR = """\
 The first hour:
   mask-sup predict input=<pictures> masks=<masks>   a skeleton on each, by the packaged detector
@@ -60,41 +59,20 @@ mask-sup <command> --help tells the keys of a command; python -m mask_sup.<comma
 """
 
 
-class _Commands(click.Group):
-    """The commands by heading; one of them runs when it is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        words = [word.split()[0] for told in COMMANDS.values() for word in told]
-        return list(dict.fromkeys(words))
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
-            return None
-
-        def run(words: tuple[str, ...]) -> None:
-            sys.argv[1:] = words
-            runpy.run_module(f"mask_sup.{cmd_name}", run_name="__main__", alter_sys=True)
-
-        return click.Command(
-            cmd_name,
-            callback=run,
-            params=[click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)],
-            context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-            add_help_option=False,  # each command tells its own
-        )
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple:
-        word, known = args[0], self.list_commands(ctx)
-        if word not in known:
-            raise click.UsageError(f"no command {word!r}: {nearest(word, known)}")
-        return super().resolve_command(ctx, args)
+class _Front(Commands):
+    """The commands by heading."""
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        formatter.write("3D human pose from masks alone.\n")
+        formatter.write(f"{self.help}\n")
         for heading, told in COMMANDS.items():
             with formatter.section(heading):
                 formatter.write_dl(list(told.items()))
         formatter.write(f"\n{FIRST_HOUR}")
+
+
+def _run(word: str) -> None:
+    """What `python -m mask_sup.<word>` does."""
+    runpy.run_module(f"mask_sup.{word}", run_name="__main__", alter_sys=True)
 
 
 def _versions(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
@@ -111,26 +89,15 @@ def _versions(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     ctx.exit()
 
 
-main = _Commands(
-    "mask-sup",
-    invoke_without_command=True,
-    callback=lambda: None,
-    context_settings={"max_content_width": WIDTH},
-    params=[
-        click.Option(
-            ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_versions
-        )
-    ],
+WORDS = dict.fromkeys(word.split()[0] for told in COMMANDS.values() for word in told)
+main = _Front(
+    "",
+    "3D human pose from masks alone.",
+    {word: handing_on(word, "", partial(_run, word)) for word in WORDS},
+)
+main.params.append(
+    click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_versions)
 )
 
-
-@main.result_callback()
-@click.pass_context
-def _overview(ctx: click.Context, *_: object) -> None:
-    """Without a command: what there is."""
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
-
-
 if __name__ == "__main__":
-    main(prog_name="mask-sup")
+    main()

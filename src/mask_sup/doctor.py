@@ -1,10 +1,9 @@
-"""mask-sup doctor: what is installed, what is missing, and what to do about it.
+"""What is installed, what is missing, and what to do about it.
 
 Nothing is changed and nothing is fetched. Ends with 1 where something would stop a command, else
 with 0; --json is for programs.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -16,6 +15,10 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distributions, requires, version
 from pathlib import Path
 from typing import NamedTuple
+
+import click
+
+from mask_sup.files.verbs import Command
 
 __all__ = ["Finding", "examine"]
 
@@ -159,13 +162,12 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
 )
 
 
-def main() -> None:
+@click.command("doctor", cls=Command, help=__doc__)
+@click.option("--json", "for_programs", is_flag=True, help="For programs.")
+def main(for_programs: bool) -> None:
     """Print what is found; the exit status is 1 where something is not fine."""
-    parser = argparse.ArgumentParser(prog="mask-sup doctor", description=__doc__.split("\n")[0])
-    parser.add_argument("--json", action="store_true", help="for programs")
-    given = parser.parse_args()
     found = examine()
-    if given.json:
+    if for_programs:
         print(json.dumps([one._asdict() for one in found], indent=1))
     else:
         for name, fine, told, cure in found:

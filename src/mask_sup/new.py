@@ -1,18 +1,19 @@
-"""python -m mask_sup.new my_project --videos DIR: a folder to work in, from a folder of videos.
+"""mask-sup new my_project --videos DIR: a folder to work in, from a folder of videos.
 
 Looks at the videos (number, size, rate, frames), the calibration and the masks that lie beside
 them, says what does not go together, and writes a commented config that trains on them.
 """
 
-import argparse
 import json
 import re
 import shlex
 import shutil
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import yaml
 
 from mask_sup.calibration import (
@@ -26,6 +27,7 @@ from mask_sup.calibration.convert import Asked
 from mask_sup.calibration.fitting import among
 from mask_sup.calibration.formats import RECORDING, SUFFIXES
 from mask_sup.files.disk import write_file
+from mask_sup.files.verbs import Command
 from mask_sup.files.words import shell_command
 
 __all__ = ["Inspected", "inspect", "new_project"]
@@ -46,6 +48,14 @@ data:
     masks: null            # folder of <camera>/000000.png; null: masks/ in the project
     every: {every}               # use every n-th frame; {used} of {frames} moments are used so
 """
+ABOUT = """\
+A folder to work in, from a folder of videos.
+
+    mask-sup new my_project --videos recordings/walk
+
+Looks at the videos (number, size, rate, frames), the calibration and the masks that lie beside
+them, says what does not go together, and writes a commented config that trains on them."""
+FOLDER = click.Path(path_type=Path)
 MOMENTS = 1000  # that a training on a laptop has use for
 AS_IT_IS = Asked()
 # Words of `calibration convert`, as options here.
@@ -241,48 +251,49 @@ def _said(text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:
-        raise argparse.ArgumentTypeError(
+        raise click.BadParameter(
             f"{text!r} cannot be read: expected such as '[cam01, cam02]' or '{{cam01: 90}}'"
         ) from None
 
 
-def main() -> None:
+def _options(function: Callable[..., None]) -> Callable[..., None]:
+    """`OPTIONS` of a command."""
+    for option, told in reversed(OPTIONS.items()):
+        name = f"--{option.replace('_', '-')}"
+        function = click.option(name, type=_said, metavar="VALUE", help=told)(function)
+    return function
+
+
+@click.command("new", cls=Command, help=ABOUT)
+@click.argument("project", type=FOLDER)
+@click.option("--videos", type=FOLDER, required=True, help="Folder of one video per camera.")
+@click.option(
+    "--calibration", type=FOLDER, help="File or folder; else what lies beside the videos."
+)
+@_options
+def main(project: Path, videos: Path, calibration: Path | None, **asked: Any) -> None:
     """Make a project and say what comes next."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("project", type=Path, help="folder to make")
-    parser.add_argument("--videos", type=Path, required=True, help="folder of one video per camera")
-    parser.add_argument(
-        "--calibration", type=Path, help="its file or folder; else what lies beside the videos"
-    )
-    for option, told in OPTIONS.items():
-        parser.add_argument(f"--{option.replace('_', '-')}", type=_said, help=told)
-    given = parser.parse_args()
-    asked = Asked(**{field.name: getattr(given, field.name) for field in fields(Asked)})
-    try:
-        found = new_project(given.project, given.videos, given.calibration, asked)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"{error}") from error
+    found = new_project(project, videos, calibration, Asked(**asked))
     print("\n".join(found.lines()))
     if found.calibration is not None:
         print(f"calibration: {found.source}, cameras {list(found.calibration.names)}")
     for doubt in found.doubts:
         print(f"! {doubt}")
-    name = experiment_name(given.project)
-    if name != given.project.resolve().name:
+    name = experiment_name(project)
+    if name != project.resolve().name:
         print(f"the experiment is called {name}: the command line cannot say the folder's name")
-    folder = given.project
     told = (
-        shell_command("masks", "extractor=grabcut", input=folder, output=folder / "masks"),
-        shell_command("masks check", masks=folder / "masks", input=folder),
-        shell_command("calibration check", input=folder),
-        f"python -m mask_sup.train --config-dir {shlex.quote(str(folder))} +experiment={name} "
+        shell_command("masks", "extractor=grabcut", input=project, output=project / "masks"),
+        shell_command("masks check", masks=project / "masks", input=project),
+        shell_command("calibration check", input=project),
+        f"python -m mask_sup.train --config-dir {shlex.quote(str(project))} +experiment={name} "
         "cascade=adapt",
-        shell_command("predict", input=folder, output="poses"),
+        shell_command("predict", input=project, output="poses"),
         shell_command("export", poses="poses/poses.npz"),
         shell_command("report", poses="poses/poses.npz"),
     )
     print("next:", *told, sep="\n  ")
-    print(f"written: {folder}/experiment/{name}.yaml")
+    print(f"written: {project}/experiment/{name}.yaml")
 
 
 if __name__ == "__main__":

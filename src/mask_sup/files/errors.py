@@ -8,7 +8,7 @@ expected: that is a fault of the program.
 import difflib
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,8 +96,13 @@ def nearest(name: str, known: Sequence[str]) -> str:
     >>> nearest("xyz", ["data", "detector"])
     'expected one of data, detector'
     """
-    near = difflib.get_close_matches(name, known, 1, NEAR)
-    return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+    near = _near(name, known)
+    return f"did you mean {near}?" if near else f"expected one of {', '.join(known)}"
+
+
+def _near(name: str, known: Iterable[str]) -> str | None:
+    """The most similar name, if any is."""
+    return next(iter(difflib.get_close_matches(name, list(known), 1, NEAR)), None)
 
 
 def _of_words(error: Exception, words: Sequence[str], config: str) -> str:
@@ -138,8 +143,8 @@ def _nearest_key(key: str, words: Sequence[str], config: str) -> str:
         above, node = f"{above}{part}.", node[part]
     inside = {path.rpartition(".")[2]: path for path in sorted(_paths(node), key=_deepest_first)}
     for known in (node if isinstance(node, dict) else {}, inside):
-        if near := difflib.get_close_matches(name, [str(one) for one in known], 1, NEAR):
-            return f"did you mean {above}{inside[near[0]]}?"
+        if near := _near(name, map(str, known)):
+            return f"did you mean {above}{inside[near]}?"
     return "--help tells all keys, --cfg job those inside groups, too"
 
 

@@ -22,7 +22,7 @@ class _Called(click.Command):
     """What `main` of all commands does: called by its full name, it returns when it is done."""
 
     def main(self, *args: Any, **settings: Any) -> Any:
-        settings = {"prog_name": f"mask-sup {self.name}"} | settings
+        settings = {"prog_name": f"mask-sup {self.name}".strip()} | settings
         try:
             return super().main(*args, **settings, standalone_mode=False)
         except click.ClickException as error:
@@ -54,7 +54,7 @@ class Command(_Called):
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The help as it stands: examples keep their lines."""
-        formatter.write(f"\n{self.help or ''}\n")
+        formatter.write(f"\n{(self.help or '').strip()}\n")
 
 
 class Commands(_Called, click.Group):

@@ -1,12 +1,11 @@
-"""python -m mask_sup.masks [check]: the commands; what they do is in `extract.py` and `gate.py`."""
-
-import sys
+"""mask-sup masks [check]: the commands; what they do is in `extract.py` and `gate.py`."""
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from mask_sup.files.build import trust_from_command_line
 from mask_sup.files.ranges import check_ranges
+from mask_sup.files.verbs import Commands, handing_on
 from mask_sup.files.words import command
 
 
@@ -28,9 +27,15 @@ def check_main(cfg: DictConfig) -> None:
     check(cfg)
 
 
+main = Commands(
+    "masks",
+    "Foreground masks of videos or pictures, and which of them are bad.",
+    {
+        "extract": handing_on("extract", "Make masks.", extract_main),
+        "check": handing_on("check", "Which masks are bad, and how.", check_main),
+    },
+    usual="extract",
+)
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["check"]:
-        del sys.argv[1]
-        check_main()
-    else:
-        extract_main()
+    main()
