@@ -25,10 +25,11 @@ def test_the_overview_has_every_command_there_is():
     commands = {path.stem for path in runs} - {"__main__"}
     words = [word for group in front.COMMANDS.values() for word in group]
     assert {word.split()[0] for word in words} == commands
-    page = told().output
+    page = told().stdout
+    assert told().exit_code == 0
     for word in words:
         assert f"\n  {word} " in page
-    assert page == told("--help").output
+    assert page == told("--help").stdout
 
 
 @pytest.mark.parametrize(

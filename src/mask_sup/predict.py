@@ -56,6 +56,8 @@ def predict(cfg: DictConfig) -> Path:
     source = Path(cfg.input).expanduser()
     if not source.exists():  # told before anything is loaded
         raise FileNotFoundError(f"no input at {source}: give a picture, video, folder or recording")
+    if cfg.masks and not Path(cfg.masks).expanduser().exists():
+        raise FileNotFoundError(f"no masks at {cfg.masks}: give their folder, or a file for one")
     from mask_sup.models.checkpoint import run_folder
 
     folder = run_folder(cfg.checkpoint) / "predictions" / source.stem

@@ -79,17 +79,15 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         ValueError: On unknown keys, or contradictions of the config with the data, before any
             training.
     """
+    check(cfg)
     import logging
 
     import lightning
 
-    from mask_sup.method.precision import trainer_node
     from mask_sup.method.settings import merged, of_checkpoint, of_stage
     from mask_sup.models.checkpoint import start_from
     from mask_sup.models.shipped import say_shipped
 
-    check_keys(cfg)
-    check_ranges(cfg)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     parts, fuse, geodesic = build_parts(cfg)
@@ -98,9 +96,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     # Every stage is built once before the first step: a wrong key in the last one costs no hours.
     for name in cfg.cascade:
         build_stage(cfg, str(name), parts, fuse).configure_optimizers()
-    build(trainer_node(plain(cfg.trainer), folder), "trainer")(
-        logger=False, enable_checkpointing=False
-    )
+    build_trainer(cfg, folder, logger=False, enable_checkpointing=False)
     ancestry = None
     if cfg.init:
         ancestry = of_checkpoint(start_from(cfg.init, parts.detector, parts.shape_prior))
@@ -119,6 +115,49 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     _record(folder / "metrics.json", json.dumps(metrics, indent=2))
     _report(folder)
     return metrics
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse what can be told to be wrong before any network library is loaded.
+
+    Raises:
+        ValueError: On unknown keys, numbers out of range, or a GPU where there is none.
+    """
+    check_keys(cfg)
+    check_ranges(cfg)
+    if cfg.trainer.get("accelerator") in ("gpu", "cuda"):
+        check_gpu()
+
+
+def check_gpu() -> None:
+    """Refuse to train on a GPU where PyTorch finds none.
+
+    Raises:
+        ValueError: With the way to train without one.
+    """
+    import torch
+
+    if not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        raise ValueError(
+            "this training asks for a GPU, and PyTorch finds none here: add trainer=cpu to train "
+            "without one, slowly (mask-sup doctor tells the device)"
+        )
+
+
+def build_trainer(cfg: DictConfig, folder: Path, **settings: Any) -> Any:
+    """Lightning's trainer of a run.
+
+    Raises:
+        ValueError: If it does not go with this machine, or its settings with each other.
+    """
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from mask_sup.method.precision import trainer_node
+
+    try:
+        return build(trainer_node(plain(cfg.trainer), folder), "trainer")(**settings)
+    except MisconfigurationException as error:
+        raise ValueError(f"trainer: {error}") from error
 
 
 def check_keys(cfg: DictConfig) -> None:
@@ -309,12 +348,13 @@ def _trainer(
         WholeCheckpointIO,
     )
     from mask_sup.method.health import HealthMonitor
-    from mask_sup.method.precision import trainer_node
     from mask_sup.method.ranks import SameRun
     from mask_sup.method.stopping import SaveAndStop
 
     bar = [StageProgress(here.name)] if cfg.trainer.get("enable_progress_bar", True) else []
-    return build(trainer_node(plain(cfg.trainer), here.parent), "trainer")(
+    return build_trainer(
+        cfg,
+        here.parent,
         max_steps=max_steps,
         val_check_interval=min(cfg.trainer.val_check_interval, max_steps),
         logger=loggers,
@@ -506,6 +546,7 @@ def main(cfg: DictConfig) -> None:
         cfg = load_config(folder / "config.yaml")
     else:
         folder = Path(job.runtime.output_dir)
+    check(cfg)
     print(f"run folder: {folder}")
     from mask_sup.method.ranks import started_from
     from mask_sup.method.stopping import StoppedError, exit_code, listening

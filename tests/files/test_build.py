@@ -7,8 +7,9 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 
-from mask_sup.files.build import KINDS, build
+from mask_sup.files.build import KINDS, NodeError, build
 from mask_sup.files.config import conf_dir
+from mask_sup.files.errors import ABOUT_INPUT
 from mask_sup.geometry.geodesic import GeodesicWeight
 from mask_sup.models.detector import Detector, VolumeHead
 from mask_sup.models.hourglass import StackedHourglass
@@ -64,11 +65,15 @@ def test_partial_nodes_become_calls_that_wait_for_the_rest():
     assert build(GEODESIC | {"_partial_": False}, "geodesic").gain == 2.0
 
 
+def test_a_wrong_key_is_an_error_about_input():
+    assert issubclass(NodeError, ABOUT_INPUT)
+
+
 def test_partial_nodes_name_a_wrong_key_when_they_are_called():
     waiting = build(
         {"_target_": "torch.optim.Adam", "_partial_": True, "learning": 0.25}, "optimizer"
     )
-    with pytest.raises(TypeError, match="learning"):
+    with pytest.raises(NodeError, match="optimizer: cannot build .*learning"):
         waiting([torch.nn.Parameter(torch.zeros(1))])
 
 

@@ -70,13 +70,18 @@ def test_comments_of_the_file_are_the_help(conf):
     assert not any("inside" in line or "run" in line.split("=")[0] for line in lines[4:9])
 
 
-@pytest.mark.parametrize("words", [[], ["quickly=false"], ["inputs=coat"], ["input"]])
+@pytest.mark.parametrize("words", [[], ["quickly=false"], ["tool=awl"], ["input"]])
 def test_a_key_that_is_needed_and_not_given_is_told_with_its_meaning(conf, words):
     told = missing(words, "mend", conf, "mend")
     assert told.splitlines() == [
         "input= is missing: a coat",
         "usage: python -m mask_sup.mend input=...; --help tells all keys",
     ]
+
+
+def test_what_was_typed_for_a_key_is_named(conf):
+    told = missing(["inptu=coat", "quickly=false"], "mend", conf, "mend")
+    assert told.splitlines()[0] == "input= is missing (inptu= is no key): a coat"
 
 
 @pytest.mark.parametrize("words", [["input=coat"], ["+input=coat"], ["input="], ["a=b", "input=x"]])

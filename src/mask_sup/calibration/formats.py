@@ -34,6 +34,7 @@ from mask_sup.calibration.entries import (
     Unread,
     read_text,
 )
+from mask_sup.files.errors import nearest
 from mask_sup.files.words import said, shell_command
 
 __all__ = ["FORMATS", "Format", "find_calibration", "read_calibration", "write_calibration"]
@@ -138,7 +139,7 @@ def read_calibration(
     if format is None:
         path, format = _guess(path)
     elif format not in FORMATS:
-        raise CalibrationError(f"format={format!r}: expected one of {list(FORMATS)}")
+        raise CalibrationError(f"format={format!r}: {nearest(format, list(FORMATS))}")
     known = FORMATS[format]
     if subject is not None and "subject" not in known.options:
         raise CalibrationError(

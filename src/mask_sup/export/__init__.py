@@ -23,6 +23,7 @@ from mask_sup.export.rrd import write_rrd
 from mask_sup.export.tables import write_csv
 from mask_sup.export.trc import write_trc
 from mask_sup.files.config import plain
+from mask_sup.files.errors import nearest
 from mask_sup.files.lock import locked
 
 __all__ = [
@@ -80,7 +81,9 @@ def export(cfg: DictConfig) -> list[Path]:
         ModuleNotFoundError: If the package that writes a format is missing.
     """
     if unknown := [name for name in cfg.formats if name not in FORMATS]:
-        raise ValueError(f"unknown formats {unknown}: expected some of {list(FORMATS)}")
+        raise ValueError(
+            f"unknown format {unknown[0]!r}: {nearest(str(unknown[0]), list(FORMATS))}"
+        )
     if not cfg.formats:
         raise ValueError(f"formats=[]: name at least one of {list(FORMATS)}")
     clip = read_clip(cfg.poses, cfg.up, cfg.fps)

@@ -9,7 +9,7 @@ an entry point in the group `mask_sup.plugins` of an installed package; never by
 
 import functools
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -77,9 +77,12 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """Where a node stands -> what it may name."""
-
 PLUGINS = "mask_sup.plugins"
 _trusted: set[str] = set()
+
+
+class NodeError(TypeError, ValueError):
+    """A node's keys or values are not those that its class expects: an error about input."""
 
 
 def trust(*packages: str) -> None:
@@ -125,7 +128,7 @@ def build(node: Any, key: str, **objects: Any) -> Any:
 
     Raises:
         ValueError: If the node has no `_target_`, or names what its kind does not allow.
-        TypeError: If a key is not a parameter of the target, one is missing, or a value is of
+        NodeError: If a key is not a parameter of the target, one is missing, or a value is of
             another kind than the target expects.
     """
     node = plain(node)
@@ -141,14 +144,20 @@ def build(node: Any, key: str, **objects: Any) -> Any:
         if name not in ("_target_", "_partial_")
     }
     call = functools.partial(function, **keys, **objects)
+    told = f"{key}: cannot build {node['_target_']} from the keys {sorted(map(str, node))}"
     if node.get("_partial_"):
-        return call
+        return functools.partial(_called, told, (TypeError,), call)
+    # Values of another kind than the class expects: a text for a list, too few of them.
+    kinds = TypeError, AttributeError, ArithmeticError, LookupError, RuntimeError
+    return _called(told, kinds, call)
+
+
+def _called(told: str, kinds: tuple, call: Callable, *given: Any, **more: Any) -> Any:
+    """What a node's call gives; its errors of these kinds are the node's."""
     try:
-        return call()
-    except (TypeError, AttributeError, ArithmeticError, LookupError, RuntimeError) as error:
-        # Values of another kind than the class expects: a text for a list, too few of them.
-        told = f"cannot build {node['_target_']} from the keys {sorted(map(str, node))}: {error}"
-        raise TypeError(f"{key}: {told}") from error
+        return call(*given, **more)
+    except kinds as error:
+        raise NodeError(f"{told}: {error}") from error
 
 
 def _built(value: Any, key: str) -> Any:

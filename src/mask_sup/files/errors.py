@@ -18,6 +18,7 @@ __all__ = [
     "HYDRA_SHOWS_WAY",
     "SHOW_WAY",
     "in_words",
+    "near",
     "nearest",
     "readable",
     "without_way",
@@ -96,22 +97,30 @@ def nearest(name: str, known: Sequence[str]) -> str:
     >>> nearest("xyz", ["data", "detector"])
     'expected one of data, detector'
     """
-    near = _near(name, known)
-    return f"did you mean {near}?" if near else f"expected one of {', '.join(known)}"
+    found = near(name, known)
+    return f"did you mean {found}?" if found else f"expected one of {', '.join(known)}"
 
 
-def _near(name: str, known: Iterable[str]) -> str | None:
+def near(name: str, known: Iterable[str]) -> str | None:
     """The most similar name, if any is."""
     return next(iter(difflib.get_close_matches(name, list(known), 1, NEAR)), None)
 
 
 def _of_words(error: Exception, words: Sequence[str], config: str) -> str:
     """The word that Hydra stumbled over, and what may have been meant."""
-    from hydra.errors import ConfigCompositionException, MissingConfigException
+    from hydra.errors import (
+        ConfigCompositionException,
+        MissingConfigException,
+        OverrideParseException,
+    )
 
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         return f"{group}={option}: there is no such option\n  {nearest(option, error.options)}"
+    if isinstance(error, OverrideParseException):
+        key = error.override.partition("=")[0]
+        what = "cannot be read" if "=" in error.override else f"expected {key}=<value>"
+        return f"{error.override}: {what}\n  {error.message.splitlines()[0]}"
     if isinstance(error, ConfigCompositionException):
         for word in words:
             key = word.partition("=")[0]
@@ -143,8 +152,8 @@ def _nearest_key(key: str, words: Sequence[str], config: str) -> str:
         above, node = f"{above}{part}.", node[part]
     inside = {path.rpartition(".")[2]: path for path in sorted(_paths(node), key=_deepest_first)}
     for known in (node if isinstance(node, dict) else {}, inside):
-        if near := _near(name, map(str, known)):
-            return f"did you mean {above}{inside[near]}?"
+        if found := near(name, map(str, known)):
+            return f"did you mean {above}{inside[found]}?"
     return "--help tells all keys, --cfg job those inside groups, too"
 
 

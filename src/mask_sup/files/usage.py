@@ -5,8 +5,10 @@ The file is read as text: what stands behind a `#` in it is the help, and nothin
 
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+from mask_sup.files.errors import near
 
 __all__ = ["conf_folder", "missing", "usage"]
 
@@ -75,13 +77,20 @@ def missing(words: Sequence[str], name: str, conf: Path, config: str) -> str:
     lacks = [(key, told) for key, value, told in keys if value == NEEDED and key not in given]
     if not lacks:
         return ""
+    unknown = given - {key for key, _, _ in keys}
     needs = " ".join(f"{key}=..." for key, value, _ in keys if value == NEEDED)
     return "\n".join(
         [
-            *(f"{key}= is missing: {told}" for key, told in lacks),
+            *(f"{key}= is missing{_typed_for(key, unknown)}: {told}" for key, told in lacks),
             f"usage: python -m mask_sup.{name} {needs}; --help tells all keys",
         ]
     )
+
+
+def _typed_for(key: str, given: Iterable[str]) -> str:
+    """What was typed, where it may have been meant for a key."""
+    typed = near(key, sorted(given))
+    return f" ({typed}= is no key)" if typed else ""
 
 
 def _keys(text: str) -> Iterator[tuple[str, str, str]]:

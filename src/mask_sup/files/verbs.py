@@ -79,9 +79,10 @@ class Commands(_Called, click.Group):
         return list(self.commands)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """The first word is the command."""
+        """The first word is the command; without one, what there is is told."""
         if self.usual and (not args or args[0].startswith("-") or "=" in args[0]):
             args = [self.usual, *args]
+        args = args or ["--help"]
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple:

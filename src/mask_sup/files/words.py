@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mask_sup.files.errors import HYDRA_SHOWS_WAY, SHOW_WAY, readable, without_way
+from mask_sup.files.errors import HYDRA_SHOWS_WAY, SHOW_WAY, nearest, readable, without_way
 from mask_sup.files.usage import conf_folder, missing, usage
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def command(config: str, name: str = "") -> Callable[[Callable[[Any], None]], Ca
             options = any(word.startswith("-") and word not in SWEEPS for word in words)
             if not options and (lacks := missing(words, name, conf_folder(), config)):
                 raise SystemExit(lacks)
+            check_options(words)
             import hydra
 
             from mask_sup.files.config import conf_dir
@@ -103,6 +104,26 @@ def command(config: str, name: str = "") -> Callable[[Callable[[Any], None]], Ca
         return run
 
     return decorated
+
+
+def check_options(words: Sequence[str]) -> None:
+    """Refuse options that Hydra does not have.
+
+    Raises:
+        SystemExit: With the nearest one that it has.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+
+    def refuse(message: str) -> None:
+        known = [option for action in parser._actions for option in action.option_strings]
+        wrong = message.rpartition("unrecognized arguments: ")[2].split()
+        hint = f"\n  {nearest(wrong[0], known)}" if "unrecognized" in message else ""
+        raise SystemExit(f"{message}{hint}")
+
+    parser.error = refuse  # which prints all of its usage else
+    parser.parse_args(words)
 
 
 def literal(words: Sequence[str]) -> list[str]:

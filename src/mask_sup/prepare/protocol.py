@@ -118,7 +118,7 @@ def load_protocol(which: str | Path) -> Protocol:
     path = Path(which) if str(which).endswith((".yaml", ".yml")) else folder / f"{which}.yaml"
     if not path.is_file():
         hint = nearest(str(which), sorted(p.stem for p in folder.glob("*.yaml")))
-        raise FileNotFoundError(f"no protocol {which!r}: {hint}, or give a .yaml file")
+        raise FileNotFoundError(f"no protocol {which!r}, which is a name or a .yaml file: {hint}")
     told = plain(OmegaConf.load(path))
     told.setdefault("splits", {})
     named = [told.get("cameras"), *(split.get("subjects") for split in told["splits"].values())]

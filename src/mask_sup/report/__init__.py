@@ -27,12 +27,6 @@ def write_report(cfg: DictConfig) -> Path:
         ValueError: If the file does not fit, or there is nothing to do.
         OSError: If the folder cannot be written.
     """
-    from mask_sup.report.figures import least_sure
-    from mask_sup.report.overlays import thumbnail_step, thumbnails_of, write_overlays
-    from mask_sup.report.page import write_page
-    from mask_sup.report.predictions import read_predictions
-    from mask_sup.report.scene import make_scene
-
     if bool(cfg.poses) == bool(cfg.run):
         raise ValueError(
             "a report is of predictions or of a training: give poses=<folder>/poses.npz or "
@@ -46,6 +40,12 @@ def write_report(cfg: DictConfig) -> Path:
         return page.parent
     if not (cfg.video or cfg.html):
         raise ValueError("video=false and html=false leave nothing to write: keep one of them")
+    from mask_sup.report.figures import least_sure
+    from mask_sup.report.overlays import thumbnail_step, thumbnails_of, write_overlays
+    from mask_sup.report.page import write_page
+    from mask_sup.report.predictions import read_predictions
+    from mask_sup.report.scene import make_scene
+
     source = Path(cfg.poses).expanduser()
     poses = read_predictions(source)
     folder = Path(cfg.output).expanduser() if cfg.output else source.parent
