@@ -47,6 +47,8 @@ COMMANDS = {
     },
     "This installation": {
         "doctor": "what is installed, what is missing, and what to do about it",
+        "completion bash": 'Tab completes words: eval "$(mask-sup completion bash)"',
+        "completion zsh": "the same in zsh",
     },
 }
 FIRST_HOUR = """\

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mask_sup.files.errors import near
 
-__all__ = ["conf_folder", "missing", "usage"]
+__all__ = ["INNER", "conf_folder", "groups_of", "missing", "usage"]
 
 NEEDED = "???"  # in place of a value: the command line has to give it
 KEY = re.compile(r"(\w+): *(\S.*?)??(?: +# *(.*))?$")
@@ -108,11 +108,17 @@ def _keys(text: str) -> Iterator[tuple[str, str, str]]:
         yield found[1], found[2] or "", " ".join(words).strip()
 
 
+def groups_of(text: str) -> dict[str, str]:
+    """The groups that a configuration's text names: their defaults, "" where they are added."""
+    named = dict.fromkeys(ADDED.findall(text), "")
+    return named | {
+        found[1]: found[2] for line in text.splitlines() if (found := DEFAULT.match(line))
+    }
+
+
 def _groups(text: str, conf: Path) -> Iterator[tuple[str, str]]:
     """Each group with its default, and its other options."""
-    named = dict.fromkeys(ADDED.findall(text), "")
-    named |= {found[1]: found[2] for line in text.splitlines() if (found := DEFAULT.match(line))}
-    for group, default in named.items():
+    for group, default in groups_of(text).items():
         options = sorted(path.stem for path in (conf / group).glob("*.yaml"))
         others = ", ".join(option for option in options if option not in (default, "none"))
         others += ", none" * ("none" in options and bool(default) and default != "none")

@@ -76,7 +76,7 @@ class Commands(_Called, click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In order."""
-        return list(self.commands)
+        return [name for name, command in self.commands.items() if not command.hidden]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """The first word is the command; without one, what there is is told."""
