@@ -18,6 +18,7 @@ $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet torch==$(TORCH)
 	$(BIN)/pip install --quiet --editable .[dev]
+	$(BIN)/pip install --quiet --editable .[fmm] || echo "scikit-fmm was not built: geodesic weights are made without it, slower (mask-sup doctor)"
 	touch $@
 
 install: $(VENV)/installed  ## virtual environment with everything

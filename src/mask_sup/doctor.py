@@ -93,8 +93,10 @@ def _geodesic() -> Iterator[Finding]:
     try:
         import_module("skfmm")
     except ImportError as error:
+        from mask_sup.geometry.geodesic import INSTEAD
+
         cure = "pip install scikit-fmm" if compiler else "install a C++ compiler, then scikit-fmm"
-        yield Finding("scikit-fmm", False, f"{error}: no geodesic weights", cure)
+        yield Finding("scikit-fmm", True, f"not there ({error}): {INSTEAD}", cure)
         return
     yield Finding("scikit-fmm", True, f"{version('scikit-fmm')}, compiler {compiler or 'none'}")
 

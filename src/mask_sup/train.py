@@ -493,11 +493,17 @@ def _provenance(cfg: DictConfig) -> dict[str, Any]:
         "seed": cfg.seed,
         "git": _git("rev-parse", "HEAD"),
         "git_changes": _git("status", "--porcelain"),
-        "versions": {name: version(name) for name in packages},
+        "versions": {name: version(name) for name in packages} | _of_geodesics(),
         "python": platform.python_version(),
         "machine": this_machine(),
         "threads": torch.get_num_threads(),
     }
+
+
+def _of_geodesics() -> dict[str, str]:
+    from mask_sup.geometry.geodesic import INSTEAD, has_fast_marching
+
+    return {"scikit-fmm": version("scikit-fmm") if has_fast_marching() else f"none: {INSTEAD}"}
 
 
 def this_machine() -> str:

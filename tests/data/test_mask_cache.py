@@ -101,6 +101,13 @@ def test_other_settings_have_files_of_their_own(cached, tmp_path, other):
     assert same(cached()[0], first)
 
 
+def test_weights_without_fast_marching_have_a_file_of_their_own(cached, tmp_path, monkeypatch):
+    cached()[0]
+    monkeypatch.setattr(moments, "has_fast_marching", lambda: False)
+    cached()[0]
+    assert len(list((tmp_path / "cache").glob("*.masks"))) == 2
+
+
 def test_other_processes_open_the_file_themselves(cached):
     data = cached()
     first = data[0]

@@ -19,7 +19,7 @@ from mask_sup.files.masks import fitted, read_mask
 from mask_sup.files.pictures import Picture, picture_size
 from mask_sup.geometry.batch import Batch, Camera, Labels, Views
 from mask_sup.geometry.camera import fold_crop
-from mask_sup.geometry.geodesic import GeodesicWeight
+from mask_sup.geometry.geodesic import INSTEAD, GeodesicWeight, has_fast_marching
 
 __all__ = [
     "NOBODY",
@@ -360,6 +360,7 @@ class MomentDataset(Dataset[Batch]):
     def _cache(self, folder: Path) -> MaskCache:
         """The cache of these masks at this size, under these settings."""
         told = [WEIGHTS, self.padding, self.image_size, sorted(vars(self.geodesic).items())]
+        told += [] if has_fast_marching() else [INSTEAD]  # not those of fast marching
         told += [(m.name, [str(v.mask) for v in m.views]) for m in self.moments]
         key = hashlib.sha256(repr(told).encode()).hexdigest()[:12]
         path = folder / f"{self.mask_size}-{key}.masks"

@@ -1,15 +1,35 @@
 """G: geodesic weights by fast marching, large where joints are hard to reach (sec. 3.2, Eq. 9)."""
 
+import functools
+import warnings
+
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32
 from scipy.ndimage import distance_transform_edt
 
-__all__ = ["GeodesicWeight", "geodesic_distance"]
+from mask_sup.geometry.sweep import swept_distance
+
+__all__ = ["INSTEAD", "GeodesicWeight", "geodesic_distance", "has_fast_marching"]
+
+INSTEAD = "geodesic weights by sweeps, slower and nearly those of fast marching"
+"""What is told of weights without scikit-fmm."""
+
+
+@functools.cache
+def has_fast_marching() -> bool:
+    """Whether scikit-fmm is installed: it is built from source, which needs a C++ compiler."""
+    try:
+        import skfmm  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def geodesic_distance(mask: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
     """Distance inside the mask from its centroid, pixels, by fast marching; 0 outside.
+
+    Without scikit-fmm by sweeps of the same scheme (`sweep.py`).
 
     A centroid outside the mask (a bent or hollow figure) moves to the nearest pixel of the largest
     piece of the mask. Other pieces cannot be reached and get the largest distance found.
@@ -30,8 +50,6 @@ def geodesic_distance(mask: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w
 
 def _within(mask: Bool[np.ndarray, "h w"]) -> np.ndarray:
     """`geodesic_distance` of a mask that is not empty."""
-    import skfmm
-
     count, pieces, stats, centres = cv2.connectedComponentsWithStats(
         mask.view(np.uint8), connectivity=4
     )
@@ -42,13 +60,21 @@ def _within(mask: Bool[np.ndarray, "h w"]) -> np.ndarray:
         x, y = areas @ centres[1:] / areas.sum()
         rows, cols = np.nonzero(largest)
         nearest = np.argmin((rows - y) ** 2 + (cols - x) ** 2)
-        front = np.ones(mask.shape)
-        front[rows[nearest], cols[nearest]] = -1.0
-        found = skfmm.distance(np.ma.masked_array(front, ~largest))
-        distance = np.where(largest, np.ma.getdata(found), 0.0).clip(0.0)
+        solve = _marched if has_fast_marching() else swept_distance
+        found = solve(largest, int(rows[nearest]), int(cols[nearest]))
+        distance = np.where(largest, found, 0.0).clip(0.0)
     if count > 2:
         distance[mask & ~largest] = distance.max()
     return distance
+
+
+def _marched(inside: np.ndarray, row: int, col: int) -> np.ndarray:
+    """`swept_distance` by fast marching; of pixels outside, anything."""
+    import skfmm
+
+    front = np.ones(inside.shape)
+    front[row, col] = -1.0
+    return np.ma.getdata(skfmm.distance(np.ma.masked_array(front, ~inside)))
 
 
 class GeodesicWeight:
@@ -67,6 +93,8 @@ class GeodesicWeight:
 
     def __init__(self, gain: float, background_gain: float):
         self.gain, self.background_gain = gain, background_gain
+        if not has_fast_marching():
+            warnings.warn(f"scikit-fmm is not installed: {INSTEAD}", stacklevel=2)
 
     def __call__(self, mask: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
         """The weight map of a mask, mean 1.
