@@ -104,6 +104,14 @@ def test_the_wheels_commands_explain_themselves(command, installed, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("command", ["prepare", "shard", "film", "fetch", "completion", "doctor"])
+def test_the_wheels_commands_of_options_are_quick_to_explain_themselves(command, installed):
+    told = installed("-c", HELP.format(command=command, heavy=HEAVY))
+    assert f"Usage: mask-sup {command} " in told
+    (loaded,) = re.findall(r"^LOADED(.*)$", told, re.M)
+    assert loaded.split() == []
+
+
 def test_predict_of_the_wheel_needs_no_more_than_pictures_and_masks(installed, tmp_path):
     for name, value in (("pictures", 128), ("masks", 255)):
         (tmp_path / name).mkdir()
