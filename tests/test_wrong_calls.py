@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from mask_sup import __main__ as front
+from mask_sup.files.device import check_gpu
 
 LONGEST = 5  # lines
 PATIENCE_S = 300  # for one process, on a machine that does much else
@@ -37,6 +38,8 @@ CALLS = [
     ([*MASKED, "checkpoint=broken.ckpt"], "broken.ckpt cannot be read", "copy it again"),
     ([*MASKED, "fit=perhaps"], "'perhaps'", "bool"),
     ([*MASKED, "stride=2"], "stride=2: there is no such key", "did you mean"),
+    ([*MASKED, "device=cdua"], "device=cdua", "give device=cpu"),
+    (["evaluate", "device=vulkan"], "device=vulkan", "give device=cpu"),
     (["evaluate", "checkpoint=nosuch.ckpt"], "nosuch.ckpt", "expected outputs/<run>"),
     (["export"], "poses= is missing", "poses.npz of mask_sup.predict"),
     (["export", "poses=nowhere.npz"], "no poses at nowhere.npz", "give the poses.npz"),
@@ -141,7 +144,5 @@ def test_a_process_that_is_called_wrongly_ends_so(words, named, expected):
 
 
 def test_a_gpu_that_is_there_is_taken(monkeypatch):
-    from mask_sup.train import check_gpu
-
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     check_gpu()

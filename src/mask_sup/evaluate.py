@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mask_sup.files.build import build, trust_from_command_line
 from mask_sup.files.config import plain
+from mask_sup.files.device import check_device
 from mask_sup.files.disk import write_file
 from mask_sup.files.ranges import check_ranges
 from mask_sup.files.threads import settle_threads
@@ -27,8 +28,9 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         Flat metrics, what they are of, and `actions`, figures by action where the data tells them.
 
     Raises:
-        ValueError: If the split is unknown or nothing in it is labelled.
+        ValueError: If the split is unknown, nothing in it is labelled, or there is no such device.
     """
+    check_device(cfg.device)
     from mask_sup.files.pictures import write_png
     from mask_sup.models.checkpoint import fingerprint, read_checkpoint
     from mask_sup.models.shipped import say_shipped

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from mask_sup.files.build import build, trust_from_command_line
 from mask_sup.files.config import plain
+from mask_sup.files.device import check_device
 from mask_sup.files.kept import Kept
 from mask_sup.files.left_out import left_out_in_words
 from mask_sup.files.lock import locked
@@ -51,13 +52,14 @@ def predict(cfg: DictConfig) -> Path:
     Raises:
         FileNotFoundError: If the input, a picture or a mask is missing.
         ValueError: If the detector was trained on masked input and there are no masks, a box is
-            none, or another prediction writes to the folder.
+            none, there is no such device, or another prediction writes to the folder.
     """
     source = Path(cfg.input).expanduser()
     if not source.exists():  # told before anything is loaded
         raise FileNotFoundError(f"no input at {source}: give a picture, video, folder or recording")
     if cfg.masks and not Path(cfg.masks).expanduser().exists():
         raise FileNotFoundError(f"no masks at {cfg.masks}: give their folder, or a file for one")
+    check_device(cfg.device)
     from mask_sup.models.checkpoint import run_folder
 
     folder = run_folder(cfg.checkpoint) / "predictions" / source.stem

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mask_sup.files.build import build, trust_from_command_line
 from mask_sup.files.config import Config, load_config, plain
+from mask_sup.files.device import check_gpu
 from mask_sup.files.disk import write_file
 from mask_sup.files.errors import nearest
 from mask_sup.files.lock import locked
@@ -127,21 +128,6 @@ def check(cfg: DictConfig) -> None:
     check_ranges(cfg)
     if cfg.trainer.get("accelerator") in ("gpu", "cuda"):
         check_gpu()
-
-
-def check_gpu() -> None:
-    """Refuse to train on a GPU where PyTorch finds none.
-
-    Raises:
-        ValueError: With the way to train without one.
-    """
-    import torch
-
-    if not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-        raise ValueError(
-            "this training asks for a GPU, and PyTorch finds none here: add trainer=cpu to train "
-            "without one, slowly (mask-sup doctor tells the device)"
-        )
 
 
 def build_trainer(cfg: DictConfig, folder: Path, **settings: Any) -> Any:
