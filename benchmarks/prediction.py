@@ -53,9 +53,10 @@ from mask_sup.files.pictures import read_image
 from mask_sup.files.poses import read_poses
 from mask_sup.files.video import VideoWriter
 from mask_sup.inference.looking import BATCH, look
+from mask_sup.inference.making import FINE
 from mask_sup.masks.extract import BILEVEL
 from mask_sup.models.checkpoint import load, read_checkpoint
-from mask_sup.predict import FINE, predict
+from mask_sup.predict import predict
 from mask_sup.synthetic.data import SUPERSAMPLING, draw_body, grain_of, posed
 from mask_sup.synthetic.looks import random_look
 from mask_sup.synthetic.motion import procedural_motion

@@ -919,7 +919,7 @@ def test_what_a_stopped_prediction_kept_is_not_taken_over_for_other_boxes_or_cam
     bare, unmasked, configure, monkeypatch, tmp_path, changed
 ):
     root, _ = bare
-    monkeypatch.setattr("mask_sup.predict.PART", 1)
+    monkeypatch.setattr("mask_sup.inference.parts.PART", 1)
     rows = "picture,x,y,width,height\ncam0,9,8,30,40\ncam1,9,8,30,{}\n"
     (tmp_path / "b.csv").write_text(rows.format(40))
     cfg = configure(checkpoint=unmasked, input=root, overlays=False, box=tmp_path / "b.csv")
@@ -1035,7 +1035,7 @@ def test_a_scale_that_makes_no_person_is_told(filmed, configure, capsys, scale):
 @pytest.mark.slow
 def test_a_long_prediction_goes_on_where_it_stopped(filmed, configure, monkeypatch):
     _, film, checkpoint = filmed
-    monkeypatch.setattr("mask_sup.predict.PART", 3)
+    monkeypatch.setattr("mask_sup.inference.parts.PART", 3)
     cfg = configure(checkpoint=checkpoint, input=film, overlays=False)
     cfg.fitter = few_of_everything()
     whole = read(predict(cfg))
@@ -1091,7 +1091,7 @@ def test_a_moment_that_one_view_alone_shows_has_no_pose(
     filmed, configure, capsys, monkeypatch, part, fit
 ):
     _, film, checkpoint = filmed
-    monkeypatch.setattr("mask_sup.predict.PART", part)
+    monkeypatch.setattr("mask_sup.inference.parts.PART", part)
     emptied(film, *((f"cam{k}", i) for i in (2, 3) for k in range(3)), ("cam3", 3))
     cfg = configure(checkpoint=checkpoint, input=film, overlays=False, fit=fit)
     cfg.fitter = few_of_everything()

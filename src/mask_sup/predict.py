@@ -8,39 +8,26 @@ it found joints. Nothing here reads a label.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mask_sup.files.build import build, trust_from_command_line
+from mask_sup.files.build import trust_from_command_line
 from mask_sup.files.config import plain
 from mask_sup.files.device import check_device
 from mask_sup.files.kept import Kept
 from mask_sup.files.left_out import left_out_in_words
 from mask_sup.files.lock import locked
-from mask_sup.files.poses import healthy, verdict_in_words, write_poses
+from mask_sup.files.poses import verdict_in_words
 from mask_sup.files.ranges import check_ranges
 from mask_sup.files.threads import settle_threads
 from mask_sup.files.words import command, shell_command
 
-if TYPE_CHECKING:
-    from mask_sup.data.moments import Moment
-    from mask_sup.inference.poses import Predictor
-
 __all__ = ["predict"]
 
-PART = 600  # moments that are held in memory together, with their masks
 PARTS = ".parts"
-FINE = 2  # pixels of a mask that is kept, along a side, for each that poses are fitted to
-SAMPLE = 48  # moments of a longer recording that tell how the person is built
-JOINTS = {  # axis of the joints
-    "joints_world_mm": 1,
-    "reprojected_px": 2,
-    "confidence": 1,
-    "expected_error_mm": 1,
-}
 
 
 def predict(cfg: DictConfig) -> Path:
@@ -72,10 +59,12 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     """What `predict` does, once the folder is its own."""
     from mask_sup.data.boxes import with_boxes
     from mask_sup.data.moments import check_views
-    from mask_sup.geometry.size import scale_in_words
     from mask_sup.inference.inputs import input_fps, input_moments
+    from mask_sup.inference.making import fitter_for, predictor_for
     from mask_sup.inference.measures import WITH_WORLD
     from mask_sup.inference.overlays import draw_overlays
+    from mask_sup.inference.parts import in_parts
+    from mask_sup.inference.results import Request, gathered
     from mask_sup.method.settings import at_test, of_checkpoint
     from mask_sup.models.checkpoint import read_checkpoint, restore
     from mask_sup.models.shipped import say_shipped, weights_file
@@ -96,42 +85,46 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     views = [view for moment in moments for view in moment.views]
     check_views(views)
     fps = input_fps(source, cfg.every)
-    fitter = _fitter(cfg, detector, moments)
+    fitter = fitter_for(moments, detector.skeleton, cfg.fit, cfg)
     files = [path for view in views for path in (view.image, view.mask) if path is not None]
     files = [(str(path), _stamp(path)) for path in files]
     cameras = [[part.tolist() for part in view[2:6]] for view in moments[0].views]
     told = [plain(cfg), _stamp(weights_file(cfg.checkpoint)), files, cameras]
     kept = Kept(folder / PARTS, [*told, [view.box for view in views]])
     settle_threads()
-    predictor = _predictor(cfg, detector, checkpoint["config"]["data"], fitter)
-    poses = _in_parts(predictor, moments, kept)
-    boxes = poses.pop("boxes")
-    cameras = [view.image.parent.name for view in moments[0].views]
-    left_out = left_out_in_words(
-        np.isfinite(poses["person_px"]),
-        cameras,
-        needed=WITH_WORLD if "joints_world_mm" in poses else 1,
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    pictures = np.array([[str(view.image) for view in moment.views] for moment in moments])
+    trained = checkpoint["config"]["data"]
+    predictor = predictor_for(detector, trained, fitter, cfg.fit, cfg.person_height, cfg.device)
+    arrays = in_parts(predictor, moments, kept.made)
     fitted = fitter if cfg.fit is not False else None
     facts = of_checkpoint(checkpoint) | at_test(checkpoint["config"]["detector"], fitted, box)
-    limbs = fitter.body.limb_names if fitter is not None else []
-    if "unexplained" in poses:
-        poses["healthy"] = healthy(poses).astype(np.uint8)
-    skeleton = detector.skeleton
-    write_poses(folder / "poses.npz", poses, pictures, skeleton, limbs, fps, cfg, facts, box)
+    request = Request(str(cfg.checkpoint), str(cfg.input), cfg.every, cfg.person_height)
+    poses = gathered(arrays, predictor, moments, request, facts, box, fps)
+    cameras = [view.image.parent.name for view in moments[0].views]
+    left_out = left_out_in_words(
+        np.isfinite(poses.arrays["person_px"]),
+        cameras,
+        needed=WITH_WORLD if poses.frame == "world" else 1,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    poses.save(folder / "poses.npz")
     kept.forget()
     if cfg.overlays:
-        draw_overlays(folder, moments, poses, boxes, detector.skeleton)
+        draw_overlays(folder, poses)
     print(f"{len(moments)} poses from {len(moments[0].views)} view(s) written to {folder}")
     print("".join(f"{line}\n" for line in left_out), end="")
+    _tell(poses.arrays, cameras, poses.limbs)
+    return folder
+
+
+def _tell(poses: Mapping[str, np.ndarray], cameras: Sequence[str], limbs: Sequence[str]) -> None:
+    """Print what speaks against the poses."""
+    from mask_sup.geometry.size import scale_in_words
+
     if words := scale_in_words(poses.get("size_mm", np.zeros(0))):
         print(f"! {words}")
     if "unexplained" in poses:
         told, *wrong = verdict_in_words(poses, cameras, limbs)
         print("\n! ".join([told, *wrong]))
-    return folder
 
 
 def _box_from(source: Path, masks: str | None, given: Any) -> str:
@@ -177,109 +170,6 @@ def _masks_wanted(cfg: DictConfig, source: Path) -> str:
         f"  {'leave box= out: the recording has masks' if _brings_masks(source) else make}\n"
         "  or give a checkpoint that was trained with detector.mask_input=false"
     )
-
-
-def _fitter(cfg: DictConfig, detector: Any, moments: "Sequence[Moment]") -> Any:
-    """What fits poses to the masks of calibrated views, or judges them (`fit=false`) by these.
-
-    Returns:
-        None where one of these is lacking.
-
-    Raises:
-        ValueError: If `fit=true` was asked for and cannot be done.
-    """
-    lacking = []
-    if len(moments[0].views) < 2:
-        lacking.append("two views or more")
-    if not all(np.isfinite(view.K).all() for view in moments[0].views):
-        lacking.append("a calibration")
-    if any(view.mask is None for moment in moments for view in moment.views):
-        lacking.append("a mask for each picture")
-        if len(lacking) == 1 and cfg.fit is None:
-            print("no poses are fitted: that takes masks of the calibrated views (masks=<folder>)")
-    if lacking and cfg.fit is not True:
-        return None
-    if lacking:
-        raise ValueError(
-            f"fit=true explains the masks of calibrated views: this input lacks "
-            f"{' and '.join(lacking)}; without, use fit=false: the detector alone"
-        )
-    skeleton = detector.skeleton
-    anatomy, body = (build(cfg[part], part, skeleton=skeleton) for part in ("anatomy", "body"))
-    return build(cfg.fitter, "fitter", body=body, anatomy=anatomy)
-
-
-def _predictor(
-    cfg: DictConfig, detector: Any, trained: Mapping[str, Any], fitter: Any
-) -> "Predictor":
-    """What the command asks for, with crops as the detector was trained on them."""
-    from mask_sup.inference.poses import Predictor
-
-    settings = {
-        "image_size": trained["image_size"],
-        "mask_size": trained["mask_size"] if fitter is None else FINE * fitter.body.size,
-        "padding": trained["padding"],
-        "mask_input": detector.mask_input,
-    }
-    search = cfg.fit is not False
-    return Predictor(detector, settings, fitter, search, cfg.person_height, cfg.device)
-
-
-def _in_parts(
-    predictor: "Predictor", moments: "Sequence[Moment]", kept: Kept
-) -> dict[str, np.ndarray]:
-    """All arrays of poses.npz, and `boxes`, made part by part; parts made before are taken over.
-
-    Memory holds the pictures and masks of one part, however long the input is. What has one part
-    is short, and nothing of it is kept.
-    """
-    parts = [moments[i : i + PART] for i in range(0, len(moments), PART)]
-    if len(parts) == 1:
-        return predictor.poses(moments, None)
-    subject = None
-    if predictor.fitter is not None:
-        few = moments[:: max(1, len(moments) // SAMPLE)]
-        subject = kept.made("subject", lambda: predictor.subject(few))
-    made = []
-    for number, part in enumerate(parts):
-        print(f"part {number + 1} of {len(parts)}: {len(part)} moments")
-
-        def one(part: "Sequence[Moment]" = part) -> dict[str, np.ndarray]:
-            return predictor.poses(part, subject)
-
-        made.append(kept.made(f"{number:06d}", one))
-    poses = _joined(made)
-    if "front" in poses:
-        _name_in_time(poses, predictor.fitter, predictor.detector.skeleton.flip)
-    return poses
-
-
-def _name_in_time(poses: dict[str, np.ndarray], fitter: Any, flip: Sequence[int]) -> None:
-    """Exchange left and right, in place, in parts whose neighbours say so."""
-    import torch
-
-    from mask_sup.fitting.sequences import renamed_in_time
-
-    posed = np.isfinite(poses["unexplained"])
-    told = (poses[name][posed] for name in ("joints_world_mm", "unexplained", "front"))
-    changed = np.zeros_like(posed)
-    changed[posed] = renamed_in_time(*map(torch.from_numpy, told), fitter.travel, flip).numpy()
-    for name, axis in JOINTS.items():
-        poses[name][changed] = np.take(poses[name][changed], flip, axis)
-    poses["unexplained_limb"][changed] = poses["unexplained_limb"][changed][
-        :, fitter.body.limbs_exchanged
-    ]
-    poses["front"][changed] *= -1
-
-
-def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The arrays of all parts; NaN for what parts lack that show nobody."""
-    most = max(parts, key=len)
-
-    def of(part: dict[str, np.ndarray], name: str) -> np.ndarray:
-        return part.get(name, np.full((len(part["boxes"]), *most[name].shape[1:]), np.nan))
-
-    return {name: np.concatenate([of(part, name) for part in parts]) for name in most}
 
 
 def _stamp(path: Path) -> list[int]:

@@ -27,7 +27,7 @@ from mask_sup.figure.skeleton import Skeleton
 from mask_sup.files.pictures import picture_size
 from mask_sup.geometry.camera import px_from_crop
 
-__all__ = ["box_around", "look_for", "settled", "with_boxes"]
+__all__ = ["box_around", "look_for", "settled", "with_boxes", "with_each_box"]
 
 COLUMNS = ("picture", "x", "y", "width", "height")
 EXPECTED = (
@@ -60,6 +60,27 @@ def with_boxes(moments: Sequence[Moment], given: Any) -> list[Moment]:
     else:
         box = _box(given, "box=")
         found = [[box] * len(moment.views) for moment in moments]
+    return _placed(moments, found)
+
+
+def with_each_box(moments: Sequence[Moment], given: Sequence[Sequence[Any]]) -> list[Moment]:
+    """The same of a box for each view of each moment: four numbers, or None where nobody is seen.
+
+    Raises:
+        ValueError: If one is no box, or not in its picture.
+    """
+    found = [
+        [
+            NOBODY if box is None else _box(box, f"the box of {view.image}:")
+            for box, view in zip(boxes, moment.views, strict=True)
+        ]
+        for boxes, moment in zip(given, moments, strict=True)
+    ]
+    return _placed(moments, found)
+
+
+def _placed(moments: Sequence[Moment], found: Sequence[Sequence[Box]]) -> list[Moment]:
+    """Moments whose views have these boxes of the pictures as they were taken."""
     return [
         moment._replace(
             views=tuple(

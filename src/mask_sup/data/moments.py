@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from mask_sup.data.lens import Part, outside, straight_crop, straight_mask
 from mask_sup.data.mask_cache import MaskCache, Masks
 from mask_sup.files.ahead import ahead
-from mask_sup.files.archive import Member
+from mask_sup.files.archive import Stored
 from mask_sup.files.masks import fitted, read_mask
 from mask_sup.files.pictures import Picture, picture_size
 from mask_sup.geometry.batch import Batch, Camera, Labels, Views
@@ -50,8 +50,8 @@ NOBODY = (0.0, 0.0, 0.0, 0.0)
 class View(NamedTuple):
     """One camera's picture of one moment. Cameras in OpenCV convention, for whole-image pixels."""
 
-    image: Path | Member
-    mask: Path | Member | None  # None: no mask is known (prediction only)
+    image: Stored
+    mask: Stored | None  # None: no mask is known (prediction only)
     K: np.ndarray  # (3, 3) camera -> continuous pixels; NaN where uncalibrated
     R: np.ndarray  # (3, 3) world -> camera
     t: np.ndarray  # (3,) world -> camera, mm

@@ -1,11 +1,11 @@
-"""Where a stored picture lies: a file of its own, or a piece of a tar archive."""
+"""Where a stored picture lies: a file of its own, a piece of a tar archive, or memory."""
 
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["Member", "locate"]
+__all__ = ["InMemory", "Member", "Stored", "locate"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,28 @@ class Member:
 
     def __str__(self) -> str:
         return f"{self.archive}@{self.offset}+{self.length}"
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """A file that was never written; read like a `Path`."""
+
+    name: str
+    content: bytes
+
+    def is_file(self) -> bool:
+        """It is always there."""
+        return True
+
+    def read_bytes(self) -> bytes:
+        """The bytes of the file."""
+        return self.content
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Stored = Path | Member | InMemory
 
 
 @lru_cache(maxsize=4096)

@@ -5,12 +5,11 @@ in 8 or 16 bits, soft or hard), one colour on black, an index of a palette, or a
 """
 
 import io
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from mask_sup.files.archive import Member
+from mask_sup.files.archive import Stored
 from mask_sup.files.pictures import decode, read_file
 
 __all__ = ["fitted", "misfit", "read_mask"]
@@ -29,7 +28,7 @@ EXPECTED = (
 )
 
 
-def read_mask(path: Path | Member, may_be_empty: bool = False) -> np.ndarray:
+def read_mask(path: Stored, may_be_empty: bool = False) -> np.ndarray:
     """A foreground mask, (h, w) uint8, 255 = person, in between at soft borders.
 
     Args:
@@ -53,7 +52,7 @@ def read_mask(path: Path | Member, may_be_empty: bool = False) -> np.ndarray:
     return mask
 
 
-def _of_picture(picture: np.ndarray, path: Path | Member) -> np.ndarray:
+def _of_picture(picture: np.ndarray, path: Stored) -> np.ndarray:
     """The mask in a picture, (h, w) or (h, w, 2 to 4) of any kind of number."""
     if picture.ndim == 3 and picture.shape[2] in (2, 4):
         alpha = picture[..., -1]
@@ -65,7 +64,7 @@ def _of_picture(picture: np.ndarray, path: Path | Member) -> np.ndarray:
     return _of_colours(picture[..., ::-1], path)
 
 
-def _of_palette(data: np.ndarray, path: Path | Member) -> np.ndarray:
+def _of_palette(data: np.ndarray, path: Stored) -> np.ndarray:
     """The mask in a picture of palette indices: what is not black, or else what is not index 0."""
     from PIL import Image
 
@@ -87,7 +86,7 @@ def _of_palette(data: np.ndarray, path: Path | Member) -> np.ndarray:
     return _of_colours(table[index, :3], path)
 
 
-def _of_colours(colours: np.ndarray, path: Path | Member) -> np.ndarray:
+def _of_colours(colours: np.ndarray, path: Stored) -> np.ndarray:
     """The mask in shades of one colour on black, (h, w, 3) RGB."""
     share = colours.max(-1)
     if int((share - colours.min(-1)).max()) <= GREY:
@@ -117,7 +116,7 @@ def _distinct(colours: np.ndarray) -> np.ndarray:
     return colours[first]
 
 
-def _of_grey(values: np.ndarray, path: Path | Member) -> np.ndarray:
+def _of_grey(values: np.ndarray, path: Stored) -> np.ndarray:
     """The mask in one channel, (h, w), of whole numbers or of shares up to 1."""
     top = values.max()
     if not np.isfinite(top) or values.min() < 0:
@@ -160,7 +159,7 @@ def misfit(mask: tuple[int, int], picture: tuple[int, int]) -> str:
     return "turned by 90 degrees" if alike(mask[::-1], picture) else "cut off or stretched"
 
 
-def fitted(mask: np.ndarray, picture: tuple[int, int], path: Path | Member) -> np.ndarray:
+def fitted(mask: np.ndarray, picture: tuple[int, int], path: Stored) -> np.ndarray:
     """A mask (h, w) brought to the size (width, height) of its picture.
 
     Raises:

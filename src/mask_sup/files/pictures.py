@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from mask_sup.files.archive import Member
+from mask_sup.files.archive import Stored
 from mask_sup.files.disk import write_file
 from mask_sup.files.names import natural_order
 
@@ -48,7 +48,7 @@ class Picture:
         ValueError: If it is no picture.
     """
 
-    def __init__(self, path: Path | Member):
+    def __init__(self, path: Stored):
         self.path = path
         self._data, head = _read(path)
         self._pixels = None
@@ -73,7 +73,7 @@ class Picture:
         return decode(self.path, self._data, cv2.IMREAD_COLOR_RGB | COARSER.get(step, 0)), step
 
 
-def read_image(path: Path | Member) -> np.ndarray:
+def read_image(path: Stored) -> np.ndarray:
     """An RGB picture, (h, w, 3) uint8.
 
     Raises:
@@ -83,7 +83,7 @@ def read_image(path: Path | Member) -> np.ndarray:
     return decode(path, read_file(path)[0], cv2.IMREAD_COLOR_RGB)
 
 
-def read_file(path: Path | Member) -> tuple[np.ndarray, str]:
+def read_file(path: Stored) -> tuple[np.ndarray, str]:
     """The bytes of a picture's file, and its mode as Pillow calls it, "" where that is not known.
 
     Raises:
@@ -94,7 +94,7 @@ def read_file(path: Path | Member) -> tuple[np.ndarray, str]:
     return data, head.mode
 
 
-def decode(path: Path | Member, data: np.ndarray, flags: int) -> np.ndarray:
+def decode(path: Stored, data: np.ndarray, flags: int) -> np.ndarray:
     """The picture in a file's bytes, by OpenCV's flags.
 
     Raises:
@@ -106,7 +106,7 @@ def decode(path: Path | Member, data: np.ndarray, flags: int) -> np.ndarray:
     return picture
 
 
-def picture_size(path: Path | Member) -> tuple[int, int]:
+def picture_size(path: Stored) -> tuple[int, int]:
     """Width and height as `read_image` gives the picture, from its head alone.
 
     Raises:
@@ -151,7 +151,7 @@ class _Head(NamedTuple):
     format: str  # the same
 
 
-def _read(path: Path | Member) -> tuple[np.ndarray, _Head]:
+def _read(path: Stored) -> tuple[np.ndarray, _Head]:
     """The bytes of a file, and its head; refuses what is too large to be decoded."""
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)

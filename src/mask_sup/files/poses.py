@@ -74,7 +74,7 @@ def write_poses(
     skeleton: Any,
     limbs: Sequence[str],
     fps: float | None,
-    cfg: Any,
+    request: Any,
     settings: dict[str, Any],
     box: str,
 ) -> None:
@@ -86,7 +86,7 @@ def write_poses(
         "parents": dict(skeleton.parents),
         "limbs": list(limbs),
         "fps": fps,  # null: unknown
-        "every": cfg.every,
+        "every": request.every,
         "units": {"joints_*_mm": "mm", "*_px": "pixels", "fps": "predicted frames a second"},
         "axes": {
             "*_px": "x right, y down, from the picture's upper left corner; pixel (row r, column "
@@ -98,7 +98,8 @@ def write_poses(
             "joints_px": "frame, view, joint, (x, y): continuous pixels of the input pictures; NaN "
             "in views whose mask or box shows nobody, which count nowhere at that moment",
             "joints_root_mm": "frame, view, joint, (x right, y down, z away from the camera): mm "
-            f"relative to the root; scale from a person of {cfg.person_height} mm; NaN as above",
+            f"relative to the root; scale from a person of {request.person_height} mm; NaN as "
+            "above",
             "person_px": f"frame, view: {PERSON[box]}",
             "picture_size_px": "frame, view, (width, height)",
             "joints_world_mm": "frame, joint, (x, y, z): mm in the world of the calibration; NaN "
@@ -132,9 +133,9 @@ def write_poses(
             "median of the views: 700 is usual, whatever the pose; NaN where a view shows nobody",
             "pictures": "frame, view: file of each picture",
         },
-        "checkpoint": str(cfg.checkpoint),
+        "checkpoint": str(request.checkpoint),
         "settings": settings,  # what the detector was given, by all its ancestors
-        "input": str(cfg.input),
+        "input": str(request.input),
     }
     header["arrays"] = {k: t for k, t in header["arrays"].items() if k in poses or k == "pictures"}
     write_arrays(path, header, {"pictures": pictures, **poses})
