@@ -13,7 +13,7 @@ FLOORS = [
     {"masks", "models", "metrics", "data", "fitting"},
     {"synthetic", "prepare", "method", "inference", "export", "report"},
     {"train", "evaluate", "predict", "look", "new", "sync", "fetch", "film", "shard", "doctor"}
-    | {"completion", "__main__"},
+    | {"completion", "model", "__main__"},
 ]
 FLOOR = {wing: floor for floor, wings in enumerate(FLOORS) for wing in wings}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

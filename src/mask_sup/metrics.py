@@ -10,14 +10,17 @@ the figure NaN. States are sums in float64, so that any split over processes giv
 
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from mask_sup.figure.skeleton import Skeleton
+from mask_sup.files.build import build
+from mask_sup.files.config import option
 from mask_sup.geometry.align import scale_aligned, similarity_aligned
 from mask_sup.geometry.batch import Batch
 from mask_sup.geometry.camera import cam_from_crop, cam_from_world, crop_from_cam, is_calibrated
@@ -41,6 +44,7 @@ __all__ = [
     "flip_gain",
     "joint_distances",
     "joint_groups",
+    "pose_errors",
     "root_relative",
     "scene_flips",
     "score",
@@ -561,6 +565,39 @@ class PoseMetrics(nn.Module):
         for module in self.modules():
             if isinstance(module, Metric):
                 module.reset()
+
+
+def pose_errors(
+    predicted_mm: Any, true_mm: Any, skeleton: Skeleton | None = None
+) -> dict[str, float]:
+    """Figures of 3D poses against true ones, of plain arrays.
+
+    Args:
+        predicted_mm: (*n, j, 3) joints in any one frame; no NaN where the label is known.
+        true_mm: The same of true joints, in the same axes; NaN where unknown.
+        skeleton: Its joints, root and sides; None: human18, of the detector in the package.
+
+    Returns:
+        `mpjpe_mm`, `n_mpjpe_mm`, `p_mpjpe_mm`, `sf_mpjpe_mm`, `pck150_pct` and `auc_pct`, all
+        relative to the root; PCK and AUC leave it out. NaN where nothing is labelled.
+
+    Raises:
+        ValueError: If shapes differ, or are not of the skeleton.
+    """
+    skeleton = skeleton or build(option("skeleton", "human18"), "skeleton")
+    predicted, true = (torch.from_numpy(np.array(x, float)) for x in (predicted_mm, true_mm))
+    expected = (len(skeleton.joints), 3)
+    if predicted.shape[-2:] != expected or predicted.shape != true.shape:
+        raise ValueError(
+            f"expected predicted and true joints of one shape (*n, {expected[0]}, 3), got "
+            f"{tuple(predicted.shape)} and {tuple(true.shape)}"
+        )
+    found = {}
+    others = [joint for joint in range(expected[0]) if joint != skeleton.root]
+    for name, metric in _figures_3d(skeleton, others).items():
+        metric.update(predicted, true)
+        found[name] = float(metric.compute())
+    return found
 
 
 def _figures_3d(skeleton: Skeleton, pck: Sequence[int]) -> dict[str, nn.Module]:

@@ -8,7 +8,6 @@ it found joints. Nothing here reads a label.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
@@ -59,7 +58,7 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     """What `predict` does, once the folder is its own."""
     from mask_sup.data.boxes import with_boxes
     from mask_sup.data.moments import check_views
-    from mask_sup.inference.inputs import input_fps, input_moments
+    from mask_sup.inference.inputs import box_from, input_fps, input_moments
     from mask_sup.inference.making import fitter_for, predictor_for
     from mask_sup.inference.measures import WITH_WORLD
     from mask_sup.inference.overlays import draw_overlays
@@ -74,7 +73,7 @@ def _predict(cfg: DictConfig, folder: Path) -> Path:
     detector = restore(checkpoint).to(cfg.device)
     source = Path(cfg.input).expanduser()
     given = plain(cfg)["box"]
-    box = _box_from(source, cfg.masks, given)
+    box = box_from(source, cfg.masks or None, given)
     if detector.mask_input and box != "mask":
         raise ValueError(_masks_wanted(cfg, source))
     moments = input_moments(source, cfg.masks, cfg.every, folder, box == "mask")
@@ -127,33 +126,11 @@ def _tell(poses: Mapping[str, np.ndarray], cameras: Sequence[str], limbs: Sequen
         print("\n! ".join([told, *wrong]))
 
 
-def _box_from(source: Path, masks: str | None, given: Any) -> str:
-    """Where the person's boxes come from: the `mask`, as `given`, or `found` by the detector.
-
-    Raises:
-        ValueError: If both masks and a box are given.
-    """
-    if masks and given is not None:
-        raise ValueError(
-            f"box={given} and masks={masks}: expected one of the two, as a mask has a box of its "
-            "own\n  leave one of them out"
-        )
-    if given is not None:
-        return "given"
-    return "mask" if masks or _brings_masks(source) else "found"
-
-
-def _brings_masks(source: Path) -> bool:
-    """Whether the input is a recording with masks of its own."""
-    from mask_sup.data.recording import is_recording
-
-    return (source / "masks").is_dir() and is_recording(source)
-
-
 def _masks_wanted(cfg: DictConfig, source: Path) -> str:
     """What to do where a detector of masked pictures is given none."""
     from mask_sup.data.recording import is_recording
     from mask_sup.files.pictures import PICTURE_SUFFIXES
+    from mask_sup.inference.inputs import brings_masks
 
     got = "a box, which leaves the background in" if cfg.box is not None else "none"
     footage = source.parent if source.suffix.lower() in PICTURE_SUFFIXES else source
@@ -167,7 +144,7 @@ def _masks_wanted(cfg: DictConfig, source: Path) -> str:
     return (
         f"the detector of checkpoint={cfg.checkpoint} was trained on masked input\n"
         f"  expected the folder of masks, masks=<folder>, with one mask per picture; got {got}\n"
-        f"  {'leave box= out: the recording has masks' if _brings_masks(source) else make}\n"
+        f"  {'leave box= out: the recording has masks' if brings_masks(source) else make}\n"
         "  or give a checkpoint that was trained with detector.mask_input=false"
     )
 

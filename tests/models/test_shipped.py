@@ -367,7 +367,7 @@ def in_the_package(pair, monkeypatch, tmp_path):
 
 
 def test_load_without_a_path_loads_the_packages_own(in_the_package, pair):
-    assert fingerprint(mask_sup.load()) == fingerprint(load(pair))
+    assert fingerprint(mask_sup.load().detector) == fingerprint(load(pair))
 
 
 def test_predict_takes_the_packages_own_and_writes_where_it_is_run(
@@ -435,7 +435,7 @@ def test_another_architecture_is_told(pair, compose_config):
 
 ALONE = """
 import sys, mask_sup
-detector = mask_sup.load({path!r})
+detector = mask_sup.load({path!r}).detector
 heavy = {{"hydra", "lightning", "pytorch_lightning", "kornia", "wandb", "cv2"}}
 print(sorted(heavy & {{name.partition(".")[0] for name in sys.modules}}), detector.training)
 """

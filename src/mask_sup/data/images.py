@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mask_sup.data.moments import Moment, View
+from mask_sup.files.archive import Stored
 from mask_sup.files.names import natural_order
 from mask_sup.files.pictures import PICTURE_SUFFIXES
 
@@ -13,7 +14,7 @@ __all__ = ["ImagesData", "uncalibrated_view"]
 VAL_EVERY = 5
 
 
-def uncalibrated_view(image: Path, mask: Path | None) -> View:
+def uncalibrated_view(image: Stored, mask: Stored | None) -> View:
     """A view whose camera nobody knows: NaN throughout."""
     unknown = np.full((3, 3), np.nan)
     return View(image, mask, unknown, unknown, np.full(3, np.nan), np.zeros(5))

@@ -1,7 +1,7 @@
 """Where a stored picture lies: a file of its own, a piece of a tar archive, or memory."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -35,7 +35,7 @@ class InMemory:
     """A file that was never written; read like a `Path`."""
 
     name: str
-    content: bytes
+    content: bytes = field(repr=False)
 
     def is_file(self) -> bool:
         """It is always there."""

@@ -257,6 +257,18 @@ def conf_dir() -> str:
     return str(conf_folder())
 
 
+def option(group: str, name: str, **values: Any) -> dict[str, Any]:
+    """An option of a group, conf/<group>/<name>.yaml, as plain values; without Hydra.
+
+    Args:
+        group: Such as `fitter`.
+        name: Such as `masks`.
+        values: Keys of the root that it refers to, as in ${seed}.
+    """
+    node = OmegaConf.load(conf_folder() / group / f"{name}.yaml")
+    return OmegaConf.to_container(OmegaConf.create({**values, "node": node}), resolve=True)["node"]
+
+
 def plain(cfg: Any) -> Any:
     """A config node as plain resolved dicts and lists, safe to store in a checkpoint."""
     return OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +15,36 @@ from mask_sup.files.names import check_paired
 from mask_sup.files.pictures import PICTURE_SUFFIXES, list_pictures
 from mask_sup.files.video import VIDEO_SUFFIXES, extract_frames, frame_rate
 
-__all__ = ["input_fps", "input_moments"]
+__all__ = ["box_from", "brings_masks", "input_fps", "input_moments"]
 
 RATES_AGREE = 1.002  # 59.94 and 60 frames a second are one rate
+
+
+def box_from(source: Path | None, masks: Any, given: Any) -> str:
+    """Where the person's boxes come from: the `mask`, as `given`, or `found` by the detector.
+
+    Args:
+        source: Path of the input; None: it has none.
+        masks: Those given; None: none.
+        given: The boxes given; None: none.
+
+    Raises:
+        ValueError: If both masks and boxes are given.
+    """
+    if masks is not None and given is not None:
+        raise ValueError(
+            f"box={given} and masks={masks}: expected one of the two, as a mask has a box of its "
+            "own\n  leave one of them out"
+        )
+    if given is not None:
+        return "given"
+    masked = masks is not None or (source is not None and brings_masks(source))
+    return "mask" if masked else "found"
+
+
+def brings_masks(source: Path) -> bool:
+    """Whether the input is a recording with masks of its own."""
+    return (source / "masks").is_dir() and is_recording(source)
 
 
 def input_moments(

@@ -57,6 +57,8 @@ class Poses:
     boxes, whether they were fitted); see `mask_sup.method.settings`."""
     box: str
     """Where the person's box came from: the `mask`, as `given`, or `found` by the detector."""
+    keep: Any = None
+    """What has to live as long as the pictures: the folder of a video's frames."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -149,6 +151,7 @@ def gathered(
     settings: Mapping[str, Any],
     box: str,
     fps: float | None = None,
+    keep: Any = None,
 ) -> Poses:
     """The poses of a predictor's arrays, and which of them nothing speaks against.
 
@@ -160,6 +163,7 @@ def gathered(
         settings: See `Poses`.
         box: See `Poses`.
         fps: Moments a second, where that is known.
+        keep: See `Poses`.
     """
     arrays = dict(arrays)
     crops = arrays.pop("boxes")
@@ -167,7 +171,7 @@ def gathered(
         arrays["healthy"] = healthy(arrays).astype(np.uint8)
     limbs = predictor.fitter.body.limb_names if predictor.fitter is not None else []
     skeleton = predictor.detector.skeleton
-    return Poses(arrays, skeleton, moments, crops, limbs, fps, request, settings, box)
+    return Poses(arrays, skeleton, moments, crops, limbs, fps, request, settings, box, keep)
 
 
 def drawn(
