@@ -567,9 +567,7 @@ class PoseMetrics(nn.Module):
                 module.reset()
 
 
-def pose_errors(
-    predicted_mm: Any, true_mm: Any, skeleton: Skeleton | None = None
-) -> dict[str, float]:
+def pose_errors(predicted_mm: Any, true_mm: Any, skeleton: Any = None) -> dict[str, float]:
     """Figures of 3D poses against true ones, of plain arrays.
 
     Args:
@@ -584,7 +582,8 @@ def pose_errors(
     Raises:
         ValueError: If shapes differ, or are not of the skeleton.
     """
-    skeleton = skeleton or build(option("skeleton", "human18"), "skeleton")
+    if skeleton is None:
+        skeleton = build(option("skeleton", "human18"), "skeleton")
     predicted, true = (torch.from_numpy(np.array(x, float)) for x in (predicted_mm, true_mm))
     expected = (len(skeleton.joints), 3)
     if predicted.shape[-2:] != expected or predicted.shape != true.shape:

@@ -50,11 +50,8 @@ class Model:
 
     def __init__(self, detector: Detector, name: str, device: str = "cpu"):
         self.detector, self.name, self.device = detector.to(device), name, device
-
-    @property
-    def card(self) -> Mapping[str, Any]:
+        self.card: Mapping[str, Any] = dict(detector.card)
         """What is known of the weights: `config` and `settings`, of shipped ones `figures`, too."""
-        return self.detector.card
 
     @property
     def skeleton(self) -> Skeleton:
@@ -65,6 +62,34 @@ class Model:
     def names(self) -> tuple[str, ...]:
         """Names of the joints."""
         return tuple(self.skeleton.joints)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: str = "cpu") -> "Model":
+        """The same as `mask_sup.load`: nothing in the folder is run."""
+        return load(folder, device)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write weights (safetensors), their card (JSON) and a README.md; returns the folder.
+
+        The card has the config that inference needs, what the weights and all their ancestors were
+        given, and figures where they are known.
+        """
+        from mask_sup.method.settings import of_checkpoint
+        from mask_sup.models.handing_on import save_pretrained
+
+        return save_pretrained(self.detector, of_checkpoint(self.card), Path(folder).expanduser())
+
+    def to_onnx(self, path: str | Path) -> Path:
+        """Write the detector alone as ONNX, any number of crops at a time; returns the path.
+
+        `image` (n, 3, h, w) RGB in [0, 1] -> `joints_crop` (n, j, 3), by the README's conventions.
+
+        Raises:
+            ImportError: If the packages that write ONNX are missing.
+        """
+        from mask_sup.models.handing_on import onnx_file
+
+        return onnx_file(self.detector, Path(path).expanduser())
 
     def __repr__(self) -> str:
         masked = "masked pictures" if self.detector.mask_input else "whole pictures"

@@ -89,12 +89,12 @@ def calibration_of(cameras: Any) -> Calibration:
             "expected cameras as {name: Camera}, a list of Camera or the path of a calibration; "
             "mask_sup.Camera.from_opencv(K, R, t, dist) makes one"
         )
-    parts = {
-        key: np.array([getattr(camera, key) for camera in cameras.values()])
+    K, R, t, distortion = (
+        np.array([getattr(camera, key) for camera in cameras.values()])
         for key in ("K", "R", "t", "distortion")
-    }
+    )
     unknown = np.full((len(cameras), 2), np.nan)
-    return Calibration(tuple(cameras), **parts, sizes=unknown, source="cameras")
+    return Calibration(tuple(cameras), K, R, t, distortion, unknown, "cameras")
 
 
 def straightened(

@@ -44,7 +44,8 @@ class SkeletonRenderer(nn.Module):
         skeleton.segments(group_width)  # refuses unknown groups
         if not (width > 0 and all(factor > 0 for factor in group_width.values())):
             raise ValueError(f"widths must be above 0, got {width} and {dict(group_width)}")
-        self.skeleton, self.size, self.width, self.merge = skeleton, size, width, merge
+        self.skeleton, self.size, self.width = skeleton, size, width
+        self.merge: Merge = merge
         self.group_width = dict(group_width)
 
     def segments(self, groups: Sequence[str]) -> tuple[list[tuple[int, int]], list[float]]:
@@ -84,9 +85,7 @@ class GaussianRenderer(SkeletonRenderer):
         return [(joint, joint) for joint in points], list(points.values())
 
 
-def render(
-    joints_px: Any, shape: tuple[int, int], width_px: float, skeleton: Skeleton | None = None
-) -> Any:
+def render(joints_px: Any, shape: Sequence[int], width_px: float, skeleton: Any = None) -> Any:
     """The Skeleton Mask of joints in pixels (Eq. 4): soft bones, 1 on a bone, 1/e at `width_px`.
 
     Args:
@@ -102,7 +101,8 @@ def render(
     Raises:
         ValueError: If joints are not the skeleton's, or the width or the shape is not positive.
     """
-    skeleton = skeleton or build(option("skeleton", "human18"), "skeleton")
+    if skeleton is None:
+        skeleton = build(option("skeleton", "human18"), "skeleton")
     tensor = isinstance(joints_px, Tensor)
     joints = joints_px if tensor else torch.from_numpy(np.array(joints_px, np.float32))
     if joints.ndim < 2 or joints.shape[-2:] != (len(skeleton.joints), 2):

@@ -53,7 +53,7 @@ def in_parts(
 
         found.append(made(f"{number:06d}", one))
     poses = _joined(found)
-    if "front" in poses:
+    if "front" in poses and predictor.fitter is not None:
         _name_in_time(poses, predictor.fitter, predictor.detector.skeleton.flip)
     return poses
 
@@ -61,9 +61,11 @@ def in_parts(
 def _name_in_time(poses: Arrays, fitter: PoseFitter, flip: Sequence[int]) -> None:
     """Exchange left and right, in place, in parts whose neighbours say so."""
     posed = np.isfinite(poses["unexplained"])
-    told = (poses[name][posed] for name in ("joints_world_mm", "unexplained", "front"))
+    joints, unexplained, front = (
+        torch.from_numpy(poses[name][posed]) for name in ("joints_world_mm", "unexplained", "front")
+    )
     changed = np.zeros_like(posed)
-    changed[posed] = renamed_in_time(*map(torch.from_numpy, told), fitter.travel, flip).numpy()
+    changed[posed] = renamed_in_time(joints, unexplained, front, fitter.travel, flip).numpy()
     for name, axis in JOINTS.items():
         poses[name][changed] = np.take(poses[name][changed], flip, axis)
     poses["unexplained_limb"][changed] = poses["unexplained_limb"][changed][

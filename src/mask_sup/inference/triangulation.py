@@ -57,4 +57,5 @@ def triangulate(
     camera = Camera(*(torch.from_numpy(part) for part in (rig.K, rig.R, rig.t)))
     xy = torch.from_numpy(np.where(seen[..., None], px, 0.0))
     points = geometry.triangulate(xy, camera, torch.from_numpy(weight)).numpy()
-    return np.where(((weight > 0).sum(-2) >= WITH_WORLD)[..., None], points, np.nan)
+    points[np.count_nonzero(weight, axis=-2) < WITH_WORLD] = np.nan
+    return points

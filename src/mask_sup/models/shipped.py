@@ -130,26 +130,32 @@ def say_shipped(key: str, path: str | Path) -> None:
         )
 
 
-def write_pair(folder: Path, state: Mapping[str, Tensor], card: Mapping[str, Any]) -> Path:
+def write_pair(
+    folder: Path,
+    state: Mapping[str, Tensor],
+    card: Mapping[str, Any],
+    most: int | None = MOST_BYTES,
+) -> Path:
     """Write a detector's weights and their card, whose `format`, size and sum are added.
 
     Args:
         folder: Where detector.safetensors and detector.json go.
         state: The detector's, by its own names.
         card: `config`, `settings`, and whatever else is to be told.
+        most: Bytes of weights; None: any.
 
     Returns:
         The file of the weights.
 
     Raises:
-        ValueError: If the weights are larger than `MOST_BYTES`; nothing is written.
+        ValueError: If the weights are larger than `most`; nothing is written.
     """
     from safetensors.torch import save
 
     content = save({name: value.contiguous() for name, value in state.items()})
-    if len(content) > MOST_BYTES:
+    if most is not None and len(content) > most:
         raise ValueError(
-            f"these weights take {len(content):,} bytes, expected at most {MOST_BYTES:,}: a "
+            f"these weights take {len(content):,} bytes, expected at most {most:,}: a "
             "package stays small; ship a smaller detector or fewer bits"
         )
     told = {
