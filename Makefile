@@ -9,7 +9,7 @@ export WANDB_MODE ?= offline
 # Tests start many processes: what they import is compiled once, whatever the environment says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test test-slow lint format smoke bench wheel notebooks clean
+.PHONY: help install demo test test-slow lint types format smoke bench wheel notebooks clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 12
@@ -39,6 +39,9 @@ test-slow: install  ## the slow tests alone
 lint: install  ## style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: install  ## types of what `import mask_sup` offers
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 format: install  ## mend the style
 	$(BIN)/ruff check --fix .

@@ -245,6 +245,32 @@ def test_a_detector_of_whole_pictures_takes_boxes_or_looks_for_the_person(
     assert found.settings["box_at_test"].startswith("found by the detector")
 
 
+def test_each_camera_may_have_boxes_of_its_own(
+    made, write_checkpoint, cameras_around, write_recording, tmp_path
+):
+    root = write_recording(tmp_path / "four", cameras_around(4), count=2)
+    model = mask_sup.load(write_checkpoint(tmp_path / "run", "detector.mask_input=false"))
+    images = {f"cam{k}": read(root, "frames", f"cam{k}") for k in range(4)}
+    cameras = root / "cameras.json"
+    boxes = {name: [10 + k, 5, 30, 40] for k, name in enumerate(images)}
+    poses = model.predict(images, cameras=cameras, boxes=boxes)
+    assert (poses.frame, len(poses)) == ("world", 2)
+    assert not poses.settings["fitted_at_test"]
+    each = model.predict(images, cameras=cameras, boxes=[[box] * 2 for box in boxes.values()])
+    np.testing.assert_array_equal(each.joints_3d, poses.joints_3d)
+    alone = model.predict(images["cam2"], boxes=boxes["cam2"])
+    np.testing.assert_allclose(
+        alone.arrays["joints_px"][:, 0], poses.arrays["joints_px"][:, 2], atol=1e-3
+    )
+    with pytest.raises(ValueError, match="four numbers, or the path of a CSV file"):
+        mask_sup.load(model.name).predict(_without_masks(root), boxes=boxes)
+
+
+def _without_masks(root):
+    (root / "masks").rename(root / "not_masks")
+    return root
+
+
 # ---- mistakes ------------------------------------------------------------------------------------
 
 PICTURE = np.zeros((20, 16, 3), np.uint8)

@@ -95,6 +95,8 @@ def boxed(moments: Sequence[Moment], boxes: Any, rig: Calibration | None) -> lis
     """
     if isinstance(boxes, str | Path) or _is_box(boxes):
         return with_boxes(moments, boxes)
+    if rig is None and len(moments[0].views) > 1:
+        raise ValueError("boxes of a recording: expected four numbers, or the path of a CSV file")
     of_views = [boxes] if rig is None else list(_by_camera(boxes, rig, "boxes").values())
     columns = [[one] * len(moments) if _is_box(one) else list(one) for one in of_views]
     if wrong := [len(column) for column in columns if len(column) != len(moments)]:
@@ -103,7 +105,10 @@ def boxed(moments: Sequence[Moment], boxes: Any, rig: Calibration | None) -> lis
 
 
 def _is_box(boxes: Any) -> bool:
-    return len(boxes) == BOX and all(np.isscalar(number) for number in boxes)
+    """Whether these are the four numbers of one box."""
+    if isinstance(boxes, Mapping) or len(boxes) != BOX:
+        return False
+    return all(number is not None and np.ndim(number) == 0 for number in boxes)
 
 
 def _by_camera(given: Any, rig: Calibration, what: str) -> dict[str, Any]:

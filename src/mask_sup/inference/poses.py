@@ -58,6 +58,8 @@ class Predictor:
 
     def subject(self, moments: Sequence[Moment]) -> Arrays:
         """How the person is built, from moments spread over a recording; {} if they show none."""
+        if self.fitter is None:
+            return {}
         seen = look(self.detector, self.settings, moments, self.device)
         camera = cameras_of(moments, seen.boxes)
         shown = self.fitter.shows(seen.mask)
@@ -93,7 +95,7 @@ class Predictor:
             found = area_and_middle(mask.nan_to_num().numpy())
             poses["size_mm"] = silhouette_sizes(*found, *(part.double().numpy() for part in camera))
         if self.fitter is not None and posed.any():
-            world, told = self._judged(posed, world, camera, mask, moments, subject)
+            world, told = self._judged(self.fitter, posed, world, camera, mask, moments, subject)
             poses |= told
         world[~posed] = torch.nan
         again = _to_px(crop_from_world(world.unsqueeze(1), camera).numpy(), moments, boxes)
@@ -131,6 +133,7 @@ class Predictor:
 
     def _judged(
         self,
+        fitter: PoseFitter,
         posed: Bool[Tensor, " n"],
         start: Float[Tensor, "n j 3"],
         camera: Camera,
@@ -143,7 +146,7 @@ class Predictor:
         Moments that are not `posed`, as too few views show somebody, keep their start and get NaN;
         those before and after such a gap do not follow each other in time.
         """
-        fitter, which = self.fitter, posed.nonzero().flatten()
+        which = posed.nonzero().flatten()
         known = None
         if subject:
             known = Build(*(torch.from_numpy(subject[name]) for name in Build._fields))

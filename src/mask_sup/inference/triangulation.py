@@ -49,7 +49,7 @@ def triangulate(
         )
     for view, (K, distortion) in enumerate(zip(rig.K, rig.distortion, strict=True)):
         px[..., view, :, :] = straightened(px[..., view, :, :], K, distortion)
-    seen = np.isfinite(px).all(-1)
+    seen = np.all(np.isfinite(px), axis=-1)
     weight = np.ones(seen.shape) if confidence is None else np.array(confidence, float)
     if weight.shape != seen.shape or not (np.nan_to_num(weight) >= 0).all():
         raise ValueError(f"expected a confidence of at least 0 for each of {seen.shape} joints")
@@ -57,5 +57,5 @@ def triangulate(
     camera = Camera(*(torch.from_numpy(part) for part in (rig.K, rig.R, rig.t)))
     xy = torch.from_numpy(np.where(seen[..., None], px, 0.0))
     points = geometry.triangulate(xy, camera, torch.from_numpy(weight)).numpy()
-    points[np.count_nonzero(weight, axis=-2) < WITH_WORLD] = np.nan
+    points[np.sum(weight > 0, axis=-2) < WITH_WORLD] = np.nan
     return points

@@ -1,5 +1,8 @@
 """phi: image -> joints (Eq. 1). A backbone makes features, a head turns them into coordinates."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -109,6 +112,9 @@ class Detector(nn.Module):
         mirror_test: Whether, outside of training, each image is also seen in a mirror and the two
             poses are averaged: twice the work, a little more accurate.
     """
+
+    card: Mapping[str, Any]
+    """What is known of the weights, where they were loaded (`mask_sup.models.checkpoint.load`)."""
 
     def __init__(
         self,

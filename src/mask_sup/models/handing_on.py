@@ -91,8 +91,8 @@ def onnx_file(detector: Detector, path: Path) -> Path:
         ImportError: If the packages that write ONNX are missing.
     """
     try:
-        import onnx
-        import onnxscript  # noqa: F401 (torch writes with it)
+        import onnx  # pyright: ignore[reportMissingImports]
+        import onnxscript  # noqa: F401 # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(f"ONNX needs the packages onnx and onnxscript: {INSTALL}") from error
     side = detector.card["config"]["data"]["image_size"]
@@ -106,6 +106,7 @@ def onnx_file(detector: Detector, path: Path) -> Path:
         output_names=["joints_crop"],
         verbose=False,
     )
+    assert program is not None  # with dynamo
     model = program.model_proto
     told = {
         "joints": json.dumps(list(detector.skeleton.joints)),
