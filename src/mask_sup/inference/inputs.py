@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from reprlib import repr as briefly
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,9 @@ def box_from(source: Path | None, masks: Any, given: Any) -> str:
         ValueError: If both masks and boxes are given.
     """
     if masks is not None and given is not None:
+        box, mask = (one if isinstance(one, str | Path) else briefly(one) for one in (given, masks))
         raise ValueError(
-            f"box={given} and masks={masks}: expected one of the two, as a mask has a box of its "
+            f"box={box} and masks={mask}: expected one of the two, as a mask has a box of its "
             "own\n  leave one of them out"
         )
     if given is not None:
