@@ -27,9 +27,11 @@ ABOUT = {
     "left_right",
     "checkpoint",
     "untrained",
+    "data",
     "split",
     "moments",
     "weights",
+    "rows",
 }
 FIGURES = {"mpjpe_mm", "n_mpjpe_mm", "p_mpjpe_mm", "sf_mpjpe_mm", "pck150_pct", "auc_pct"}
 
@@ -336,3 +338,73 @@ def test_a_relative_checkpoint_belongs_to_the_same_run(tmp_path, monkeypatch, in
     monkeypatch.chdir(tmp_path / inside)
     relative = (tmp_path / "arms/checkpoints/last.ckpt").relative_to(tmp_path / inside)
     assert run_folder(relative) == tmp_path
+
+
+# -- settings of the paper's table 1 --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def taught(folder, write_moments, cameras_around):
+    """Data with enough labelled views for theta of 18 points: 15 moments of four views."""
+    root, tables = folder / "taught", []
+    for seed, (split, count) in enumerate({"train": 15, "val": 3}.items()):
+        moments = write_moments(root / split, cameras_around(4), count=count, seed=10 * seed)
+        tables.append(tabulate(root, split, moments, list("abcd")))
+    write_manifest(root, join(tables), {})
+    return root
+
+
+def test_all_settings_are_printed_once_and_written_with_their_flags(
+    taught, configure, tmp_path, capsys
+):
+    told = evaluate(
+        configure(
+            "settings=all", "spp.steps=20", f"+data.source.root={taught}", output=tmp_path / "out"
+        )
+    )
+    printed = capsys.readouterr().out
+    rows = json.loads((tmp_path / "out" / "metrics.json").read_text())["rows"]
+    flags = {row["setting"]: (row["flags"]["SF"], row["flags"]["SPP"]) for row in rows}
+    assert flags == {
+        "plain": (False, False),
+        "SF": (True, False),
+        "SPP_linear": (False, True),
+        "SPP_hidden": (False, True),
+    }
+    for row in rows:
+        assert printed.count(f"setting {row['setting']}\n".rstrip()) >= 1
+        assert {"UP", "T", "anatomy", "masks_at_test", "calibrated"} <= set(row["flags"])
+        assert row["flags"]["labels"] is row["flags"]["SPP"]
+        assert not [key for key in row["figures"] if "sf_" in key]
+    assert printed.count("moments, setting") == len(rows)
+    plain, flipped, linear, _ = (row["figures"] for row in rows)
+    assert told["mono/mpjpe_mm"] == plain["mono/mpjpe_mm"]
+    assert told["settings"] == rows[0]["flags"]
+    assert flipped["mono/mpjpe_mm"] == pytest.approx(told["mono/sf_mpjpe_mm"])
+    assert flipped["ambiguity_pct"] is None
+    assert plain["ambiguity_pct"] is not None
+    assert linear["mono/mpjpe_mm"] < plain["mono/mpjpe_mm"]  # these figures all stand alike
+
+
+def test_one_setting_alone_makes_the_flat_figures_its_own(taught, configure, tmp_path):
+    told = evaluate(
+        configure("settings=SF", f"+data.source.root={taught}", output=tmp_path / "out")
+    )
+    assert [row["setting"] for row in told["rows"]] == ["SF"]
+    assert told["settings"]["SF"] is True
+    assert told["left_right"].startswith("fixed by labels")
+
+
+def test_settings_that_cannot_be_had_are_told(prepared, configure, tmp_path, capsys):
+    few = "coefficients a coordinate, and a joint is labelled in 2 views"
+    with pytest.raises(ValueError, match=f"no setting SPP_linear: theta has 55 {few}"):
+        evaluate(configure("settings=[plain,SPP_linear]", output=tmp_path / "out"))
+    told = evaluate(configure("settings=all", output=tmp_path / "out"))
+    assert [row["setting"] for row in told["rows"]] == ["plain", "SF"]
+    assert "no setting SPP_hidden: theta has" in capsys.readouterr().out.replace("\n", " ")
+
+
+@pytest.mark.parametrize("settings", ["scale", "[plain,UP]", "[]"])
+def test_an_unknown_setting_is_refused_with_those_there_are(configure, settings):
+    with pytest.raises(ValueError, match=r"settings are all, or some of \['plain', 'SF'"):
+        evaluate(configure(f"settings={settings}"))

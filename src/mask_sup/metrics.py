@@ -40,10 +40,12 @@ __all__ = [
     "SFMPJPE",
     "SceneFlipRate",
     "ambiguity",
+    "better_named",
     "decides_flip",
     "flip_gain",
     "joint_distances",
     "joint_groups",
+    "place",
     "pose_errors",
     "root_relative",
     "scene_flips",
@@ -92,7 +94,7 @@ def share_below(
 
 
 def flip_gain(
-    prediction: Float[Tensor, "*n j 3"], target: Float[Tensor, "*n j 3"], flip: Sequence[int]
+    prediction: Float[Tensor, "*n j d"], target: Float[Tensor, "*n j d"], flip: Sequence[int]
 ) -> Float[Tensor, "*n"]:
     """Returns by how much a left-right flip of the whole pose lowers its summed error.
 
@@ -100,8 +102,8 @@ def flip_gain(
     labelled joints; positive where the flip helps, 0 without labels.
 
     Args:
-        prediction: Root-relative joints, mm.
-        target: Root-relative labels, mm; NaN joints are ignored.
+        prediction: Root-relative joints, mm; or joints in the picture.
+        target: Their labels; NaN joints are ignored.
         flip: Joint order after the flip, `Skeleton.flip`.
     """
     flipped = prediction[..., list(flip), :]
@@ -113,6 +115,13 @@ def decides_flip(target: Float[Tensor, "*n j 3"], flip: Sequence[int]) -> Bool[T
     """Returns where a pose has a label on a left or right joint, so that a flip can matter."""
     sided = [joint for joint, partner in enumerate(flip) if joint != partner]
     return _labelled(target)[..., sided].any(-1)
+
+
+def better_named(
+    prediction: Float[Tensor, "*n j d"], better: Bool[Tensor, "*n"], flip: Sequence[int]
+) -> Float[Tensor, "*n j d"]:
+    """Returns the poses, those that are better flipped (`flip_gain` above 0) under other names."""
+    return prediction[..., list(flip), :].where(better[..., None, None], prediction)
 
 
 def ambiguity(
@@ -267,8 +276,7 @@ class SFMPJPE(MPJPE):
         self, prediction: Float[Tensor, "*n j 3"], target: Float[Tensor, "*n j 3"]
     ) -> Float[Tensor, "*n j"]:
         better = flip_gain(prediction, target, self.flip) > 0
-        flipped = prediction[..., self.flip, :]
-        return joint_distances(flipped.where(better[..., None, None], prediction), target)
+        return joint_distances(better_named(prediction, better, self.flip), target)
 
 
 class AUC(MPJPE):
@@ -627,13 +635,39 @@ class Poses(NamedTuple):
         return Poses(*(value if value is None else value[list(rows)] for value in self))
 
 
-def score(
-    metrics: PoseMetrics, joints_crop: Tensor, batch: Batch, depth_range: float
-) -> tuple[bool, Poses | None]:
-    """Adds a batch of detections to the metrics; a batch without labels adds nothing.
+def place(
+    joints_crop: Float[Tensor, "n v j 3"],
+    batch: Batch,
+    depth_range: float,
+    root: int,
+    xy: Float[Tensor, "n v j 2"] | None = None,
+) -> Poses | None:
+    """Returns detections in space beside their labels; None where labels are not in 3D.
 
     Monocular 3D takes its root depth from the labels, as the literature does; triangulated 3D
     takes nothing from them, and views that disagree with the others count less.
+
+    Args:
+        joints_crop: Detected joints.
+        batch: The batch they were detected in.
+        depth_range: Depth in mm that z in [-1, 1] spans.
+        root: Index of the root joint.
+        xy: What is compared in the picture and triangulated; None: x and y of `joints_crop`.
+    """
+    camera, label = batch.views.camera, batch.labels.joints_world
+    if bool(label.isnan().all()) or not is_calibrated(camera):
+        return None
+    xy = joints_crop[..., :2] if xy is None else xy
+    label_cam = cam_from_world(label.unsqueeze(1), camera)
+    joints_cam = cam_from_crop(joints_crop, label_cam[..., root, 2], depth_range, camera)
+    world = triangulate_robustly(xy, camera) if xy.shape[1] > 1 else None
+    return Poses(joints_cam, label_cam, xy, crop_from_cam(label_cam, camera), world, label)
+
+
+def score(
+    metrics: PoseMetrics, joints_crop: Tensor, batch: Batch, depth_range: float
+) -> tuple[bool, Poses | None]:
+    """Adds a batch of detections, placed by `place`; a batch without labels adds nothing.
 
     Args:
         metrics: What is updated.
@@ -644,15 +678,9 @@ def score(
     Returns:
         Whether anything was labelled, and what was scored in 3D.
     """
-    camera, labels, xy = batch.views.camera, batch.labels, joints_crop[..., :2]
-    label = labels.joints_world
-    if bool(label.isnan().all()) or not is_calibrated(camera):
-        metrics.update_2d(xy, labels.xy, labels.head)
-        return not bool(labels.xy.isnan().all()), None
-    label_cam = cam_from_world(label.unsqueeze(1), camera)
-    depth = label_cam[..., metrics.skeleton.root, 2]
-    joints_cam = cam_from_crop(joints_crop, depth, depth_range, camera)
-    world = triangulate_robustly(xy, camera) if xy.shape[1] > 1 else None
-    poses = Poses(joints_cam, label_cam, xy, crop_from_cam(label_cam, camera), world, label)
+    poses = place(joints_crop, batch, depth_range, metrics.skeleton.root)
+    if poses is None:
+        metrics.update_2d(joints_crop[..., :2], batch.labels.xy, batch.labels.head)
+        return not bool(batch.labels.xy.isnan().all()), None
     metrics.update(*poses)
     return True, poses

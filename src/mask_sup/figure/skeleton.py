@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-__all__ = ["Skeleton"]
+__all__ = ["FreeKeypoints", "Skeleton"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,11 @@ class Skeleton:
                 raise ValueError(f"skeleton {self.name!r}: the parents of {joint!r} form a loop")
         return chain
 
+    @property
+    def labelled(self) -> "Skeleton":
+        """The figure that labels are of: itself, where its joints are joints."""
+        return self
+
     @cached_property
     def index(self) -> dict[str, int]:
         """Position of each joint name in the tensors."""
@@ -149,3 +154,40 @@ class Skeleton:
             raise ValueError(
                 f"skeleton {self.name!r} has the bone groups {list(self.bones)}, not {unknown}"
             )
+
+
+class FreeKeypoints(Skeleton):
+    """Points without a skeleton, the figure of the Gaussian baseline (Eq. 3).
+
+    They have numbers instead of names, no sides and one bone group, `points`, which a
+    `GaussianRenderer` draws; every point is a blob. What they are is for SPP to learn from labels
+    (`mask_sup.method.postprocess`), which are of another figure.
+
+    Args:
+        name: Short name.
+        points: How many, L. The paper says usually at least twice as many as joints, 2 J.
+        labelled: The figure of the labels.
+
+    Raises:
+        ValueError: If there are fewer than two points.
+    """
+
+    def __init__(self, name: str, points: int, labelled: Skeleton):
+        if points < 2:
+            raise ValueError(f"skeleton {name!r}: expected two free points or more, got {points}")
+        joints = [f"point_{i}" for i in range(points)]
+        star = dict.fromkeys(joints[1:], joints[0])
+        super().__init__(
+            name=name,
+            joints=joints,
+            parents=star,
+            bones={"points": [[joints[0], joint] for joint in joints[1:]]},
+            pairs=[],
+            heights=dict.fromkeys(joints, 0.5),
+        )
+        object.__setattr__(self, "_labelled", labelled)
+
+    @property
+    def labelled(self) -> Skeleton:
+        """The figure that labels are of."""
+        return self._labelled

@@ -73,6 +73,8 @@ class EvaluateConfig:
     checkpoint: str = MISSING
     split: str = MISSING
     data: dict[str, Any] = field(default_factory=dict)
+    settings: Any = MISSING
+    spp: dict[str, Any] = field(default_factory=dict)
     untrained: bool = False
     output: str | None = None
     device: str = MISSING

@@ -157,6 +157,8 @@ RANGES: Mapping[str, Range] = {
     "trainer.num_sanity_val_steps": Range(-1, whole=True),
     "trainer.val_check_interval": COUNT,
     # other commands
+    "spp.lr": POSITIVE,
+    "spp.*": COUNT,
     "every": COUNT,
     "person_height": POSITIVE,
     "sample": COUNT,
