@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from mask_sup.data.datamodule import PoseDataModule
 from mask_sup.data.mix import MixedDataModule
 from mask_sup.figure.render import GaussianRenderer, SkeletonRenderer
-from mask_sup.figure.skeleton import Skeleton
+from mask_sup.figure.skeleton import FreeKeypoints, Skeleton
 from mask_sup.files.build import build
 from mask_sup.files.config import conf_dir
 from mask_sup.geometry.triangulate import Independent, Triangulate
@@ -137,6 +137,8 @@ def plain_overrides(group, option):
     """What an option needs that only a machine or an account has."""
     if group == "logger":
         return ("logger.mode=disabled",) if option == "wandb" else ()
+    if (group, option) == ("cascade", "free"):
+        return (*TINY, "skeleton=free36", "renderer=gaussians")
     if group in ("cascade", "fitter"):
         return (*TINY, "anatomy=human")
     return () if group == "detector" else TINY
@@ -172,7 +174,7 @@ def test_every_option_of_every_group_builds(group, option, train_config, tmp_pat
     cfg = train_config(f"{group}={option}", *plain_overrides(group, option))
     skeleton = build(cfg.skeleton, "skeleton")
     if group == "skeleton":
-        assert type(skeleton) is Skeleton
+        assert type(skeleton) is (FreeKeypoints if option == "free36" else Skeleton)
         assert skeleton.name == option
     elif group in ("body", "detector", "renderer", "anatomy"):
         built = build(cfg[group], group, skeleton=skeleton)
@@ -288,16 +290,32 @@ def test_the_baseline_without_structure(experiment, train_config):
     assert blobs.renderer.size == lines.renderer.size
 
 
-def test_table_3_is_a_sweep_over_four_ablations(train_config):
+def test_the_baseline_of_free_points_has_twice_as_many_as_there_are_joints(train_config):
+    cfg = train_config("+experiment=baseline")
+    (stage,) = stages_of(cfg)
+    skeleton = stage.detector.skeleton
+    assert len(skeleton.joints) == 2 * len(skeleton.labelled.joints) == 36
+    assert skeleton.labelled == build(train_config().skeleton, "skeleton")
+    assert type(stage.renderer) is GaussianRenderer
+    assert stage.body is None
+    with pytest.raises(ValueError, match="no bones: choose renderer=gaussians"):
+        build_parts(train_config("+experiment=baseline", "renderer=lines"))
+    with pytest.raises(ValueError, match=r"points without names: no pose can be regressed"):
+        stages_of(train_config("skeleton=free36", "renderer=gaussians", "cascade=supervised"))
+
+
+def test_table_3_is_a_sweep_over_its_rows_single_removals_and_seeds(train_config):
     cfg = train_config("+experiment=h36m_full", "+sweep=table3", return_hydra_config=True)
     assert cfg.hydra.mode == RunMode.MULTIRUN
-    assert cfg.hydra.sweeper.params == {"+ablation": "none,wo_G,wo_psi_G,wo_psi_G_Delta"}
+    assert set(cfg.hydra.sweeper.params) == {"seed", "+ablation"}
+    assert cfg.hydra.sweeper.params["seed"] == "0,1,2"
     rows = [
         train_config("+experiment=h36m_full", f"+ablation={row}").without
         for row in cfg.hydra.sweeper.params["+ablation"].split(",")
     ]
     told = [[name for name, absent in row.items() if absent] for row in rows]
-    assert told == [[], ["G"], ["psi", "G"], ["psi", "G", "Delta"]]
+    assert told[:4] == [["psi", "G", "Delta"], ["psi", "G"], ["G"], []]  # as in the paper
+    assert told[4:] == [["psi"], ["Delta"]]
 
 
 def test_a_stage_is_left_out_or_changed_by_name(train_config):

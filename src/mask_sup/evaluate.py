@@ -90,7 +90,7 @@ def _settings(cfg: DictConfig, detector: Any, data: Any) -> tuple[dict[str, Any]
     names, left_out, ready = chosen(plain(cfg.settings)), {}, {}
     makers = {"plain": Plain, "SF": SupervisedFlip}
     theta = [name for name in names if name not in makers]
-    if detector.skeleton is not detector.skeleton.labelled:
+    if detector.skeleton.is_free:
         why = f"the points of {detector.skeleton.name} are no joints: SPP alone names them"
         left_out |= {name: why for name in names if name in makers}
     ready |= {name: makers[name]() for name in names if name in makers and name not in left_out}

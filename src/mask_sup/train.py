@@ -46,10 +46,8 @@ def build_parts(cfg: DictConfig) -> tuple[Any, Any, Any]:
     from mask_sup.method.stages import Parts
 
     skeleton = build(cfg.skeleton, "skeleton")
-    anatomy, body = (
-        build(cfg.anatomy, "anatomy", skeleton=skeleton),
-        build(cfg.body, "body", skeleton=skeleton),
-    )
+    anatomy = build(cfg.anatomy, "anatomy", skeleton=skeleton)
+    body = None if skeleton.is_free else build(cfg.body, "body", skeleton=skeleton)
     known = isinstance(anatomy, Anatomy)  # without bone lengths no pose can be fitted
     parts = Parts(
         build(cfg.detector, "detector", skeleton=skeleton),

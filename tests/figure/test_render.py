@@ -3,6 +3,7 @@ import torch
 from omegaconf import OmegaConf
 
 from mask_sup.figure.render import GaussianRenderer, SkeletonRenderer
+from mask_sup.figure.skeleton import FreeKeypoints
 from mask_sup.files.build import build
 
 HUMAN = build(OmegaConf.load("conf/skeleton/human18.yaml"), "skeleton")
@@ -72,6 +73,17 @@ def test_bad_settings_are_refused(arguments, message):
     settings = {"size": 8, "width": 0.1, "group_width": {}, "merge": "max"} | arguments
     with pytest.raises(ValueError, match=message):
         SkeletonRenderer(HUMAN, **settings)
+
+
+def test_free_points_are_drawn_as_blobs_alone():
+    points = FreeKeypoints("free", 4, HUMAN)
+    xy = torch.tensor([[-0.5, -0.5], [0.5, -0.5], [-0.5, 0.5], [0.5, 0.5]])
+    drawn = GaussianRenderer(points, 8, 0.2, {}, "max")(xy, ["points"])
+    # A blob peaks at its point, four pixel centres lie an eighth off it on either axis.
+    peak = torch.exp(torch.tensor(-2 * 0.125**2 / 0.2**2))
+    torch.testing.assert_close(drawn[1:3, 1:3], peak.expand(2, 2))
+    with pytest.raises(ValueError, match="'free' has no bones: choose renderer=gaussians"):
+        SkeletonRenderer(points, 8, 0.2, {}, "max")
 
 
 def test_an_unknown_group_is_refused():

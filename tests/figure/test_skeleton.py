@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mask_sup.figure.skeleton import Skeleton
+from mask_sup.figure.skeleton import FreeKeypoints, Skeleton
 
 FIGURE = {
     "name": "lamp",
@@ -153,3 +153,23 @@ def test_human18_stands_upright(human18):
     assert np.all(np.diff([heights[joint] for joint in rising]) > 0)
     for right, left in human18.pairs:
         assert heights[right] == heights[left]
+
+
+# -- free points ----------------------------------------------------------------------------------
+
+
+def test_free_points_have_no_structure_and_keep_the_figure_of_their_labels():
+    lamp = figure()
+    points = FreeKeypoints("free", 10, lamp)
+    assert points.labelled is lamp
+    assert (points.is_free, lamp.is_free, lamp.labelled is lamp) == (True, False, True)
+    assert len(points.joints) == 10
+    assert points.tree == []
+    assert points.flip == list(range(10))
+    assert points.drawn_joints(["points"]) == list(range(10))
+    assert points.resting(["points"]) == []
+
+
+def test_one_free_point_is_no_figure():
+    with pytest.raises(ValueError, match="'free': expected two free points or more, got 1"):
+        FreeKeypoints("free", 1, figure())

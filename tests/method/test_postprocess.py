@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mask_sup.geometry.batch import Batch, Camera, Labels, Views
-from mask_sup.method.postprocess import crop_labels, fit_hidden, fit_linear, fit_theta
+from mask_sup.method.postprocess import fit_hidden, fit_linear, fit_theta
 
 
 def points(*shape, seed=0):
@@ -94,32 +93,3 @@ def test_too_few_labels_are_refused_in_words(kind):
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="linear or hidden, not 'cubic'"):
         fit_theta("cubic", points(60, 4, 3), points(60, 2, 3), {})
-
-
-def batch_of(joints, K, R, t):
-    """Two views of one moment."""
-    camera = Camera(*(torch.tensor(np.stack([part] * 2))[None].float() for part in (K, R, t)))
-    blank = torch.zeros(1, 2, 4, 4)
-    zero = torch.zeros(1, dtype=torch.int64)
-    views = Views(torch.zeros(1, 2, 3, 4, 4), blank, blank, camera, zero, zero, zero)
-    count = joints.shape[-2]
-    labels = Labels(
-        torch.tensor(joints)[None].float(), ["a"], [""], torch.full((1, 2, count, 2), torch.nan),
-        torch.full((1, 2), torch.nan),
-    )  # fmt: skip
-    return Batch(views, labels)
-
-
-def test_labels_are_those_of_a_perfect_detector():
-    """By hand: a camera 4 m before the origin that looks along z, half as wide as it is far."""
-    K, R, t = np.diag([2.0, 2.0, 1.0]), np.eye(3), np.array([0.0, 0.0, 4000.0])
-    joints = np.array([[0.0, 0.0, 0.0], [500.0, -200.0, 1000.0]])
-    found = crop_labels(batch_of(joints, K, R, t), root=0, depth_range=2000.0)
-    wanted = torch.tensor([[0.0, 0.0, 0.0], [2 * 500 / 5000, -2 * 200 / 5000, 1.0]])
-    torch.testing.assert_close(found, wanted.expand(1, 2, 2, 3))
-
-
-def test_views_without_calibration_are_refused():
-    batch = batch_of(np.zeros((2, 3)), np.full((3, 3), np.nan), np.eye(3), np.zeros(3))
-    with pytest.raises(ValueError, match="no calibration"):
-        crop_labels(batch, 0, 2000.0)

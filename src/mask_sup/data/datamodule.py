@@ -116,7 +116,7 @@ class PoseDataModule(LightningDataModule):
 
     Args:
         source: The data set.
-        skeleton: Joint order of its labels.
+        skeleton: Joint order of its labels, or free points whose labels are of another figure.
         geodesic: Weights from masks; None for ones.
         image_size: Side of the detector's input, pixels.
         mask_size: Side of masks and weights, pixels (the renderer's size).
@@ -162,7 +162,7 @@ class PoseDataModule(LightningDataModule):
         self.source, self.batch_size, self.workers = source, batch_size, workers
         self.memory, self.seed, self.views = memory, seed, views
         self.item_settings: dict[str, Any] = {
-            "joints": len(skeleton.joints),
+            "joints": len(skeleton.labelled.joints),
             "image_size": image_size,
             "mask_size": mask_size,
             "padding": padding,

@@ -29,7 +29,7 @@ class SkeletonRenderer(nn.Module):
         merge: `max` or `sum`, see `draw_segments`.
 
     Raises:
-        ValueError: On an unknown group or a width that is not positive.
+        ValueError: On an unknown group, a width that is not positive, or points without bones.
     """
 
     def __init__(
@@ -42,6 +42,8 @@ class SkeletonRenderer(nn.Module):
     ):
         super().__init__()
         skeleton.segments(group_width)  # refuses unknown groups
+        if skeleton.is_free and not isinstance(self, GaussianRenderer):
+            raise ValueError(f"skeleton {skeleton.name!r} has no bones: choose renderer=gaussians")
         if not (width > 0 and all(factor > 0 for factor in group_width.values())):
             raise ValueError(f"widths must be above 0, got {width} and {dict(group_width)}")
         self.skeleton, self.size, self.width = skeleton, size, width

@@ -91,6 +91,11 @@ class Skeleton:
         """The figure that labels are of: itself, where its joints are joints."""
         return self
 
+    @property
+    def is_free(self) -> bool:
+        """Whether these are points that nobody has named: labels are of another figure."""
+        return self.labelled is not self
+
     @cached_property
     def index(self) -> dict[str, int]:
         """Position of each joint name in the tensors."""
@@ -159,9 +164,9 @@ class Skeleton:
 class FreeKeypoints(Skeleton):
     """Points without a skeleton, the figure of the Gaussian baseline (Eq. 3).
 
-    They have numbers instead of names, no sides and one bone group, `points`, which a
-    `GaussianRenderer` draws; every point is a blob. What they are is for SPP to learn from labels
-    (`mask_sup.method.postprocess`), which are of another figure.
+    They have numbers instead of names, no sides, no tree and one bone group, `points`, which a
+    `GaussianRenderer` draws: every point is a blob. What they are is for SPP to learn from labels
+    (`mask_sup.method.postprocess`), which are of another figure. Depth is measured from the first.
 
     Args:
         name: Short name.
@@ -191,3 +196,8 @@ class FreeKeypoints(Skeleton):
     def labelled(self) -> Skeleton:
         """The figure that labels are of."""
         return self._labelled
+
+    @property
+    def tree(self) -> list[tuple[int, int]]:
+        """None: no point hangs on another."""
+        return []

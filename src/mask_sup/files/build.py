@@ -20,7 +20,8 @@ from mask_sup.files.config import plain
 __all__ = ["KINDS", "build", "trust", "trust_from_command_line"]
 
 KINDS: Mapping[str, tuple[str, ...]] = {
-    "skeleton": ("mask_sup.figure.skeleton.Skeleton",),
+    "skeleton": ("mask_sup.figure.skeleton.FreeKeypoints", "mask_sup.figure.skeleton.Skeleton"),
+    "skeleton.labelled": ("mask_sup.figure.skeleton.Skeleton",),
     "anatomy": ("mask_sup.figure.anatomy.Anatomy", "mask_sup.figure.anatomy.NoAnatomy"),
     "body": ("mask_sup.figure.body.Body",),
     "detector": ("mask_sup.models.detector.Detector",),

@@ -58,7 +58,8 @@ RANGES: Mapping[str, Range] = {
     "seed": SEED,
     "*.seed": SEED,
     "save_every": COUNT,
-    "skeleton.heights.*": SHARE,
+    "skeleton.points": Range(2, whole=True),
+    "skeleton*.heights.*": SHARE,
     # data
     "data*.batch_size": Range(1, 65536, whole=True),
     "data*.image_size": PIXELS,

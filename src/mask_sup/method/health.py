@@ -110,7 +110,7 @@ class HealthMonitor(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Look at the first batch."""
-        if batch_idx or not isinstance(pl_module, CascadeStage):
+        if batch_idx or not isinstance(pl_module, CascadeStage) or pl_module.body is None:
             return
         with torch.no_grad():
             drawn = pl_module.draw(batch.views)

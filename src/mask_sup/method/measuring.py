@@ -20,7 +20,9 @@ from torch import Tensor
 
 from mask_sup.figure.skeleton import Skeleton
 from mask_sup.geometry.batch import Batch
-from mask_sup.method.postprocess import Theta, crop_labels, fit_theta
+from mask_sup.geometry.camera import is_calibrated
+from mask_sup.method.postprocess import Theta, fit_theta
+from mask_sup.method.regression import crop_targets
 from mask_sup.metrics import PoseMetrics, Poses, better_named, flip_gain, place, root_relative
 
 __all__ = [
@@ -137,8 +139,12 @@ def post_process(
     """
     landmarks, joints = [], []
     for found, batch in detections:
+        camera = batch.views.camera
+        if not is_calibrated(camera):
+            raise ValueError("SPP learns from joints in 3D, and these views have no calibration")
+        target = crop_targets(batch.labels.joints_world, camera, root, depth_range)
         landmarks.append(found.flatten(0, 1))
-        joints.append(crop_labels(batch, root, depth_range).flatten(0, 1))
+        joints.append(target.flatten(0, 1))
     seen, wanted = torch.cat(landmarks), torch.cat(joints)
     return {
         kind: PostProcessed(fit_theta(kind.removeprefix("SPP_"), seen, wanted, settings))

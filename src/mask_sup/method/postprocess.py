@@ -14,10 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mask_sup.geometry.batch import Batch
-from mask_sup.geometry.camera import cam_from_world, crop_from_cam, is_calibrated
-
-__all__ = ["Theta", "crop_labels", "fit_hidden", "fit_linear", "fit_theta"]
+__all__ = ["Theta", "fit_hidden", "fit_linear", "fit_theta"]
 
 Map = Callable[[Tensor], Tensor]
 SEED = 0  # of the network's weights and batches: theta is a function of its landmarks and labels
@@ -32,24 +29,6 @@ class Theta(NamedTuple):
     """(..., L, 2) landmarks -> (..., J, 2) joints in crop coordinates."""
 
 
-def crop_labels(batch: Batch, root: int, depth_range: float) -> Float[Tensor, "n v j 3"]:
-    """Returns the labels as a perfect detector would find them: crop x and y, z about the root.
-
-    Args:
-        batch: Of calibrated views.
-        root: Of the labels' skeleton.
-        depth_range: Depth in mm that z in [-1, 1] spans.
-
-    Raises:
-        ValueError: If the views are not calibrated: theta is learned from labels in 3D.
-    """
-    if not is_calibrated(batch.views.camera):
-        raise ValueError("SPP learns from joints in 3D, and these views have no calibration")
-    cam = cam_from_world(batch.labels.joints_world.unsqueeze(1), batch.views.camera)
-    z = (cam[..., 2:] - cam[..., root, None, 2:]) * (2 / depth_range)
-    return torch.cat([crop_from_cam(cam, batch.views.camera), z], -1)
-
-
 def fit_theta(
     kind: str,
     landmarks: Float[Tensor, "n l 3"],
@@ -61,7 +40,7 @@ def fit_theta(
     Args:
         kind: `linear` or `hidden`.
         landmarks: Detections in views of the training split, crop coordinates.
-        joints: Their labels (`crop_labels`); NaN where unknown.
+        joints: Their labels (`crop_targets`); NaN where unknown.
         settings: Of the network, see `fit_hidden`.
 
     Raises:

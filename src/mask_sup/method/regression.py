@@ -147,6 +147,11 @@ class RegressionStage(DetectorStage):
         roll: float = 0.0,
     ):
         super().__init__(detector, optimizer)
+        if detector.skeleton.is_free:
+            raise ValueError(
+                f"skeleton {detector.skeleton.name!r} has points without names: no pose can be "
+                "regressed; choose skeleton=human18, or a cascade of mask stages (cascade=free)"
+            )
         self.mirror, self.zoom, self.roll = mirror, zoom, math.radians(roll)
         self.colour, self.patches = colour, patches
 

@@ -70,7 +70,7 @@ class Parts(NamedTuple):
     anatomy: nn.Module | None = None
     """Terms on triangulated joints (`mask_sup.figure.anatomy`); None: none."""
     body: Body | None = None
-    """A person as capsules: what is a limb, where is the front."""
+    """A person as capsules: what is a limb, where is the front; None: points without a skeleton."""
     fitter: PoseFitter | None = None
     """Fits poses to masks, for relabelling rounds; None: without anatomy there are none."""
     poses: PseudoPoses | None = None
@@ -155,7 +155,7 @@ class DetectorStage(LightningModule):
     ):
         super().__init__()
         self.detector, self.optimizer = detector, optimizer
-        self.metrics, self.labelled = PoseMetrics(detector.skeleton), False
+        self.metrics, self.labelled = PoseMetrics(detector.skeleton.labelled), False
 
     @property
     def moments(self) -> list[int] | None:
@@ -169,8 +169,9 @@ class DetectorStage(LightningModule):
             The detected joints, for subclasses to log more of them.
         """
         joints_crop = self.detector(batch.views.image)
-        labelled, _ = score(self.metrics, joints_crop, batch, self.detector.depth_range)
-        self.labelled |= labelled
+        if not self.detector.skeleton.is_free:  # labels tell nothing of points without names
+            labelled, _ = score(self.metrics, joints_crop, batch, self.detector.depth_range)
+            self.labelled |= labelled
         return joints_crop
 
     def on_validation_epoch_end(self) -> None:
