@@ -81,9 +81,9 @@ def by_settings(published: Mapping[str, Any], groups: Sequence[Group], table: st
 
     Data that one of the two is about is in that one alone; any other data is in both.
     """
-    others = {published[name]["data"] for name in ("table1", "table2") if name != table}
+    (other,) = (published[name]["dataset"] for name in ("table1", "table2") if name != table)
     published, lines = published[table], []
-    left = [group for group in groups if group.data not in others]
+    left = [group for group in groups if not group.data.startswith(other)]
     blank = [""] * len(COLUMNS[table])
     for row in published["rows"]:
         told = [_figure(value) for value in row["figures"]]

@@ -179,7 +179,7 @@ def _about(cfg: DictConfig, checkpoint: dict[str, Any], data: Any) -> dict[str, 
         "left_right": left_right,
         "checkpoint": str(cfg.checkpoint),
         "untrained": cfg.untrained,
-        "data": _protocol(data).get("dataset", type(data.source).__name__),
+        "data": _protocol(data).get("name", type(data.source).__name__),
         "split": cfg.split,
         "moments": len(data.dataset(cfg.split)),
     }

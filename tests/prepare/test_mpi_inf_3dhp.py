@@ -86,6 +86,17 @@ def test_a_chair_in_front_drops_the_moment(store):
     assert names == [*(f"S1/Seq1/{i:06d}" for i in (0, 2, 4, 6)), "S3/Seq1/000000"]
 
 
+def test_a_split_may_leave_out_occluded_moments_and_keep_other_faults(official, protocol, tmp_path):
+    keep = replace(protocol.keep, largest=0.0001, border=0.0)  # now every mask has a fault
+    for drop, frames in (("occluded", [0]), (False, [0, 4])):
+        splits = {"val": Split(("S3",), 2, drop=drop)}
+        changed = replace(protocol, splits=splits, keep=keep)
+        made = stored(official, changed, tmp_path / str(drop))
+        assert [frame_of(moment) for moment in made.data.moments("val")] == frames
+        dropped = {"occluded": 1} if drop else {}
+        assert read_manifest(made.root)[1]["dropped"] == dropped
+
+
 def test_what_is_missing_of_the_release_is_told(store):
     assert "no masks" in store.found.skipped["S1/Seq2"]
     assert store.found.skipped["S3/Seq2"] == "not made"

@@ -30,6 +30,21 @@ def test_the_shipped_ones_load_under_their_names(name):
     assert len(found.hash) == 12
 
 
+def test_the_papers_evaluation_on_3dhp_leaves_out_occluded_moments_alone():
+    paper = load_protocol("mpi_inf_3dhp").splits
+    assert paper["train"].subjects == ("S1", "S2", "S3", "S4", "S5", "S6")
+    for split in (paper["val"], paper["test"]):
+        assert split.subjects == ("S7", "S8")
+        assert split.drops("occluded")
+        assert not split.drops("cut off at the border")
+    assert load_protocol("mpi_inf_3dhp_test").splits["test"].drop is False
+
+
+def test_what_is_dropped_is_a_fault_that_there_is(write):
+    with pytest.raises(ValueError, match=r"train\.drop is true, false or occluded, not 'cut"):
+        load_protocol(write(TEXT.replace("stride: 2", "drop: cut off")))
+
+
 def test_each_frame_is_of_the_splits_of_its_subject():
     assert protocol().frames("S5", "Walking.1", 12) == {"train": (0, 5, 10)}
     assert protocol().frames("S7", "Walking.1", 12) == {}

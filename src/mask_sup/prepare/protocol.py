@@ -13,7 +13,10 @@ from omegaconf import OmegaConf
 from mask_sup.files.config import conf_dir, plain
 from mask_sup.files.errors import nearest
 
-__all__ = ["Keep", "Protocol", "Split", "load_protocol"]
+__all__ = ["OCCLUDED", "Keep", "Protocol", "Split", "load_protocol"]
+
+
+OCCLUDED = "occluded"  # the fault of a moment in which a known object hides the person
 
 
 @dataclass(frozen=True)
@@ -24,14 +27,19 @@ class Split:
         subjects: Whose.
         stride: Every n-th frame.
         frames: At most so many of them in each sequence, drawn at random; None: all.
-        drop: Whether moments are dropped by `Protocol.keep`; where figures have to be of the same
-            frames as other people's, only those with an empty mask are.
+        drop: Whether moments are dropped by `Protocol.keep`; `occluded`: only those in which a
+            known object hides the person in a view. Where figures have to be of the same frames as
+            other people's: false, then only those with an empty mask are.
     """
 
     subjects: tuple[str, ...]
     stride: int = 1
     frames: int | None = None
-    drop: bool = True
+    drop: bool | str = True
+
+    def drops(self, reason: str) -> bool:
+        """Whether a moment with this fault (of `mask_sup.prepare.store`) is left out."""
+        return self.drop is True or reason == self.drop
 
 
 @dataclass(frozen=True)
@@ -132,6 +140,10 @@ def load_protocol(which: str | Path) -> Protocol:
     for name, split in protocol.splits.items():
         if split.stride < 1 or (split.frames is not None and split.frames < 1):
             raise ValueError(f"{path}: splits.{name} needs stride and frames of 1 or more")
+        if split.drop not in (True, False, OCCLUDED):
+            raise ValueError(
+                f"{path}: splits.{name}.drop is true, false or {OCCLUDED}, not {split.drop!r}"
+            )
     return protocol
 
 

@@ -24,7 +24,7 @@ from mask_sup.data.manifest import MANIFEST, join, tabulate, write_manifest
 from mask_sup.data.moments import Moment, View
 from mask_sup.files.disk import claim, whole
 from mask_sup.files.lock import locked
-from mask_sup.prepare.protocol import Keep, Protocol
+from mask_sup.prepare.protocol import OCCLUDED, Keep, Protocol, Split
 from mask_sup.prepare.release import Clip
 
 __all__ = ["PADDING", "write_store"]
@@ -126,16 +126,14 @@ def _write_clip(clip: Clip, out: Path, protocol: Protocol, size: int) -> None:
     numbers = sorted({number for chosen in clip.frames.values() for number in chosen})
     views: dict[int, list[View]] = {number: [] for number in numbers}
     shift: dict[int, list[tuple]] = {number: [] for number in numbers}
-    faults: dict[int, str] = {}
+    faults: dict[int, list[str]] = {number: [] for number in numbers}
     for view, camera in enumerate(clip.cameras):
         folders = [out / kind / clip.name / camera for kind in ("images", "masks")]
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
         for number, picture, mask, occluder in _frames(clip, view, numbers):
-            if reason := _reason(mask, occluder, protocol.keep):
-                faults.setdefault(number, reason)
+            faults[number] += _faults(mask, occluder, protocol.keep)
             if not (mask > 127).any():
-                faults[number] = EMPTY
                 continue
             image, small = folders[0] / f"{number:06d}.jpg", folders[1] / f"{number:06d}.png"
             box = mask_box(mask, PADDING)
@@ -150,7 +148,7 @@ def _write_clip(clip: Clip, out: Path, protocol: Protocol, size: int) -> None:
             shift[number].append((left, top, scale))
     tables, used, dropped = [], set(), Counter()
     for split, chosen in clip.frames.items():
-        bad = {n: why for n, why in faults.items() if protocol.splits[split].drop or why == EMPTY}
+        bad = _bad(faults, protocol.splits[split])
         kept = [n for n in chosen if n not in bad]
         dropped.update(bad[n] for n in chosen if n in bad)
         used.update(kept)
@@ -189,25 +187,34 @@ def _frames(
         yield number, found[0], found[1], found[2] if len(found) > 2 else None
 
 
-def _reason(mask: np.ndarray, occluder: np.ndarray | None, keep: Keep) -> str | None:
-    """Why a view cannot be used, told from its mask alone; None: it can."""
+def _faults(mask: np.ndarray, occluder: np.ndarray | None, keep: Keep) -> list[str]:
+    """What speaks against a view, told from its mask and from known objects alone."""
     inside = mask > 127
     share = inside.mean()
     if share == 0:
-        return EMPTY
-    if share < keep.smallest:
-        return "small mask"
-    if share > keep.largest:
-        return "large mask"
+        return [EMPTY]
     left, top, width, height = cv2.boundingRect(inside.astype(np.uint8))
     rim = inside[0].sum() + inside[-1].sum() + inside[:, 0].sum() + inside[:, -1].sum()
-    if rim > keep.border * 2 * (width + height):
-        return "cut off at the border"
+    faults = {
+        "small mask": share < keep.smallest,
+        "large mask": share > keep.largest,
+        "cut off at the border": rim > keep.border * 2 * (width + height),
+    }
     if occluder is not None:
         box = occluder[top : top + height, left : left + width]
-        if (box > 127).mean() > keep.occluded:
-            return "occluded"
-    return None
+        faults[OCCLUDED] = (box > 127).mean() > keep.occluded
+    return [fault for fault, found in faults.items() if found]
+
+
+def _bad(faults: dict[int, list[str]], split: Split) -> dict[int, str]:
+    """Frames that a split leaves out, and why: an empty mask before all, then the first fault."""
+    bad = {}
+    for number, found in faults.items():
+        dropped = [why for why in sorted(found, key=lambda why: why != EMPTY)
+                   if why == EMPTY or split.drops(why)]  # fmt: skip
+        if dropped:
+            bad[number] = dropped[0]
+    return bad
 
 
 def _moment(clip: Clip, number: int, views: Sequence[View], shift: Sequence[tuple]) -> Moment:
