@@ -107,6 +107,9 @@ ZERO = "cascade.skeleton.module.weights"
         ("skeleton", (), "anatomy", []),
         ("skeleton", (), "calibrated", True),
         ("skeleton", ("without.Delta=true",), "calibrated", False),
+        # Without Delta nothing is triangulated that anatomy could judge.
+        ("skeleton", ("+experiment=smoke", "without.Delta=true"), "anatomy", []),
+        ("skeleton", ("+experiment=smoke", "without.Delta=true"), "person_ids", False),
         ("skeleton", (f"{ZERO}.upright=1.0",), "T", True),
         ("skeleton", (f"{ZERO}.upright=1.0",), "upright", True),
         ("skeleton", (f"{ZERO}.rest=0.0",), "hanging_arms", False),

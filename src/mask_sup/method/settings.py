@@ -50,7 +50,9 @@ def of_stage(config: Mapping[str, Any], stage: str) -> Settings:
     fitter = config.get("fitter") or {}
     if round_:
         on |= {term for term, weight in fitter.get("weights", {}).items() if weight}
-    anatomy = set() if _class(config.get("anatomy")) == "NoAnatomy" else on & ANATOMY_TERMS
+    tied = round_ or not config.get("without", {}).get("Delta", False)
+    there = tied and _class(config.get("anatomy")) != "NoAnatomy"  # terms on triangulated joints
+    anatomy = on & ANATOMY_TERMS if there else set()
     in_time = any(
         (fitter.get("travel"), fitter.get("loans"), fitter.get("weights", {}).get("smoothness"))
     )
@@ -68,7 +70,7 @@ def of_stage(config: Mapping[str, Any], stage: str) -> Settings:
         "person_ids": round_ or "constancy" in anatomy,
         "time": round_ and in_time,
         "masks": sorted({_masks(source) for source in sources if source}),
-        "calibrated": round_ or not config.get("without", {}).get("Delta", False),
+        "calibrated": tied,
         "stages": [f"{config.get('name', '')}/{stage}"],
     }
     return facts if known else _without_noes(facts)
