@@ -177,6 +177,8 @@ class FreeKeypoints(Skeleton):
         ValueError: If there are fewer than two points.
     """
 
+    _labelled: Skeleton
+
     def __init__(self, name: str, points: int, labelled: Skeleton):
         if points < 2:
             raise ValueError(f"skeleton {name!r}: expected two free points or more, got {points}")
