@@ -328,7 +328,7 @@ def test_a_size_that_is_said_fits_k_to_the_videos(videos, tmp_path, monkeypatch,
         (["--cameras", "left"], "'left' is not what is expected, such as 'cameras="),
         (["--cameras", "[middle, left]"], r"no camera \['middle'\]"),
         (["--rename", "{middle: left}"], r"rename: no camera \['middle'\]"),
-        (["--format", "quallisys"], "format='quallisys': expected one of"),
+        (["--format", "quallisys"], "format='quallisys': did you mean qualisys"),
     ],
 )
 def test_what_is_asked_for_and_does_not_fit_is_an_error(videos, tmp_path, monkeypatch, words, told):

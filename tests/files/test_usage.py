@@ -36,7 +36,7 @@ def test_help_tells_every_key_every_group_and_two_examples(command):
 
 def test_experiments_and_ablations_of_a_training_are_groups_that_are_added():
     page = usage("train", "", CONF, "train")
-    assert re.search(r"\+experiment=\.\.\. +none, or general, h36m_full", page)
+    assert re.search(r"\+experiment=\.\.\. +none, or baseline, general, h36m_full", page)
     assert re.search(r"\+ablation=\.\.\. +none, or wo_Delta", page)
 
 

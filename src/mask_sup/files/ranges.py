@@ -105,7 +105,7 @@ RANGES: Mapping[str, Range] = {
     # rounds
     "fitter.*.*_mm": POSITIVE,
     "fitter.*search.spread": POSITIVE,
-    "fitter.arms.*": NOT_NEGATIVE,
+    "fitter.crossed.*": NOT_NEGATIVE,
     "fitter.build.below": POSITIVE,
     "fitter.build.keep": SHARE,
     "fitter.build.at_most": POSITIVE,
